@@ -1,0 +1,43 @@
+"""Canonical JSON (RFC 8785) and digests: the bytes that are signed, hashed and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import rfc8785
+
+Json: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, Any]
+
+
+def canonical(value: Json | Mapping[str, Any]) -> bytes:
+    """The RFC 8785 serialization of ``value``. Integers beyond ±2^53 are refused by the standard."""
+    return rfc8785.dumps(dict(value) if isinstance(value, Mapping) else value)
+
+
+def digest(data: bytes) -> str:
+    """``sha256:`` followed by 64 lower-case hexadecimal digits."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def parse(data: bytes) -> Any:
+    """Parse JSON; the inverse of :func:`canonical`."""
+    return json.loads(data)
+
+
+def timestamp(instant: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, e.g. ``2026-01-31T12:00:00.000000Z``."""
+    if instant.tzinfo is None:
+        raise ValueError("an instant without a time zone")
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def instant(text: str) -> datetime:
+    """Parse an RFC 3339 timestamp into an aware UTC datetime."""
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        raise ValueError("an instant without a time zone")
+    return value.astimezone(UTC)

@@ -1,0 +1,107 @@
+"""A compiled dataset contract: what the stages need, nothing of the YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class DatasetKind(StrEnum):
+    TRAINING = "training"
+    INFERENCE = "inference"
+
+
+class LoadMode(StrEnum):
+    FULL = "full"
+    APPEND = "append"
+    REPLACE_PARTITION = "replace-partition"
+
+
+class RuleScope(StrEnum):
+    """Where a quality rule is judged: on source rows (failing rows are diverted) or on the version."""
+
+    SOURCE = "source"
+    PROTECTED = "protected"
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """A transform by its registered name, e.g. ``pseudonym``, ``mask``, ``date_to_year``, ``keep``."""
+
+    method: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ContractColumn:
+    """``name`` is the released name, ``source_name`` the physical one in the source.
+
+    ``logical_type`` is ODCS': string, integer, number, boolean, date, timestamp, time, object, array.
+    ``classification`` is what the author declares, ``none`` included; ``None`` means undeclared.
+    """
+
+    name: str
+    source_name: str
+    logical_type: str
+    classification: str | None
+    protection: Protection
+    required: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectColumn:
+    """The source column that identifies the data subject, and the domain its identifiers belong to.
+
+    Identifiers of one domain (``patient``, ``customer``) name the same subject in every dataset.
+    """
+
+    source_name: str
+    domain: str
+    role: str = "data_subject"
+
+
+@dataclass(frozen=True, slots=True)
+class Jurisdiction:
+    """Where the subject is: a source column, or one constant for the whole dataset."""
+
+    source_name: str | None
+    constant: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A quality rule in Great Expectations' vocabulary."""
+
+    name: str
+    expectation: str
+    arguments: Mapping[str, Any]
+    scope: RuleScope
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A compiled contract. ``digest`` is of the file's bytes and is what a run pins."""
+
+    dataset: str
+    version: str
+    title: str
+    kind: DatasetKind
+    digest: str
+    columns: tuple[ContractColumn, ...]
+    subject: SubjectColumn
+    jurisdiction: Jurisdiction
+    purposes: tuple[str, ...]
+    covered_entity: bool
+    special_category: bool
+    mode: LoadMode
+    partition_by: tuple[str, ...]
+    retention_days: int | None
+    on_late_withdrawal: str
+    rules: tuple[Rule, ...]
+    description: str = ""
+
+    def column(self, source_name: str) -> ContractColumn | None:
+        return next((c for c in self.columns if c.source_name == source_name), None)

@@ -1,0 +1,79 @@
+"""A compiled governance policy: one file, signed off by people, for all datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """A purpose and the ground it stands on in each regime.
+
+    ``gdpr_basis``: ``consent``, ``contract``, ``legal_obligation``, ``vital_interests``,
+    ``public_task`` or ``legitimate_interests`` (Art. 6(1)). ``gdpr_condition``: the Art. 9(2)
+    condition for special categories, or ``None``. ``hipaa_ground``: ``authorization``, or the
+    exception ``treatment``, ``payment``, ``operations`` (45 CFR 164.506), or ``None``: not permitted.
+    ``ccpa_opt_out``: whether a consumer's opt-out stops it (Cal. Civ. Code 1798.120).
+    """
+
+    name: str
+    description: str
+    gdpr_basis: str | None
+    gdpr_condition: str | None
+    hipaa_ground: str | None
+    ccpa_opt_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationRule:
+    """What the policy asks of a classification: its level and the protections that are enough."""
+
+    name: str
+    sensitivity: str
+    protections: tuple[str, ...]
+    special_category: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """``public_key`` is the recipient's X25519 key (base64, 32 bytes): disclosures are sealed to it."""
+
+    name: str
+    title: str
+    address: str
+    country: str
+    purposes: tuple[str, ...]
+    safeguard: str | None
+    public_key: str | None
+    hipaa_role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A compiled policy. ``jurisdictions`` maps a code such as ``DE`` or ``US-CA`` to regimes.
+
+    ``sensitivities`` is ordered, least first. ``unclassified`` is ``refuse`` or a sensitivity.
+    ``organisation`` holds the declarations that reports quote (controller, DPO, address …).
+    """
+
+    digest: str
+    sensitivities: tuple[str, ...]
+    purposes: Mapping[str, Purpose]
+    classifications: Mapping[str, ClassificationRule]
+    jurisdictions: Mapping[str, tuple[str, ...]]
+    establishment_regimes: tuple[str, ...]
+    unclassified: str
+    minimum_sample: int
+    regions: tuple[str, ...]
+    recipients: Mapping[str, Recipient]
+    approvers: tuple[str, ...]
+    organisation: Mapping[str, Any]
+    security_measures: tuple[str, ...]
+    late_withdrawal_rewrites: int = 3
+
+    def sensitivity(self, classification: str) -> str:
+        """The level of a classification; the highest for one the policy does not list."""
+        rule = self.classifications.get(classification)
+        return rule.sensitivity if rule else self.sensitivities[-1]
