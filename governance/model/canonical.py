@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import rfc8785
 
-Json: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, Any]
+Json: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 
 def canonical(value: Json | Mapping[str, Any]) -> bytes:
