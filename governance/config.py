@@ -1,0 +1,88 @@
+"""The only reader of the environment: where things live and which keys and store a process uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from governance.errors import SettingError
+
+VARIABLES = {
+    "GOVERNANCE_HOME": "directory of keys, vault, consent ledger and datasets",
+    "GOVERNANCE_STORE": "lineage store: a directory or postgresql://…; default HOME/store",
+    "GOVERNANCE_KEK": "key-encryption key by URI, e.g. file:/secure/kek.json",
+    "GOVERNANCE_PASSPHRASE": "passphrase of a file: key that asks for one",
+    "GOVERNANCE_POLICY": "governance policy file; default HOME/policy.yaml",
+    "GOVERNANCE_DATASETS": "where dataset versions live; default HOME/datasets",
+    "GOVERNANCE_NAMESPACE": "OpenLineage namespace of jobs run outside Airflow; default governance",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a process must be told. ``passphrase`` is asked for only where the key needs it."""
+
+    home: Path
+    store: str
+    kek: str
+    policy: Path
+    datasets: str
+    namespace: str = "governance"
+    passphrase: Callable[[], str] | None = None
+
+    @classmethod
+    def at(cls, home: Path, *, kek: str, store: str | None = None, policy: Path | None = None) -> Settings:
+        """Settings with the default layout under ``home``."""
+        return cls(
+            home=home,
+            store=store or str(home / "store"),
+            kek=kek,
+            policy=policy or home / "policy.yaml",
+            datasets=str(home / "datasets"),
+        )
+
+    @classmethod
+    def from_environment(
+        cls,
+        *,
+        home: str | None = None,
+        store: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Settings:
+        """Read ``GOVERNANCE_*``; arguments win over variables.
+
+        Raises:
+            SettingError: GOV-901 when no home is named; GOV-301 is left to the key provider.
+        """
+        env = os.environ if environment is None else environment
+        named = home or env.get("GOVERNANCE_HOME")
+        if not named:
+            raise SettingError(
+                "GOV-901",
+                "no governance home is named",
+                "set GOVERNANCE_HOME or pass --home DIRECTORY; `governance keys init` makes one",
+            )
+        root = Path(named).expanduser().absolute()
+        passphrase = env.get("GOVERNANCE_PASSPHRASE")
+        return cls(
+            home=root,
+            store=store or env.get("GOVERNANCE_STORE") or str(root / "store"),
+            kek=env.get("GOVERNANCE_KEK") or "",
+            policy=Path(env.get("GOVERNANCE_POLICY") or root / "policy.yaml"),
+            datasets=env.get("GOVERNANCE_DATASETS") or str(root / "datasets"),
+            namespace=env.get("GOVERNANCE_NAMESPACE") or "governance",
+            passphrase=(lambda: passphrase) if passphrase is not None else None,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give a child process these settings. The passphrase is left out."""
+        return {
+            "GOVERNANCE_HOME": str(self.home),
+            "GOVERNANCE_STORE": self.store,
+            "GOVERNANCE_KEK": self.kek,
+            "GOVERNANCE_POLICY": str(self.policy),
+            "GOVERNANCE_DATASETS": self.datasets,
+            "GOVERNANCE_NAMESPACE": self.namespace,
+        }
