@@ -61,7 +61,10 @@ class Assertion:
 
 @dataclass(frozen=True, slots=True)
 class DatasetLineage:
-    """What a stage read or wrote. ``fields`` are (name, type) pairs, ``size`` is in bytes."""
+    """What a stage read or wrote. ``fields`` are (name, type) pairs, ``size`` is in bytes.
+
+    ``classifications`` and ``sensitivities`` are by column.
+    """
 
     namespace: str
     name: str
@@ -72,6 +75,7 @@ class DatasetLineage:
     columns: tuple[ColumnEdge, ...] = ()
     assertions: tuple[Assertion, ...] = ()
     classifications: Mapping[str, str] = field(default_factory=dict)
+    sensitivities: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
