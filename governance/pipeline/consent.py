@@ -1,0 +1,220 @@
+"""Consent: which rows may go, by subject and purpose, as of the run's instant. Reads only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from governance.consent import ConsentSnapshot, regimes
+from governance.model.contract import Contract
+from governance.model.decision import Reason, Regime
+from governance.model.evidence import Stage
+from governance.model.policy import Policy
+from governance.pipeline.open import source_lineage
+from governance.pipeline.step import RunContext, prove, reported, stage_record
+from governance.pipeline.workspace import Workspace
+
+UNKNOWN_REGIME = 255
+
+
+class ConsentDecision:
+    """Decides rows for one contract and purpose at one instant and ledger position.
+
+    Deterministic: the same rows get the same answer, so counting, rewriting and reading back agree.
+
+    Args:
+        late: vault ordinals of subjects who withdrew after the instant; they are denied as withdrawn.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        contract: Contract,
+        policy: Policy,
+        purpose: str,
+        instant: datetime,
+        position: int,
+        late: np.ndarray | None = None,
+    ) -> None:
+        self.contract = contract
+        self._policy = policy
+        self._vault = workspace.vault
+        self._domain = contract.subject.domain
+        population = self._vault.internal(self._domain)
+        # One more row than there are subjects: an identifier the vault does not know has no records.
+        self._stranger = len(population)
+        self.snapshot: ConsentSnapshot = workspace.ledger.snapshot(
+            policy.purposes[purpose],
+            self._domain,
+            instant,
+            position,
+            np.vstack([population, np.zeros((1, 16), np.uint8)]),
+        )
+        self._late = np.zeros(self._stranger + 1, bool)
+        if late is not None:
+            self._late[late] = True
+
+    @classmethod
+    def of_run(cls, context: RunContext, *, late: np.ndarray | None = None) -> ConsentDecision:
+        """The decision of a run: as of its opening."""
+        return cls(
+            context.workspace,
+            context.contract,
+            context.policy,
+            context.run.purpose,
+            context.run.opened_at,
+            context.run.consent_position,
+            late,
+        )
+
+    @property
+    def columns(self) -> list[str]:
+        """The source columns a decision needs."""
+        named = [self.contract.subject.source_name, self.contract.jurisdiction.source_name]
+        return list(dict.fromkeys(c for c in named if c))
+
+    def subjects(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Ordinal of each source row's subject; −1 for none, the stranger's for an unknown identifier."""
+        values = batch[self.contract.subject.source_name]
+        ordinals = self._vault.resolve(self._domain, values, create=False)
+        # Another process may have added subjects since this population was read.
+        known = (ordinals >= 0) & (ordinals < self._stranger)
+        return np.where(_blank(values), -1, np.where(known, ordinals, self._stranger))
+
+    def regimes(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Applicable regimes of each source row, 255 where the jurisdiction is unknown."""
+        where = self.contract.jurisdiction.source_name
+        return self.regimes_of(batch[where] if where else None, batch.num_rows)
+
+    def regimes_of(self, jurisdiction: pa.Array | None, rows: int) -> np.ndarray:
+        """Applicable regimes by a jurisdiction column; ``None`` where the contract names a constant."""
+        return regimes(self._policy, self.contract, jurisdiction, rows)
+
+    def decide(self, ordinals: np.ndarray, applicable: np.ndarray) -> np.ndarray:
+        """A :class:`Reason` code for each row."""
+        reasons = self.snapshot.decide(
+            ordinals, applicable, special_category=self.contract.special_category
+        )
+        late = (ordinals >= 0) & self._late[np.maximum(ordinals, 0)]
+        return np.where(late & (reasons == Reason.ALLOWED), np.uint8(Reason.CONSENT_WITHDRAWN), reasons)
+
+    def __call__(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Reasons and vault ordinals for the rewriting pass; allowed strangers become known subjects."""
+        ordinals = self.subjects(batch)
+        reasons = self.decide(ordinals, self.regimes(batch))
+        strangers = (reasons == Reason.ALLOWED) & (ordinals == self._stranger)
+        if strangers.any():
+            values = batch[self.contract.subject.source_name].filter(pa.array(strangers))
+            ordinals = ordinals.copy()
+            ordinals[strangers] = self._vault.resolve(self._domain, values, create=True)
+        return reasons, ordinals
+
+
+class ReleasedSubjects:
+    """Decides consent on released rows, by the pseudonym and the jurisdiction they carry."""
+
+    def __init__(self, decision: ConsentDecision, vault: Any, columns: set[str]) -> None:
+        contract = decision.contract
+        subject = contract.column(contract.subject.source_name)
+        where = contract.column(contract.jurisdiction.source_name or "")
+        self._decision = decision
+        self.subject = subject.name if subject and subject.protection.method == "pseudonym" else None
+        self._where = where.name if where and where.protection.method == "keep" else None
+        constant = contract.jurisdiction.source_name is None
+        self.decidable = self.subject in columns and (constant or self._where in columns)
+        if self.decidable:
+            domain = contract.subject.domain
+            known = np.arange(len(vault.internal(domain)))
+            released = vault.pseudonyms(domain, audience(domain), known, create=False)
+            self._pseudonyms = pa.array([p.tobytes().hex() for p in released], pa.string())
+
+    @property
+    def columns(self) -> list[str]:
+        """The released columns a decision needs."""
+        return [c for c in (self.subject, self._where) if c]
+
+    def ordinals(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Vault ordinal of each released row; −1 for a pseudonym the vault does not know."""
+        distinct = batch[self.subject].dictionary_encode()
+        found = pc.fill_null(pc.index_in(distinct.dictionary, self._pseudonyms), -1)
+        of_distinct = found.to_numpy(zero_copy_only=False).astype(np.int64)
+        rows = pc.fill_null(distinct.indices, -1).to_numpy(zero_copy_only=False)
+        return np.where(rows >= 0, of_distinct[np.maximum(rows, 0)], -1)
+
+    def decide(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Reasons and ordinals of released rows."""
+        ordinals = self.ordinals(batch)
+        applicable = self._decision.regimes_of(
+            batch[self._where] if self._where else None, batch.num_rows
+        )
+        return self._decision.decide(ordinals, applicable), ordinals
+
+
+def audience(domain: str) -> str:
+    """Whose pseudonyms released datasets carry: one audience a subject domain, so that they join."""
+    return f"released:{domain}"
+
+
+def consent(context: RunContext) -> dict[str, Any]:
+    """Count decisions over the whole source; the rewriting pass decides the same way again.
+
+    Raises:
+        ConsentError: GOV-203 when the ledger was altered. SourceError: GOV-70x.
+    """
+    stage = Stage.CONSENT
+    with reported(context.recorder, stage, stage_record(context, stage, {}).context):
+        decision = ConsentDecision.of_run(context)
+        by_reason = np.zeros(len(Reason), np.int64)
+        by_regime = np.zeros(256, np.int64)
+        population = len(decision.snapshot.backdated)
+        allowed, denied = np.zeros(population, bool), np.zeros(population, bool)
+        for batch in context.read_source(stage, decision.columns):
+            ordinals, applicable = decision.subjects(batch), decision.regimes(batch)
+            reasons = decision.decide(ordinals, applicable)
+            by_reason += np.bincount(reasons, minlength=len(Reason))
+            by_regime += np.bincount(applicable, minlength=256)
+            passed = reasons == Reason.ALLOWED
+            allowed[ordinals[passed & (ordinals >= 0)]] = True
+            denied[ordinals[~passed & (ordinals >= 0)]] = True
+        # The stranger stands for many unknown identifiers at once; it is not one subject.
+        allowed[-1] = denied[-1] = False
+        rows, passes = int(by_reason.sum()), int(by_reason[Reason.ALLOWED])
+        record = stage_record(context, stage, {}, inputs=(source_lineage(context.run, []),))
+        facts = {
+            "rows": rows,
+            "allowed": passes,
+            "denied": rows - passes,
+            "by_reason": {Reason(i).label: int(n) for i, n in enumerate(by_reason) if n},
+            "position": context.run.consent_position,
+            "instant": record.context["opened_at"],
+            "regimes": {_regime_label(i): int(n) for i, n in enumerate(by_regime) if n},
+            "subjects": {
+                "distinct": int((allowed | denied).sum()),
+                "allowed": int(allowed.sum()),
+                "denied": int((denied & ~allowed).sum()),
+            },
+            "backdated": {"subjects": int((decision.snapshot.backdated & allowed).sum())},
+        }
+        record = stage_record(context, stage, facts, inputs=record.inputs)
+        prove(context, stage, record)
+        context.recorder.completed(stage, record.context, record)
+    return facts
+
+
+def _blank(values: pa.Array) -> np.ndarray:
+    """Where an identifier is null or only white space."""
+    empty = pc.is_null(values)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        empty = pc.or_(empty, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), True))
+    return empty.to_numpy(zero_copy_only=False)
+
+
+def _regime_label(code: int) -> str:
+    if code == UNKNOWN_REGIME:
+        return "unknown"
+    names = [r.name.lower() for r in Regime if r.name and r & code]
+    return "+".join(names) or "none"

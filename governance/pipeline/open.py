@@ -1,0 +1,181 @@
+"""Opening a run: one instant, one pinned source, one consent position, one contract and policy digest."""
+
+from __future__ import annotations
+
+import base64
+import platform
+import secrets
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from governance import sources
+from governance.contracts import check, columns_match, load_contract
+from governance.errors import ContractError, LogError
+from governance.model.canonical import canonical, parse, timestamp
+from governance.model.contract import Contract
+from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage, StageRecord
+from governance.model.policy import Policy
+from governance.model.run import OpenedRun, version_id
+from governance.pipeline.pointer import current_version
+from governance.pipeline.step import RunReference, event_context, reported, source_types
+from governance.pipeline.workspace import CONTRACT, POLICY, Workspace
+from governance.storage import Storage
+
+
+def open_run(
+    workspace: Workspace,
+    recorder: Recorder,
+    *,
+    contract_path: Path,
+    source: str,
+    purpose: str,
+    run_id: str,
+    map_index: int = -1,
+) -> RunReference:
+    """Pin everything the run stands on and record it.
+
+    Args:
+        source: a path or URI that :mod:`governance.sources` can read.
+        run_id: the orchestrator's id of this run; with ``map_index`` it makes the version id.
+
+    Raises:
+        ContractError: GOV-101 … GOV-109 for the contract, the policy, the purpose or the columns.
+        SourceError: GOV-701 … GOV-706 for the source.
+        LogError: GOV-502 when the dataset root names another store; GOV-50x when evidence cannot be logged.
+    """
+    # What is known before anything was read: a failure to open still says which dataset and run.
+    asked = {"dataset": contract_path.name.split(".")[0], "run_id": run_id, "purpose": purpose}
+    with reported(recorder, Stage.OPEN, asked):
+        policy = workspace.policy
+        contract = load_contract(contract_path)
+        check(contract, policy)
+        _require_purpose(contract, policy, purpose)
+        snapshot = sources.pin(source)
+        schema = sources.schema(snapshot, types=source_types(contract))
+        columns_match(contract, schema.names)
+        storage = workspace.dataset_storage(contract.dataset)
+        pin_root(workspace, storage, contract.dataset)
+        contract_index = workspace.append_file(contract_path, CONTRACT)
+        policy_index = workspace.append_file(workspace.settings.policy, POLICY)
+        previous = current_version(workspace, contract.dataset)
+        position = workspace.ledger.position
+        version = version_id(
+            dataset=contract.dataset,
+            run_id=run_id,
+            map_index=map_index,
+            source_digest=snapshot.digest,
+            contract_digest=contract.digest,
+            policy_digest=policy.digest,
+            consent_position=position,
+        )
+        attempt = secrets.token_hex(4)
+        run = OpenedRun(
+            dataset=contract.dataset,
+            kind=contract.kind.value,
+            run_id=run_id,
+            map_index=map_index,
+            attempt=attempt,
+            purpose=purpose,
+            opened_at=workspace.clock(),
+            source=snapshot,
+            contract_digest=contract.digest,
+            policy_digest=policy.digest,
+            consent_position=position,
+            version=version,
+            previous_version=previous.version if previous else None,
+            run_public_key=base64.b64encode(workspace.keyring.run_signer(version, attempt).public_key).decode(),
+        )
+        reference = RunReference(contract.dataset, version, attempt)
+        storage.write(f"{reference.folder}/contract.odcs.yaml", contract_path.read_bytes())
+        storage.write(f"{reference.folder}/run.json", canonical(run.to_json()))
+        record = StageRecord(
+            Evidence(Stage.OPEN, _facts(run, contract, contract_index, policy_index)),
+            event_context(run),
+            inputs=(source_lineage(run, [(f.name, str(f.type)) for f in schema]),),
+        )
+        # The opening is signed by the home's evidence key and names the run's own key for the rest.
+        index = recorder.record(record, workspace.keyring.evidence_signer)
+        storage.write(
+            f"{reference.folder}/{Stage.OPEN}.json",
+            canonical({"facts": dict(record.evidence.facts), "log_index": index}),
+        )
+        recorder.completed(Stage.OPEN, record.context, record)
+    return reference
+
+
+def pin_root(workspace: Workspace, storage: Storage, dataset: str) -> None:
+    """Bind a dataset root to this log, once.
+
+    Raises:
+        LogError: GOV-502 when the root names another log or evidence key.
+    """
+    root = {
+        "dataset": dataset,
+        "log_origin": workspace.log.origin,
+        "log_public_key": workspace.log.vkey,
+        "evidence_public_key": base64.b64encode(workspace.evidence_public_key).decode(),
+    }
+    if not storage.exists("root.json"):
+        storage.write("root.json", canonical({**root, "created_at": timestamp(workspace.clock())}))
+    named = parse(storage.read("root.json"))
+    if any(named.get(key) != value for key, value in root.items()):
+        raise LogError(
+            "GOV-502",
+            f"the root of {dataset} belongs to the log {named.get('log_origin')!r}, not to this store",
+            "use the store the root names (GOVERNANCE_STORE), or release into another datasets directory",
+        )
+
+
+def source_lineage(run: OpenedRun, fields: list[tuple[str, str]]) -> DatasetLineage:
+    """The source as OpenLineage names it: namespace ``file``, name the path."""
+    return DatasetLineage(
+        namespace="file",
+        name=run.source.uri,
+        fields=tuple(fields),
+        version=run.source.digest,
+        size=sum(f.size for f in run.source.files),
+    )
+
+
+def _require_purpose(contract: Contract, policy: Policy, purpose: str) -> None:
+    if purpose not in policy.purposes:
+        raise ContractError(
+            "GOV-104",
+            f"purpose {purpose!r} is not in the policy",
+            f"use one of {', '.join(sorted(policy.purposes))}, or have the policy's owner add it",
+        )
+    if purpose not in contract.purposes:
+        raise ContractError(
+            "GOV-104",
+            f"contract {contract.dataset} does not allow purpose {purpose!r}",
+            f"run it for one of {', '.join(contract.purposes)}, or have the contract's owner add it",
+        )
+
+
+def _facts(run: OpenedRun, contract: Contract, contract_index: int, policy_index: int) -> dict[str, Any]:
+    return {
+        "source": {
+            "kind": run.source.kind,
+            "uri": run.source.uri,
+            "digest": run.source.digest,
+            "files": [{"name": f.name, "size": f.size, "digest": f.digest} for f in run.source.files],
+        },
+        "contract": {
+            "dataset": contract.dataset,
+            "title": contract.title,
+            "version": contract.version,
+            "digest": contract.digest,
+            "log_index": contract_index,
+        },
+        "policy": {"digest": run.policy_digest, "log_index": policy_index},
+        "run_public_key": run.run_public_key,
+        "consent_position": run.consent_position,
+        "previous_version": run.previous_version,
+        "engine": {
+            "governance": installed("airflow-governance"),
+            "python": platform.python_version(),
+            "pyarrow": installed("pyarrow"),
+            "duckdb": installed("duckdb"),
+        },
+    }

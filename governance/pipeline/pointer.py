@@ -1,0 +1,72 @@
+"""The pointer that names the released version of a dataset, and the recovery of a torn release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from governance.errors import AccessError
+from governance.model.canonical import canonical, parse
+from governance.model.dataset import Manifest
+from governance.pipeline.workspace import Workspace
+from governance.protect import load_manifest
+from governance.storage import Storage
+
+POINTER = "current.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What the pointer says: a version, the digest of its manifest, and where both stand."""
+
+    version: str
+    manifest_digest: str
+    manifest_path: str
+    intended_index: int
+
+    def to_bytes(self) -> bytes:
+        return canonical(
+            {
+                "version": self.version,
+                "manifest_digest": self.manifest_digest,
+                "manifest_path": self.manifest_path,
+                "intended_index": self.intended_index,
+            }
+        )
+
+
+def current_pointer(storage: Storage) -> tuple[Released | None, bytes | None]:
+    """The pointer and its bytes, which a compare-and-swap expects back."""
+    found = storage.pointer(POINTER)
+    return (Released(**parse(found)) if found else None), found
+
+
+def current_version(workspace: Workspace, dataset: str) -> Released | None:
+    return current_pointer(workspace.dataset_storage(dataset))[0]
+
+
+def released_manifest(workspace: Workspace, dataset: str, version: str | None = None) -> Manifest:
+    """The verified manifest of the released version, or of an earlier one by id.
+
+    Raises:
+        AccessError: GOV-603 when nothing, or not this version, was released.
+        StorageError: GOV-722 when the manifest is not what the pointer and the key say.
+    """
+    storage = workspace.dataset_storage(dataset)
+    pointer, _ = current_pointer(storage)
+    path = f"versions/{version}/manifest.json" if version else (pointer.manifest_path if pointer else "")
+    if not path or not storage.exists(path):
+        raise AccessError(
+            "GOV-603",
+            f"{dataset} has no released version{' ' + version if version else ''}",
+            "run the governed pass first: `governance run CONTRACT --purpose P --source S`",
+        )
+    manifest = load_manifest(storage.read(path), workspace.evidence_public_key)
+    if pointer and pointer.version == manifest.version and pointer.manifest_digest != manifest.digest:
+        from governance.errors import StorageError
+
+        raise StorageError(
+            "GOV-722",
+            f"the pointer of {dataset} names another manifest than the one of version {manifest.version}",
+            "restore the manifest from a backup, or release a new version",
+        )
+    return manifest

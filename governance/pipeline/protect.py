@@ -1,0 +1,157 @@
+"""Protect: the one pass that writes. Denied rows go, failing rows are diverted, the rest is sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from governance import detect
+from governance.errors import ValidationError
+from governance.model.contract import ContractColumn, RuleScope
+from governance.model.evidence import ColumnEdge, DatasetLineage, Stage
+from governance.pipeline.consent import ConsentDecision, audience
+from governance.pipeline.open import source_lineage
+from governance.pipeline.step import RunContext, prove, reported, stage_record
+from governance.protect import ColumnPlan, RewritePlan, RewriteResult, rewrite
+from governance.validate import SourceRules
+
+DATASETS = "gov"
+"""OpenLineage namespace of governed datasets; with the dataset's name it is the asset URI."""
+
+
+def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str, Any]:
+    """Rewrite the source into sealed segments.
+
+    Args:
+        late: vault ordinals of subjects who withdrew since the run opened.
+
+    Raises:
+        ProtectionError: GOV-301 … GOV-306. ValidationError: GOV-405 when the source no longer gives
+            the counts that consent saw. SourceError: GOV-70x. Nothing half-written stays behind.
+    """
+    stage = Stage.PROTECT
+    with reported(context.recorder, stage, stage_record(context, stage, {}).context):
+        consent_facts = context.facts(Stage.CONSENT)
+        columns = _planned(context)
+        decision = ConsentDecision.of_run(context, late=late)
+        rules = SourceRules([r for r in context.contract.rules if r.scope is RuleScope.SOURCE])
+        rules.prepare(lambda names: context.read_source("check uniqueness", names))
+        plan = RewritePlan(
+            columns=columns,
+            decide=decision,
+            divert=rules.failing,
+            pseudonyms=_pseudonyms(context),
+            token_key=lambda domain: context.workspace.keyring.secret(f"token:{domain}"),
+            redact=detect.redact,
+        )
+        result = rewrite(
+            context.read_source(stage),
+            plan,
+            storage=context.storage,
+            keys=context.workspace.keyring,
+        )
+        if late is None and result.rows_denied != consent_facts["denied"]:
+            raise ValidationError(
+                "GOV-405",
+                f"consent denied {consent_facts['denied']:,} rows, the rewriting pass {result.rows_denied:,}",
+                "the source or the ledger changed under the run: start a new run",
+            )
+        facts = _facts(result, columns)
+        record = stage_record(
+            context,
+            stage,
+            facts,
+            inputs=(source_lineage(context.run, []),),
+            outputs=(version_lineage(context, result, columns),),
+        )
+        prove(context, stage, record)
+        context.recorder.completed(stage, record.context, record)
+    return facts
+
+
+def version_lineage(
+    context: RunContext, result: RewriteResult, columns: tuple[ColumnPlan, ...]
+) -> DatasetLineage:
+    """The version as OpenLineage sees it: schema, column lineage, counts, classifications."""
+    return DatasetLineage(
+        DATASETS,
+        context.run.dataset,
+        fields=tuple((f.name, str(f.type)) for f in result.schema),
+        version=context.run.version,
+        rows=result.rows_out,
+        size=sum(f.size for s in result.segments for f in s.files),
+        columns=tuple(
+            ColumnEdge(c.name, (c.source_name,), c.method, result.verified[c.name].masking)
+            for c in columns
+            if c.method != "drop"
+        ),
+        classifications={c.name: c.classification for c in columns if c.method != "drop"},
+    )
+
+
+def _planned(context: RunContext) -> tuple[ColumnPlan, ...]:
+    found = {c["column"]: c for c in context.facts(Stage.CLASSIFY)["columns"]}
+
+    def plan(column: ContractColumn) -> ColumnPlan:
+        seen = found[column.source_name]
+        return ColumnPlan(
+            name=column.name,
+            source_name=column.source_name,
+            method=column.protection.method,
+            arguments=column.protection.arguments,
+            classification=seen["classification"],
+            sensitivity=seen["sensitivity"],
+        )
+
+    return tuple(plan(c) for c in context.contract.columns)
+
+
+def _pseudonyms(context: RunContext) -> Callable[[np.ndarray], np.ndarray]:
+    domain = context.contract.subject.domain
+    return lambda ordinals: context.workspace.vault.pseudonyms(domain, audience(domain), ordinals)
+
+
+def _facts(result: RewriteResult, columns: tuple[ColumnPlan, ...]) -> dict[str, Any]:
+    return {
+        "rows_in": result.rows_in,
+        "rows_denied": result.rows_denied,
+        "rows_quarantined": result.rows_quarantined,
+        "rows_out": result.rows_out,
+        "quarantined_by_rule": dict(result.quarantined_by_rule),
+        "columns": [
+            {
+                "column": c.name,
+                "source_column": c.source_name,
+                "classification": c.classification,
+                "sensitivity": c.sensitivity,
+                "method": c.method,
+                "masking": result.verified[c.name].masking if c.method != "drop" else True,
+                "verified_rows": result.verified[c.name].rows if c.method != "drop" else 0,
+                "encrypted": c.method != "drop",
+                "dropped": c.method == "drop",
+            }
+            for c in columns
+        ],
+        "segments": [_segment(s) for s in result.segments],
+        "quarantine": (
+            {"segment_id": result.quarantine.segment_id, "rows": result.quarantine.rows}
+            if result.quarantine
+            else None
+        ),
+        "schema": [{"name": f.name, "type": str(f.type)} for f in pa.schema(result.schema)],
+    }
+
+
+def _segment(segment: Any) -> dict[str, Any]:
+    return {
+        "segment_id": segment.segment_id,
+        "partition": dict(segment.partition),
+        "rows": segment.rows,
+        "files": [
+            {"path": f.path, "size": f.size, "digest": f.digest, "role": f.role} for f in segment.files
+        ],
+        "key_ids": dict(segment.key_ids),
+    }

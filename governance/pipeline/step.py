@@ -1,0 +1,184 @@
+"""How a step runs: what it is handed, how its evidence reaches the log before its result counts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from governance import sources
+from governance.contracts import load_contract
+from governance.errors import ContractError, GovernanceError, StorageError
+from governance.model.canonical import canonical, parse, timestamp
+from governance.model.contract import Contract
+from governance.model.evidence import Evidence, Recorder, Stage, StageRecord
+from governance.model.policy import Policy
+from governance.model.run import OpenedRun
+from governance.pipeline.workspace import Workspace
+from governance.storage import Storage
+
+Progress = Callable[[str, int], None]
+"""Called with a stage's name and the rows it has read so far."""
+
+_TYPES = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+
+
+def silent(_stage: str, _rows: int) -> None:
+    """No progress shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReference:
+    """Where a run's staging folder is. Travels through XCom; holds names and ids only."""
+
+    dataset: str
+    version: str
+    attempt: str
+
+    @property
+    def folder(self) -> str:
+        return f"staging/{self.version}/{self.attempt}"
+
+    def to_json(self) -> dict[str, str]:
+        return {"dataset": self.dataset, "version": self.version, "attempt": self.attempt}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, str]) -> RunReference:
+        return cls(data["dataset"], data["version"], data["attempt"])
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What every step after the opening is handed."""
+
+    workspace: Workspace
+    recorder: Recorder
+    storage: Storage
+    contract: Contract
+    policy: Policy
+    run: OpenedRun
+    reference: RunReference
+    progress: Progress = silent
+
+    def facts(self, stage: Stage) -> dict[str, Any]:
+        """The facts an earlier step left.
+
+        Raises:
+            StorageError: GOV-741 when that step has not run for this attempt.
+        """
+        return dict(self._left(stage)["facts"])
+
+    def log_index(self, stage: Stage) -> int:
+        """Where the evidence of an earlier step stands in the log."""
+        return int(self._left(stage)["log_index"])
+
+    def _left(self, stage: Stage) -> dict[str, Any]:
+        path = f"{self.reference.folder}/{stage}.json"
+        if not self.storage.exists(path):
+            raise StorageError(
+                "GOV-741",
+                f"{stage} has not run for version {self.run.version} of {self.run.dataset}",
+                f"run {stage} first; in Airflow, clear the tasks from {stage} on",
+            )
+        left: dict[str, Any] = parse(self.storage.read(path))
+        return left
+
+    def keep(self, stage: Stage, facts: Mapping[str, Any], log_index: int) -> None:
+        self.storage.write(
+            f"{self.reference.folder}/{stage}.json",
+            canonical({"facts": dict(facts), "log_index": log_index}),
+        )
+
+    def read_source(self, stage: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Stream the pinned source, verified, counting rows for the progress display."""
+        rows = 0
+        for batch in sources.read(self.run.source, types=source_types(self.contract), columns=columns):
+            rows += batch.num_rows
+            yield batch
+            self.progress(stage, rows)
+
+
+def source_types(contract: Contract) -> dict[str, pa.DataType]:
+    """Types for text formats; a Parquet source keeps its own."""
+    return {c.source_name: _TYPES[c.logical_type] for c in contract.columns if c.logical_type in _TYPES}
+
+
+def event_context(run: OpenedRun) -> dict[str, Any]:
+    """What each evidence event repeats of the opening, so that it stands alone."""
+    return {
+        "dataset": run.dataset,
+        "kind": run.kind,
+        "version": run.version,
+        "run_id": run.run_id,
+        "map_index": run.map_index,
+        "attempt": run.attempt,
+        "purpose": run.purpose,
+        "opened_at": timestamp(run.opened_at),
+        "contract_digest": run.contract_digest,
+        "policy_digest": run.policy_digest,
+        "source_digest": run.source.digest,
+        "consent_position": run.consent_position,
+    }
+
+
+def resume(
+    workspace: Workspace, reference: RunReference, recorder: Recorder, progress: Progress = silent
+) -> RunContext:
+    """Load an opened run by reference.
+
+    Raises:
+        StorageError: GOV-741 when there is no such run.
+        ContractError: GOV-112 when the policy changed since the run opened.
+    """
+    storage = workspace.dataset_storage(reference.dataset)
+    path = f"{reference.folder}/run.json"
+    if not storage.exists(path):
+        raise StorageError(
+            "GOV-741",
+            f"no opened run {reference.version} of {reference.dataset}",
+            "open the run first; in Airflow, clear the run's tasks from open on",
+        )
+    run = OpenedRun.from_json(parse(storage.read(path)))
+    contract = load_contract(storage.path(f"{reference.folder}/contract.odcs.yaml"))
+    policy = workspace.policy
+    for what, pinned, found in (
+        ("contract", run.contract_digest, contract.digest),
+        ("policy", run.policy_digest, policy.digest),
+    ):
+        if pinned != found:
+            raise ContractError(
+                "GOV-112",
+                f"the {what} changed after run {run.run_id} of {run.dataset} pinned it",
+                "start a new run; in Airflow, clear the run's tasks from open on",
+            )
+    return RunContext(workspace, recorder, storage, contract, policy, run, reference, progress)
+
+
+@contextlib.contextmanager
+def reported(recorder: Recorder, stage: Stage, context: Mapping[str, Any]) -> Iterator[None]:
+    """Report a failure of ``stage`` to the lineage store and let the error go on."""
+    recorder.started(stage, context)
+    try:
+        yield
+    except Exception as fault:
+        code = fault.code if isinstance(fault, GovernanceError) else "unexpected"
+        text = fault.message if isinstance(fault, GovernanceError) else type(fault).__name__
+        # The first fault is what the user must see, even where the store is what is down.
+        with contextlib.suppress(GovernanceError):
+            recorder.failed(stage, context, code, text)
+        raise
+
+
+def prove(context: RunContext, stage: Stage, record: StageRecord) -> int:
+    """Put signed evidence into the log, then leave the facts for the next step."""
+    signer = context.workspace.keyring.run_signer(context.run.version, context.run.attempt)
+    index = context.recorder.record(record, signer)
+    context.keep(stage, record.evidence.facts, index)
+    return index
+
+
+def stage_record(context: RunContext, stage: Stage, facts: Mapping[str, Any], **lineage: Any) -> StageRecord:
+    return StageRecord(Evidence(stage, facts), event_context(context.run), **lineage)

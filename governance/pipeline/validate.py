@@ -1,0 +1,160 @@
+"""Validate: read the sealed version back and judge it. Reads only, and can only fail it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from governance.errors import GovernanceError, ValidationError
+from governance.model.contract import RuleScope
+from governance.model.dataset import Manifest
+from governance.model.decision import Reason
+from governance.model.evidence import DatasetLineage, Stage
+from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
+from governance.pipeline.manifest import draft_manifest
+from governance.pipeline.protect import DATASETS
+from governance.pipeline.quarantine import quarantine_version
+from governance.pipeline.step import RunContext, prove, reported, stage_record
+from governance.protect import open_version, unsealed_files
+from governance.validate import judge
+
+
+def validate(context: RunContext, *, late: np.ndarray | None = None) -> dict[str, Any]:
+    """Judge the version through its own manifest.
+
+    Raises:
+        ValidationError: GOV-402 … GOV-405; the version goes to quarantine with the reasons.
+        StorageError: GOV-723 when a file is not what protect wrote.
+    """
+    stage = Stage.VALIDATE
+    with reported(context.recorder, stage, stage_record(context, stage, {}).context):
+        try:
+            facts, lineage = _judged(context, draft_manifest(context), late)
+            record = stage_record(context, stage, facts, inputs=(lineage,))
+            prove(context, stage, record)
+            _refuse(context, facts)
+        except GovernanceError as fault:
+            quarantine_version(context, fault)
+            raise
+        context.recorder.completed(stage, record.context, record)
+    return facts
+
+
+def _judged(
+    context: RunContext, manifest: Manifest, late: np.ndarray | None
+) -> tuple[dict[str, Any], DatasetLineage]:
+    presence = _SubjectPresence(context, manifest, late)
+    rows = 0
+
+    def read_back() -> Iterator[pa.RecordBatch]:
+        nonlocal rows
+        keys = context.workspace.keyring
+        for batch in open_version(context.storage, manifest, keys.segment_key):
+            rows += batch.num_rows
+            presence.see(batch)
+            context.progress(Stage.VALIDATE, rows)
+            yield batch
+
+    schema = pa.schema([(c["name"], _type(c["type"])) for c in manifest.body["schema"]])
+    rules = [r for r in context.contract.rules if r.scope is RuleScope.PROTECTED]
+    verdict = judge(read_back(), schema, rules)
+    checks = [
+        _check("row_counts_reconcile", *_reconciled(context, manifest, rows)),
+        _check("no_denied_subject_present", *presence.verdict()),
+        _check("nothing_opens_without_its_key", *_sealed(context, manifest)),
+    ]
+    facts = {
+        "success": verdict.success and all(c["success"] for c in checks),
+        "rows": rows,
+        "results": [dict(r) for r in verdict.results],
+        "checks": checks,
+    }
+    lineage = DatasetLineage(
+        DATASETS,
+        context.run.dataset,
+        version=context.run.version,
+        rows=rows,
+        assertions=tuple(verdict.assertions),
+    )
+    return facts, lineage
+
+
+class _SubjectPresence:
+    """Counts released rows whose subject is denied when decided again."""
+
+    def __init__(self, context: RunContext, manifest: Manifest, late: np.ndarray | None) -> None:
+        self._released = ReleasedSubjects(
+            ConsentDecision.of_run(context, late=late),
+            context.workspace.vault,
+            {c["name"] for c in manifest.body["schema"]},
+        )
+        self.denied = self.unknown = 0
+
+    def see(self, batch: pa.RecordBatch) -> None:
+        if self._released.decidable:
+            reasons, ordinals = self._released.decide(batch)
+            self.unknown += int((ordinals < 0).sum())
+            self.denied += int((reasons != Reason.ALLOWED).sum())
+
+    def verdict(self) -> tuple[bool, str]:
+        if not self._released.decidable:
+            return True, "not decidable on the version: it carries no subject pseudonym and jurisdiction"
+        if self.denied or self.unknown:
+            return False, f"{self.denied:,} rows of denied subjects, {self.unknown:,} of unknown ones"
+        return True, "every released row was decided again and is allowed"
+
+
+def _reconciled(context: RunContext, manifest: Manifest, rows: int) -> tuple[bool, str]:
+    counts = manifest.body["counts"]
+    read = context.facts(Stage.CLASSIFY)["rows"]
+    kept = sum(s.rows for s in manifest.segments)
+    written = counts["rows_out"]
+    parts = written + counts["rows_denied"] + counts["rows_quarantined"]
+    text = (
+        f"source {read:,} = released {written:,} + denied {counts['rows_denied']:,} "
+        f"+ quarantined {counts['rows_quarantined']:,}; read back {rows:,} of {kept:,}"
+    )
+    return read == counts["rows_in"] == parts and rows == kept, text
+
+
+def _sealed(context: RunContext, manifest: Manifest) -> tuple[bool, str]:
+    opened = unsealed_files(context.storage, manifest)
+    if opened:
+        return False, f"{len(opened)} files opened without a key"
+    return True, f"{sum(len(s.files) for s in manifest.segments)} files refused to open without a key"
+
+
+def _check(name: str, success: bool, detail: str) -> dict[str, Any]:
+    return {"check": name, "success": success, "detail": detail}
+
+
+_CODES = {
+    "row_counts_reconcile": "GOV-405",
+    "no_denied_subject_present": "GOV-403",
+    "nothing_opens_without_its_key": "GOV-404",
+}
+
+
+def _refuse(context: RunContext, facts: dict[str, Any]) -> None:
+    for check in facts["checks"]:
+        if not check["success"]:
+            raise ValidationError(
+                _CODES[check["check"]],
+                f"version {context.run.version} of {context.run.dataset}: {check['detail']}",
+                "the version is in quarantine and the previous one stays; start a new run",
+            )
+    failed = [r for r in facts["results"] if not r["success"]]
+    if failed:
+        listed = "; ".join(f"{r['rule']} ({r['expectation']} on {r.get('column') or 'the table'})" for r in failed)
+        raise ValidationError(
+            "GOV-402",
+            f"version {context.run.version} of {context.run.dataset} fails {len(failed)} quality rules: {listed}",
+            "the version is in quarantine and the previous one stays; correct the data or the contract's rules",
+        )
+
+
+def _type(name: str) -> pa.DataType:
+    return pa.type_for_alias(name)

@@ -1,0 +1,145 @@
+"""What a governed process stands on: log, keys, vault, consent ledger, policy, dataset roots."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from governance.config import Settings
+from governance.consent import ConsentLedger
+from governance.contracts import load_policy
+from governance.errors import LogError, SettingError
+from governance.keys import Keyring, SubjectVault, provider_for
+from governance.log import CheckpointSigner, Log, NewEntry, open_storage
+from governance.model.canonical import canonical, parse, timestamp
+from governance.model.policy import Policy
+from governance.storage import Storage, storage_for
+
+GENESIS = "application/vnd.governance.genesis+json"
+CONTRACT = "application/vnd.governance.contract+yaml"
+POLICY = "application/vnd.governance.policy+yaml"
+CONSENT_BATCH = "application/vnd.governance.consent-batch+json"
+
+PIPELINE = "evidence:pipeline"
+OPERATOR = "operator:cli"
+
+_DATASET_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def now() -> datetime:
+    """The system clock; steps receive it, none of them calls it."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Opened stores of one governance home. Make one a process; it is not shared between processes."""
+
+    settings: Settings
+    log: Log
+    keyring: Keyring
+    vault: SubjectVault
+    ledger: ConsentLedger
+    clock: Callable[[], datetime] = field(default=now, repr=False)
+
+    @classmethod
+    def create(cls, settings: Settings, *, origin: str, clock: Callable[[], datetime] = now) -> Workspace:
+        """Make the stores of a new home around an existing key-encryption key.
+
+        Args:
+            origin: the log's name, e.g. ``governance.example/meridian``; it stands in every checkpoint.
+
+        Raises:
+            SettingError: GOV-901 when the home already holds stores.
+            ProtectionError: GOV-301, GOV-302 for the key.
+        """
+        if (settings.home / "keys").exists():
+            raise SettingError(
+                "GOV-901",
+                f"{settings.home} already holds a governance home",
+                "open it as it is, or name another directory",
+            )
+        settings.home.mkdir(parents=True, exist_ok=True)
+        provider = provider_for(settings.kek, settings.passphrase)
+        keyring = Keyring.create(settings.home / "keys", provider)
+        vault = SubjectVault.create(settings.home / "vault", keyring)
+        ledger = ConsentLedger.create(settings.home / "consent")
+        storage = open_storage(settings.store, create=True, origin=origin)
+        log = Log(storage, signer=_signer(settings, keyring, origin), clock=clock)
+        workspace = cls(settings, log, keyring, vault, ledger, clock)
+        genesis = {
+            "origin": origin,
+            "log_public_key": log.vkey,
+            "evidence_public_key": base64.b64encode(keyring.evidence_signer.public_key).decode(),
+            "created_at": timestamp(clock()),
+        }
+        log.append([NewEntry(canonical(genesis), GENESIS, OPERATOR)])
+        log.checkpoint()
+        return workspace
+
+    @classmethod
+    def open(cls, settings: Settings, *, clock: Callable[[], datetime] = now) -> Workspace:
+        """Open the stores of a home.
+
+        Raises:
+            ProtectionError: GOV-301 without a key, GOV-302 for a wrong one.
+            LogError: GOV-501 when the store cannot be opened, GOV-502 when it is another home's.
+        """
+        provider = provider_for(settings.kek, settings.passphrase)
+        keyring = Keyring.open(settings.home / "keys", provider)
+        vault = SubjectVault.open(settings.home / "vault", keyring)
+        ledger = ConsentLedger.open(settings.home / "consent")
+        storage = open_storage(settings.store)
+        log = Log(storage, signer=_signer(settings, keyring, storage.origin), clock=clock)
+        workspace = cls(settings, log, keyring, vault, ledger, clock)
+        workspace._require_own_log()
+        return workspace
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy as its file stands now; a run pins its digest."""
+        return load_policy(self.settings.policy)
+
+    @cached_property
+    def evidence_public_key(self) -> bytes:
+        """32 bytes: the key that opens runs, signs manifests and disclosures."""
+        return self.keyring.evidence_signer.public_key
+
+    def dataset_storage(self, dataset: str) -> Storage:
+        """The root of one dataset. Its name is a lower-case identifier, so it is safe in a path."""
+        if not _DATASET_NAME.fullmatch(dataset):
+            raise SettingError(
+                "GOV-901",
+                "a dataset's name is not a lower-case identifier",
+                "use letters, digits and underscores, starting with a letter",
+            )
+        return storage_for(f"{self.settings.datasets.rstrip('/')}/{dataset}")
+
+    def append_file(self, path: Path, media_type: str) -> int:
+        """Make a contract or policy file a leaf; the same bytes keep their first index."""
+        return self.log.append([NewEntry(path.read_bytes(), media_type, PIPELINE)])[0]
+
+    def append_json(self, value: dict[str, Any], media_type: str, principal: str = OPERATOR) -> int:
+        return self.log.append([NewEntry(canonical(value), media_type, principal)])[0]
+
+    def _require_own_log(self) -> None:
+        genesis = self.log.entry(0) if self.log.size() else None
+        named = parse(genesis.body) if genesis is not None and genesis.body else {}
+        own = base64.b64encode(self.evidence_public_key).decode()
+        if named.get("log_public_key") != self.log.vkey or named.get("evidence_public_key") != own:
+            raise LogError(
+                "GOV-502",
+                f"the store at {self.settings.store} was not opened by this home's keys",
+                "point GOVERNANCE_STORE (or --store) at the store made with this home",
+            )
+
+
+def _signer(settings: Settings, keyring: Keyring, origin: str) -> CheckpointSigner:
+    memory = settings.home / "signer" / (re.sub(r"[^a-z0-9]+", "-", origin.lower()).strip("-") + ".note")
+    return CheckpointSigner(keyring.log_signer, origin, memory)
