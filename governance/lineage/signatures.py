@@ -1,0 +1,224 @@
+"""Evidence or mere declaration: who signed a ``governance_*`` facet, and what the signature covers.
+
+The chain has two links. The *evidence root key*, pinned in the log's genesis leaf and in the
+dataset root, signs ``governance_open`` and ``governance_disclose``. ``governance_open`` carries the
+*run key*, which signs the stages of that run and of no other. Whatever does not verify along this
+chain, or did not arrive from an ``evidence:`` principal, is *declared*, never *observed*.
+
+Signed are the RFC 8785 canonical bytes of ``{stage, context, facts, datasets, openlineage_run_id}``
+with Ed25519 (RFC 8032). ``datasets`` is the digest of the event's canonical ``{inputs, outputs}``,
+so schema, column lineage, masking and classifications cannot be exchanged under a valid signature.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import rfc8785
+
+from governance.lineage.facets import PREFIX, facet_key
+from governance.model.canonical import canonical, digest
+from governance.model.evidence import Signer, Stage
+
+ALGORITHM = "ed25519"
+EVIDENCE_PRINCIPAL = "evidence:"
+"""What the principal of a leaf begins with when it may report evidence."""
+
+_ROOT_SIGNED = frozenset({Stage.OPEN, Stage.DISCLOSE})
+_RUN_IDENTITY = ("dataset", "version", "run_id", "map_index", "attempt")
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Evidence that verifies: signed by the pipeline, through an evidence principal."""
+
+    stage: Stage
+    context: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    public_key: bytes
+    basis: str = field(default="observed", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What somebody says. ``reason`` tells why it is no more than that."""
+
+    reason: str
+    stage: Stage | None = None
+    basis: str = field(default="declared", init=False)
+
+
+Verdict: TypeAlias = Observed | Declared
+
+
+@dataclass(slots=True)
+class RunKeys:
+    """The run keys that observed ``governance_open`` evidence introduced, each with its context."""
+
+    _opened: dict[bytes, list[tuple[Mapping[str, Any], bytes]]] = field(default_factory=dict)
+
+    def admit(self, opened: Observed) -> None:
+        """Trust the key that an observed ``governance_open`` carries, for that run only."""
+        public_key = _key(opened.facts.get("run_public_key"))
+        if opened.stage is Stage.OPEN and public_key is not None:
+            self._opened.setdefault(_identity(opened.context), []).append((opened.context, public_key))
+
+    def of(self, context: Mapping[str, Any]) -> tuple[bytes, ...]:
+        """The keys of the runs that pinned exactly this context; empty if there is none."""
+        candidates = self._opened.get(_identity(context), ())
+        return tuple(key for pinned, key in candidates if dict(pinned) == dict(context))
+
+    def knows(self, context: Mapping[str, Any]) -> bool:
+        """Whether the run was opened at all, whatever it pinned."""
+        return _identity(context) in self._opened
+
+
+def statement(
+    *,
+    stage: str,
+    context: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    openlineage_run_id: str,
+    inputs: list[Any],
+    outputs: list[Any],
+) -> bytes:
+    """The bytes that are signed.
+
+    Args:
+        stage: the stage's value, e.g. ``protect``.
+        context: as it stands in the facet.
+        facts: as they stand in the facet.
+        openlineage_run_id: ``run.runId`` of the event.
+        inputs: ``inputs`` as serialized in the event.
+        outputs: ``outputs`` as serialized in the event.
+
+    Raises:
+        ValueError: something in it has no canonical form (an integer beyond ±2^53, a NaN).
+    """
+    try:
+        return canonical(
+            {
+                "stage": stage,
+                "context": dict(context),
+                "facts": dict(facts),
+                "datasets": digest(canonical({"inputs": inputs, "outputs": outputs})),
+                "openlineage_run_id": openlineage_run_id,
+            }
+        )
+    except rfc8785.CanonicalizationError as error:
+        raise ValueError(f"no canonical form: {type(error).__name__}") from None
+
+
+def sign(signed: bytes, signer: Signer) -> dict[str, str]:
+    """The ``signature`` object of a facet over :func:`statement`'s bytes."""
+    return {
+        "algorithm": ALGORITHM,
+        "public_key": base64.b64encode(signer.public_key).decode("ascii"),
+        "value": base64.b64encode(signer.sign(signed)).decode("ascii"),
+    }
+
+
+def evidence_keys(event: Mapping[str, Any]) -> list[str]:
+    """The keys of all ``governance_*`` run facets of an event, sorted."""
+    run = event.get("run")
+    facets = run.get("facets") if isinstance(run, Mapping) else None
+    return sorted(k for k in facets if k.startswith(PREFIX)) if isinstance(facets, Mapping) else []
+
+
+def verify_evidence(
+    event: Mapping[str, Any], *, principal: str, root_key: bytes | None, run_keys: RunKeys
+) -> Verdict:
+    """Judge the evidence in one event.
+
+    Args:
+        event: a RunEvent as parsed JSON.
+        principal: who appended it, from the leaf's envelope.
+        root_key: the pinned evidence root key, 32 raw bytes; ``None`` if nothing is pinned.
+        run_keys: what earlier ``governance_open`` evidence introduced. It is not changed: call
+            :meth:`RunKeys.admit` with an observed opening.
+    """
+    keys = evidence_keys(event)
+    if len(keys) != 1:
+        return Declared(f"an evidence event carries one governance facet, this one carries {len(keys)}")
+    stage = next((s for s in Stage if facet_key(s) == keys[0]), None)
+    if stage is None:
+        return Declared("the governance facet belongs to no stage")
+    if not principal.startswith(EVIDENCE_PRINCIPAL):
+        return Declared("it did not arrive from an evidence principal", stage)
+    facet = event["run"]["facets"][keys[0]]
+    parts = _parts(facet, stage)
+    if parts is None:
+        return Declared("the facet is not of the evidence format", stage)
+    context, facts, public_key, value = parts
+    trusted = (root_key,) if stage in _ROOT_SIGNED else run_keys.of(context)
+    if root_key is None:
+        return Declared("no evidence root key is pinned", stage)
+    if not trusted:
+        if run_keys.knows(context):
+            return Declared("the context is not what the run pinned", stage)
+        return Declared("the run was not opened", stage)
+    if public_key not in trusted:
+        whose = "the evidence root key" if stage in _ROOT_SIGNED else "the run's key"
+        return Declared(f"it is not signed by {whose}", stage)
+    try:
+        signed = statement(
+            stage=stage.value,
+            context=context,
+            facts=facts,
+            openlineage_run_id=event["run"].get("runId"),
+            inputs=event.get("inputs") or [],
+            outputs=event.get("outputs") or [],
+        )
+    except ValueError:
+        return Declared("the facet has no canonical form", stage)
+    if not _holds(public_key, value, signed):
+        return Declared("the signature does not verify", stage)
+    return Observed(stage, context, facts, public_key)
+
+
+def _identity(context: Mapping[str, Any]) -> bytes:
+    try:
+        return canonical({name: context.get(name) for name in _RUN_IDENTITY})
+    except rfc8785.CanonicalizationError:
+        return b""
+
+
+def _parts(facet: Any, stage: Stage) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes] | None:
+    if not isinstance(facet, Mapping) or facet.get("stage") != stage.value:
+        return None
+    context, facts, signature = facet.get("context"), facet.get("facts"), facet.get("signature")
+    if not (isinstance(context, dict) and isinstance(facts, dict) and isinstance(signature, dict)):
+        return None
+    public_key, value = _key(signature.get("public_key")), _bytes(signature.get("value"))
+    if signature.get("algorithm") != ALGORITHM or public_key is None or value is None:
+        return None
+    return context, facts, public_key, value
+
+
+def _key(text: Any) -> bytes | None:
+    raw = _bytes(text)
+    return raw if raw is not None and len(raw) == 32 else None
+
+
+def _bytes(text: Any) -> bytes | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _holds(public_key: bytes, value: bytes, signed: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(value, signed)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
