@@ -1,0 +1,1 @@
+"""Sample input and the demonstration that runs on it."""
