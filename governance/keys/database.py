@@ -1,0 +1,114 @@
+"""A private SQLite file that several processes and threads share, and that forks survive.
+
+WAL with ``synchronous=FULL``: a transaction is durable when it returns. ``secure_delete`` is on,
+but nothing rests on it: deleted bytes were found in files and WALs, so what must die is sealed
+under a key that dies elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from governance.errors import ProtectionError, StorageError
+from governance.keys.durable import sync_directory
+
+_BUSY_SECONDS = 120
+_PAGE_SIZE = 16_384
+
+
+class Database:
+    """``damaged`` is the code raised when SQLite finds the file malformed."""
+
+    def __init__(self, path: Path, damaged: str) -> None:
+        self.path = path.absolute()
+        self._damaged = damaged
+        self._process = -1
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._inherited: list[sqlite3.Connection] = []
+
+    def create(self) -> None:
+        """Make the directory (0700) and an empty file (0600) where they do not exist."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        sync_directory(self.path.parent)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent snapshot."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The only writer among all processes; committed and durable on leaving, else undone."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the connection; the next transaction opens another."""
+        with self._owned():
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._owned():
+            try:
+                connection = self._connected()
+                connection.execute(begin)
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+            except sqlite3.OperationalError as error:
+                raise StorageError(
+                    "GOV-724",
+                    f"{self.path} cannot be used: {error.sqlite_errorname}",
+                    "check free space and permissions, and that no other process holds it for long",
+                ) from None
+            except sqlite3.DatabaseError as error:
+                raise ProtectionError(
+                    self._damaged,
+                    f"{self.path} is damaged: {getattr(error, 'sqlite_errorname', 'SQLITE_ERROR')}",
+                    "restore it from a backup of the same epoch",
+                ) from None
+
+    def _owned(self) -> threading.RLock:
+        if self._process != os.getpid():
+            # A connection must not be used, nor closed, on the far side of a fork; a lock may have
+            # been held by a thread that does not exist here.
+            if self._connection is not None:
+                self._inherited.append(self._connection)
+                self._connection = None
+            self._lock = threading.RLock()
+            self._process = os.getpid()
+        return self._lock
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = sqlite3.connect(
+                f"{self.path.as_uri()}?mode=rw",
+                uri=True,
+                timeout=_BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            for setting in (
+                f"page_size={_PAGE_SIZE}",
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "secure_delete=ON",
+                "temp_store=MEMORY",
+            ):
+                connection.execute(f"PRAGMA {setting}").fetchall()
+            self._connection = connection
+        return self._connection

@@ -1,0 +1,275 @@
+"""The key store: every key wrapped under the live epoch, in one SQLite file.
+
+``keys.sqlite`` holds segment keys, two signing seeds and a root secret, each sealed under the epoch
+key with its own id, segment, sensitivity and epoch as context. The epoch key is at the provider, in
+a place that no copy of this directory holds. Destroying keys is rotating: survivors are wrapped
+under epoch n+1, then epoch n is destroyed there, and every copy of this file from before is noise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from governance.errors import ProtectionError, SettingError
+from governance.keys.database import Database
+from governance.keys.epoch import EpochKey, Rotation
+from governance.keys.provider import KeyProvider
+from governance.keys.sealing import KEY_SIZE, Secretive, derive
+from governance.keys.signing import Ed25519Signer
+
+_FORMAT = 1
+_FILE = "keys.sqlite"
+_ROOT = "root"
+_EVIDENCE = "signer.evidence"
+_LOG = "signer.log"
+# What Parquet's ``column_keys`` and file names both take; PyArrow separates ids by ``:`` and ``;``.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+_SCHEMA = """
+CREATE TABLE keyring(
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    format INTEGER NOT NULL, store TEXT NOT NULL, epoch INTEGER NOT NULL);
+CREATE TABLE keys(
+    key_id TEXT PRIMARY KEY,
+    segment_id TEXT NOT NULL, sensitivity TEXT NOT NULL, epoch INTEGER NOT NULL, wrapped BLOB);
+CREATE INDEX keys_by_segment ON keys(segment_id);
+"""
+_INSERT = "INSERT INTO keys(key_id, segment_id, sensitivity, epoch, wrapped) VALUES (?, ?, ?, ?, ?)"
+_LIVE = "SELECT key_id, segment_id, sensitivity, epoch, wrapped FROM keys WHERE wrapped IS NOT NULL"
+
+
+class Keyring(Secretive):
+    """The keys of one deployment. Safe to share between threads and to use after a fork.
+
+    Every method may raise GOV-303 (the store's epoch was destroyed: it is an old copy), GOV-308
+    (the store was altered) and GOV-724 (the file cannot be used).
+    """
+
+    __slots__ = ("_database", "_epoch", "_provider", "_store")
+
+    def __init__(self, database: Database, provider: KeyProvider, store: str) -> None:
+        self._database = database
+        self._provider = provider
+        self._store = store
+        self._epoch: EpochKey | None = None
+
+    @classmethod
+    def create(cls, directory: Path, provider: KeyProvider) -> Keyring:
+        """Make a key store with its root secret and signing keys.
+
+        Raises:
+            SettingError: GOV-901 if there is one, or if the provider keeps its epoch keys inside.
+        """
+        if provider.lies_in(directory):
+            raise SettingError(
+                "GOV-901",
+                f"the epoch keys of {provider.uri} lie in the key store's directory {directory}",
+                "keep the key outside: a backup of the key store must not hold what opens it",
+            )
+        database = Database(directory / _FILE, "GOV-308")
+        database.create()
+        store = secrets.token_hex(16)
+        with database.writing() as connection:
+            if _described(connection) is not None:
+                raise SettingError(
+                    "GOV-901", f"there is a key store in {directory}", "open it, or choose another directory"
+                )
+            # Before the commit, so that a crash leaves an epoch of no store, not the reverse.
+            epoch = provider.create_epoch(store, 1)
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                connection.execute(statement)
+            connection.execute("INSERT INTO keyring VALUES (1, ?, ?, 1)", (_FORMAT, store))
+            for key_id in (_ROOT, _EVIDENCE, _LOG):
+                _insert(connection, epoch, key_id, "", "")
+        return cls(database, provider, store)
+
+    @classmethod
+    def open(cls, directory: Path, provider: KeyProvider) -> Keyring:
+        """Open a key store and finish a rotation that was interrupted.
+
+        Raises:
+            ProtectionError: GOV-301 if there is none; GOV-303 if its epoch is not at the provider.
+            SettingError: GOV-901 if it was written by a later format.
+        """
+        database = Database(directory / _FILE, "GOV-308")
+        description = None
+        if database.path.is_file():
+            with database.reading() as connection:
+                description = _described(connection)
+        if description is None:
+            raise ProtectionError(
+                "GOV-301", f"there is no key store in {directory}", "create one with `governance keys init`"
+            )
+        written, store, _ = description
+        if written != _FORMAT:
+            raise SettingError(
+                "GOV-901", f"the key store has format {written}, this release reads {_FORMAT}", "upgrade"
+            )
+        keyring = cls(database, provider, store)
+        keyring._finish_rotation()
+        return keyring
+
+    @property
+    def epoch(self) -> int:
+        """The live epoch, counted from 1."""
+        with self._database.reading() as connection:
+            return _live_epoch(connection)
+
+    def new_segment_key(self, segment_id: str, sensitivity: str) -> str:
+        """Make a random key for a segment and sensitivity and return its id; again is harmless.
+
+        Raises:
+            ProtectionError: GOV-303 if that key was destroyed: it does not come back.
+            ValueError: a name is not letters, digits, ``_`` and ``-``.
+        """
+        for name in (segment_id, sensitivity):
+            if not _NAME.fullmatch(name):
+                raise ValueError("a segment id and a sensitivity are letters, digits, _ and -")
+        key_id = f"seg.{segment_id}.{sensitivity}"
+        with self._database.writing() as connection:
+            found = connection.execute("SELECT wrapped FROM keys WHERE key_id = ?", (key_id,)).fetchone()
+            if found is None:
+                _insert(connection, self._key_of(_live_epoch(connection)), key_id, segment_id, sensitivity)
+            elif found[0] is None:
+                raise _destroyed(key_id)
+        return key_id
+
+    def segment_key(self, key_id: str) -> bytes:
+        """A segment's 32-byte key. Raises GOV-303 if it is unknown or was destroyed."""
+        if not key_id.startswith("seg."):
+            raise _unknown(key_id)
+        return self._unwrapped(key_id)
+
+    def secret(self, label: str) -> bytes:
+        """32 bytes for a label, the same for as long as this key store lives.
+
+        Derived by HKDF from a root secret that every rotation re-wraps: what it makes, such as
+        tokens, can be made again, and is therefore not erasable.
+        """
+        return derive(self._unwrapped(_ROOT), "governance secret v1", label)
+
+    @property
+    def evidence_signer(self) -> Ed25519Signer:
+        """Signs manifests and bundles."""
+        return Ed25519Signer(self._unwrapped(_EVIDENCE))
+
+    @property
+    def log_signer(self) -> Ed25519Signer:
+        """Signs checkpoints."""
+        return Ed25519Signer(self._unwrapped(_LOG))
+
+    def run_signer(self, version: str, attempt: str) -> Ed25519Signer:
+        """Signs one attempt's evidence; derived, so that any task of the run can rebuild it."""
+        return Ed25519Signer(derive(self._unwrapped(_ROOT), "governance run signer v1", version, attempt))
+
+    def rotate_epoch(self) -> Rotation:
+        """Move every key to the next epoch and destroy the one before."""
+        return self.destroy_segment_keys(())
+
+    def destroy_segment_keys(self, segment_ids: Iterable[str]) -> Rotation:
+        """Rotate without the keys of these segments.
+
+        Re-wrapping is one transaction; the old epoch is destroyed only after the survivors were
+        read back under the new one. A crash before the commit changes nothing, one after it is
+        finished by the next open. Unknown or already destroyed segments are passed over. A process
+        that unwrapped a key before still has it: caches and grants are ended by their owners.
+
+        Returns:
+            What died and what the provider says of it; it is ``pending`` until that is confirmed.
+        """
+        doomed = frozenset(segment_ids)
+        with self._database.writing() as connection:
+            former = self._key_of(_live_epoch(connection))
+            latter = self._provider.create_epoch(self._store, former.epoch + 1)
+            survivors, destroyed = [], []
+            for key_id, segment_id, sensitivity, _, wrapped in connection.execute(_LIVE).fetchall():
+                if segment_id and segment_id in doomed:
+                    destroyed.append(key_id)
+                else:
+                    rewrapped = former.rewrap(latter, wrapped, key_id, segment_id, sensitivity)
+                    survivors.append((latter.epoch, rewrapped, key_id))
+            connection.executemany("UPDATE keys SET epoch = ?, wrapped = ? WHERE key_id = ?", survivors)
+            connection.executemany(
+                "UPDATE keys SET wrapped = NULL WHERE key_id = ?", [(key_id,) for key_id in destroyed]
+            )
+            connection.execute("UPDATE keyring SET epoch = ?", (latter.epoch,))
+        self._epoch = latter
+        with self._database.reading() as connection:
+            for key_id, segment_id, sensitivity, epoch, wrapped in connection.execute(_LIVE):
+                # Another process may have rotated further in between, and then checked it itself.
+                if epoch == latter.epoch:
+                    latter.unwrap(wrapped, key_id, segment_id, sensitivity)
+        destruction = self._provider.destroy_epochs(self._store, latter.epoch)
+        return Rotation(latter.epoch, len(survivors), tuple(destroyed), destruction)
+
+    def close(self) -> None:
+        """Forget the epoch key and close the file; the next call opens it again."""
+        self._epoch = None
+        self._database.close()
+
+    def _finish_rotation(self) -> None:
+        with self._database.reading() as connection:
+            epoch = _live_epoch(connection)
+        # A forged epoch number must not destroy anything: the root secret opens under a true one.
+        self._unwrapped(_ROOT)
+        if any(held < epoch for held in self._provider.epochs(self._store)):
+            self._provider.destroy_epochs(self._store, epoch)
+
+    def _unwrapped(self, key_id: str) -> bytes:
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT segment_id, sensitivity, epoch, wrapped FROM keys WHERE key_id = ?", (key_id,)
+            ).fetchone()
+        if row is None:
+            raise _unknown(key_id)
+        segment_id, sensitivity, epoch, wrapped = row
+        if wrapped is None:
+            raise _destroyed(key_id)
+        return self._key_of(epoch).unwrap(wrapped, key_id, segment_id, sensitivity)
+
+    def _key_of(self, epoch: int) -> EpochKey:
+        held = self._epoch
+        if held is None or held.epoch != epoch:
+            held = self._epoch = self._provider.epoch_key(self._store, epoch)
+        return held
+
+
+def _insert(
+    connection: sqlite3.Connection, epoch: EpochKey, key_id: str, segment_id: str, sensitivity: str
+) -> None:
+    wrapped = epoch.wrap(os.urandom(KEY_SIZE), key_id, segment_id, sensitivity)
+    connection.execute(_INSERT, (key_id, segment_id, sensitivity, epoch.epoch, wrapped))
+
+
+def _described(connection: sqlite3.Connection) -> tuple[int, str, int] | None:
+    """Format, store id and epoch; nothing while the first transaction has not committed."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'keyring'").fetchall():
+        return None
+    row: tuple[int, str, int] | None = connection.execute(
+        "SELECT format, store, epoch FROM keyring"
+    ).fetchone()
+    return row
+
+
+def _live_epoch(connection: sqlite3.Connection) -> int:
+    epoch: int = connection.execute("SELECT epoch FROM keyring").fetchone()[0]
+    return epoch
+
+
+def _unknown(key_id: str) -> ProtectionError:
+    return ProtectionError(
+        "GOV-303",
+        f"the key store has no key {key_id!r}",
+        "use the key store the segment was written with, or its newest backup",
+    )
+
+
+def _destroyed(key_id: str) -> ProtectionError:
+    return ProtectionError(
+        "GOV-303", f"the key {key_id} was destroyed", "what it sealed is gone; release the dataset again"
+    )
