@@ -1,13 +1,8 @@
-"""OpenLineage events (2-0-2) for stages, built with the classes of the OpenLineage client.
-
-The client's serializer drops nulls and empty objects in lists; what is signed is therefore taken
-after it: :func:`as_sent` is the form that is signed, stored and verified.
-"""
+"""OpenLineage events (2-0-2) for stages, built with the classes of the OpenLineage client."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +19,12 @@ from openlineage.client.facet_v2 import (
     processing_engine_run,
     schema_dataset,
 )
-from openlineage.client.serde import Serde
 
 import governance
-from governance.lineage.facets import CLASSIFICATIONS_KEY, GovernanceClassificationsDatasetFacet
-from governance.model.canonical import canonical
+from governance.lineage.facets import GovernanceClassificationsDatasetFacet
+from governance.lineage.naming import CLASSIFICATIONS_KEY
 from governance.model.evidence import Assertion, DatasetLineage
 
-EVENT_MEDIA_TYPE = "application/vnd.openlineage.event+json"
-"""The media type of every OpenLineage event in the log."""
-
-_RUN_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:airflow-governance:run")
 _UNCHANGED = frozenset({"keep", "identity"})
 
 
@@ -44,19 +34,6 @@ class ParentRun:
 
     run_id: str
     job: str
-
-
-def openlineage_run_id(
-    *, namespace: str, dataset: str, run_id: str, map_index: int, stage: str, attempt: str
-) -> str:
-    """A deterministic run id (UUIDv5, RFC 9562 §5.5): a retry of the same attempt reports the same run."""
-    name = canonical([namespace, dataset, run_id, map_index, stage, attempt])
-    return str(uuid.uuid5(_RUN_NAMESPACE, name.decode("utf-8")))
-
-
-def as_sent(value: Any) -> Any:
-    """JSON as the client serializes it: no nulls, no empty objects in lists, enums by value."""
-    return Serde.remove_nulls_and_enums(_plain(value))
 
 
 def input_dataset(lineage: DatasetLineage, producer: str) -> InputDataset:
@@ -192,11 +169,3 @@ def _column_lineage(output: DatasetLineage, source: DatasetLineage, producer: st
             ]
         )
     return column_lineage_dataset.ColumnLineageDatasetFacet(fields=fields, producer=producer)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value

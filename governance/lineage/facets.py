@@ -14,18 +14,8 @@ from typing import Any, ClassVar
 import attr
 from openlineage.client.facet_v2 import DatasetFacet, RunFacet
 
+from governance.lineage.naming import schema_urn
 from governance.model.evidence import Stage
-
-PREFIX = "governance_"
-"""What every key of ours begins with. Only evidence principals are believed under it."""
-
-CLASSIFICATIONS_KEY = "governance_classifications"
-"""The key of the dataset facet."""
-
-
-def schema_urn(class_name: str) -> str:
-    """The immutable ``_schemaURL`` of one of our facets."""
-    return f"urn:airflow-governance:facet:{class_name}:1-0-0"
 
 
 @attr.define(kw_only=True)
@@ -113,11 +103,6 @@ EVIDENCE_FACETS: Mapping[Stage, type[EvidenceRunFacet]] = MappingProxyType(
     }
 )
 """The facet class of each stage."""
-
-
-def facet_key(stage: Stage) -> str:
-    """The key under which a stage's evidence stands in ``run.facets``."""
-    return PREFIX + stage.value
 
 
 def facet_schema(class_name: str) -> dict[str, Any]:

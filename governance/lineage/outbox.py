@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from governance.errors import GovernanceError, LogError
-from governance.lineage.events import EVENT_MEDIA_TYPE
-from governance.lineage.signatures import EVIDENCE_PRINCIPAL
+from governance.lineage.naming import EVENT_MEDIA_TYPE, EVIDENCE_PRINCIPAL
 
 if TYPE_CHECKING:
     from governance.lineage.transport import AppendOnly

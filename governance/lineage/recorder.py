@@ -17,7 +17,6 @@ from openlineage.client.serde import Serde
 from governance.errors import LogError
 from governance.lineage.events import (
     ParentRun,
-    as_sent,
     engine_facet,
     error_facet,
     input_dataset,
@@ -25,7 +24,8 @@ from governance.lineage.events import (
     output_dataset,
     parent_facet,
 )
-from governance.lineage.facets import EVIDENCE_FACETS, PREFIX, facet_key
+from governance.lineage.facets import EVIDENCE_FACETS
+from governance.lineage.naming import PREFIX, as_sent, facet_key
 from governance.lineage.signatures import sign, statement
 from governance.lineage.transport import AppendOnly, LogConfig, LogTransport
 from governance.model.canonical import timestamp

@@ -14,20 +14,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import rfc8785
 
-from governance.lineage.facets import PREFIX, facet_key
+from governance.lineage.naming import EVIDENCE_PRINCIPAL, PREFIX, facet_key
 from governance.model.canonical import canonical, digest
 from governance.model.evidence import Signer, Stage
 
 ALGORITHM = "ed25519"
-EVIDENCE_PRINCIPAL = "evidence:"
-"""What the principal of a leaf begins with when it may report evidence."""
-
 _ROOT_SIGNED = frozenset({Stage.OPEN, Stage.DISCLOSE})
 _RUN_IDENTITY = ("dataset", "version", "run_id", "map_index", "attempt")
 
@@ -42,6 +40,9 @@ class Observed:
     public_key: bytes
     basis: str = field(default="observed", init=False)
 
+    def __bool__(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -50,6 +51,9 @@ class Declared:
     reason: str
     stage: Stage | None = None
     basis: str = field(default="declared", init=False)
+
+    def __bool__(self) -> bool:
+        return False
 
 
 Verdict: TypeAlias = Observed | Declared
@@ -75,6 +79,29 @@ class RunKeys:
     def knows(self, context: Mapping[str, Any]) -> bool:
         """Whether the run was opened at all, whatever it pinned."""
         return _identity(context) in self._opened
+
+
+class KeyFinder(Protocol):
+    """Where the keys of runs are looked up."""
+
+    def of(self, context: Mapping[str, Any]) -> tuple[bytes, ...]:
+        """The keys of the runs that pinned exactly this context."""
+
+    def knows(self, context: Mapping[str, Any]) -> bool:
+        """Whether such a run was opened at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OneKey:
+    key: bytes | None
+
+    def of(self, context: Mapping[str, Any]) -> tuple[bytes, ...]:
+        del context
+        return () if self.key is None else (self.key,)
+
+    def knows(self, context: Mapping[str, Any]) -> bool:
+        del context
+        return False
 
 
 def statement(
@@ -129,10 +156,68 @@ def evidence_keys(event: Mapping[str, Any]) -> list[str]:
     return sorted(k for k in facets if k.startswith(PREFIX)) if isinstance(facets, Mapping) else []
 
 
+class LogEntry(Protocol):
+    """What is judged of a log entry: the leaf's envelope and the body, if it is still there."""
+
+    @property
+    def leaf(self) -> bytes:
+        """Canonical JSON; its ``principal`` says who appended the body."""
+
+    @property
+    def body(self) -> bytes | None:
+        """The event as received, ``None`` after redaction."""
+
+
 def verify_evidence(
-    event: Mapping[str, Any], *, principal: str, root_key: bytes | None, run_keys: RunKeys
+    entry: LogEntry,
+    *,
+    evidence_public_key: bytes | None,
+    run_public_key: str | None = None,
+    run_keys: RunKeys | None = None,
 ) -> Verdict:
-    """Judge the evidence in one event.
+    """Judge the evidence in one log entry; an :class:`Observed` is true, a :class:`Declared` false.
+
+    That the entry is in the log is another question: see its inclusion proof.
+
+    Args:
+        entry: a log entry, from the log or from a bundle.
+        evidence_public_key: the pinned evidence root key, 32 raw bytes.
+        run_public_key: base64 of the run's key, where the caller knows it from the opening.
+        run_keys: the keys of all runs opened before, where it does not.
+    """
+    if entry.body is None:
+        return Declared("the event was redacted")
+    try:
+        principal = json.loads(entry.leaf).get("principal")
+        event = json.loads(entry.body, object_pairs_hook=without_duplicates)
+    except (ValueError, AttributeError, RecursionError):
+        return Declared("the event cannot be parsed")
+    if not isinstance(event, dict):
+        return Declared("the event cannot be parsed")
+    return verify_event(
+        event,
+        principal=principal if isinstance(principal, str) else "",
+        root_key=evidence_public_key,
+        run_keys=run_keys if run_public_key is None else _OneKey(_key(run_public_key)),
+    )
+
+
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For :func:`json.loads`: two members of one name would be read differently by different parsers.
+
+    Raises:
+        ValueError: a name occurs twice.
+    """
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("an object with two members of one name")
+    return members
+
+
+def verify_event(
+    event: Mapping[str, Any], *, principal: str, root_key: bytes | None, run_keys: KeyFinder | None
+) -> Verdict:
+    """Judge the evidence in one parsed event.
 
     Args:
         event: a RunEvent as parsed JSON.
@@ -154,13 +239,17 @@ def verify_evidence(
     if parts is None:
         return Declared("the facet is not of the evidence format", stage)
     context, facts, public_key, value = parts
-    trusted = (root_key,) if stage in _ROOT_SIGNED else run_keys.of(context)
     if root_key is None:
         return Declared("no evidence root key is pinned", stage)
-    if not trusted:
-        if run_keys.knows(context):
-            return Declared("the context is not what the run pinned", stage)
-        return Declared("the run was not opened", stage)
+    if stage in _ROOT_SIGNED:
+        trusted: tuple[bytes, ...] = (root_key,)
+    else:
+        trusted = run_keys.of(context) if run_keys else ()
+        if not trusted:
+            opened = run_keys is not None and run_keys.knows(context)
+            return Declared(
+                "the context is not what the run pinned" if opened else "the run was not opened", stage
+            )
     if public_key not in trusted:
         whose = "the evidence root key" if stage in _ROOT_SIGNED else "the run's key"
         return Declared(f"it is not signed by {whose}", stage)

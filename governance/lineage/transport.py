@@ -19,9 +19,8 @@ from openlineage.client.serde import Serde
 from openlineage.client.transport.transport import Config, Transport
 
 from governance.errors import GovernanceError, LogError, SettingError
-from governance.lineage.events import EVENT_MEDIA_TYPE
+from governance.lineage.naming import EVENT_MEDIA_TYPE, EVIDENCE_PRINCIPAL
 from governance.lineage.outbox import Outbox
-from governance.lineage.signatures import EVIDENCE_PRINCIPAL
 
 if TYPE_CHECKING:
     from governance.log import NewEntry
