@@ -81,6 +81,7 @@ CODES = MappingProxyType(
         # 9xx configuration
         "GOV-901": "a setting is missing or wrong",
         "GOV-902": "an optional dependency is not installed",
+        "GOV-999": "an unexpected fault; its text is withheld because it may quote data",
     }
 )
 

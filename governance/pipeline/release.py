@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from governance.errors import ConsentError, GovernanceError, LogError, StorageError
-from governance.lineage import verify_evidence
+from governance.lineage import as_sent, verify_evidence
 from governance.model.canonical import canonical, parse
 from governance.model.dataset import Manifest
 from governance.model.evidence import DatasetLineage, Recorder, Stage
@@ -143,7 +143,7 @@ def _require_evidence(context: RunContext) -> None:
             evidence_public_key=context.workspace.evidence_public_key,
             run_public_key=context.run.run_public_key,
         )
-        same_facts = facet.get("facts") == context.facts(stage)
+        same_facts = facet.get("facts") == as_sent(context.facts(stage))
         if not (same_run and observed and same_facts):
             raise LogError(
                 "GOV-507",

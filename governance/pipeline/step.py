@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -159,17 +161,34 @@ def resume(
 
 @contextlib.contextmanager
 def reported(recorder: Recorder, stage: Stage, context: Mapping[str, Any]) -> Iterator[None]:
-    """Report a failure of ``stage`` to the lineage store and let the error go on."""
+    """Report a failure of ``stage`` to the lineage store and let it go on.
+
+    Raises:
+        GovernanceError: the step's own, or GOV-999 in place of any other exception: a library's
+            message may quote the value it choked on, and task logs are read by many.
+    """
     recorder.started(stage, context)
     try:
         yield
-    except Exception as fault:
-        code = fault.code if isinstance(fault, GovernanceError) else "unexpected"
-        text = fault.message if isinstance(fault, GovernanceError) else type(fault).__name__
+    except Exception as cause:
+        fault = cause if isinstance(cause, GovernanceError) else _withheld(stage, cause)
         # The first fault is what the user must see, even where the store is what is down.
         with contextlib.suppress(GovernanceError):
-            recorder.failed(stage, context, code, text)
-        raise
+            recorder.failed(stage, context, fault.code, fault.message)
+        if fault is cause:
+            raise
+        raise fault from None
+
+
+def _withheld(stage: Stage, cause: Exception) -> GovernanceError:
+    frames = traceback.extract_tb(cause.__traceback__)
+    ours = [f for f in frames if "governance" in Path(f.filename).parts] or list(frames)
+    where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "an unknown place"
+    return GovernanceError(
+        "GOV-999",
+        f"unexpected {type(cause).__name__} in {stage} at {where}",
+        "report this place and type; run the step on a copy without personal data to see the text",
+    )
 
 
 def prove(context: RunContext, stage: Stage, record: StageRecord) -> int:

@@ -1,0 +1,219 @@
+"""Disclosure: a released version, or some of its columns, leaves to a named recipient.
+
+Checked against the policy before anything is read, sealed to the recipient's public key (HPKE, RFC
+9180: X25519, HKDF-SHA256, AES-256-GCM), and recorded before it becomes visible. Subjects carry
+pseudonyms of that recipient's own, so that two recipients cannot join what they hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from governance.access.read import permitted, released_contract, released_subjects, wanted_columns
+from governance.errors import AccessError
+from governance.model.canonical import canonical, digest, timestamp
+from governance.model.contract import Contract
+from governance.model.dataset import Manifest
+from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage, StageRecord
+from governance.model.policy import Policy, Recipient
+from governance.pipeline.pointer import released_manifest
+from governance.pipeline.protect import DATASETS
+from governance.pipeline.workspace import Workspace
+from governance.protect import DisclosureWriter
+
+SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+STATEMENT = "disclosure.json"
+
+# 45 CFR 164.528(a)(1): disclosures an accounting leaves out, by the ground they stand on.
+_EXCLUDED = {
+    "treatment": "to carry out treatment (164.528(a)(1)(i))",
+    "payment": "to carry out payment (164.528(a)(1)(i))",
+    "operations": "to carry out health care operations (164.528(a)(1)(i))",
+    "authorization": "pursuant to an authorization (164.528(a)(1)(iv))",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """What left: ``facts`` as recorded, ``log_index`` of the record, ``directory`` of the files."""
+
+    directory: Path
+    facts: dict[str, Any]
+    log_index: int
+
+
+def disclose(
+    workspace: Workspace,
+    recorder: Recorder,
+    *,
+    dataset: str,
+    recipient: str,
+    purpose: str,
+    directory: Path,
+    description: str,
+    columns: Sequence[str] | None = None,
+) -> Disclosure:
+    """Write the released version of ``dataset`` for ``recipient`` into a new ``directory``.
+
+    Raises:
+        AccessError: GOV-601 for an unknown recipient; GOV-602 when purpose, country, key or
+            description do not satisfy the policy or the directory exists; GOV-603 when nothing is
+            released.
+        LogError: GOV-50x when the disclosure cannot be recorded; then nothing becomes visible.
+    """
+    policy = workspace.policy
+    to = _permitted_recipient(policy, recipient, purpose)
+    if not description.strip():
+        raise AccessError(
+            "GOV-602", "a disclosure needs a description", "say briefly what is disclosed and why"
+        )
+    if directory.exists():
+        raise AccessError("GOV-602", f"{directory.name} exists already", "name a directory that does not exist")
+    manifest = released_manifest(workspace, dataset)
+    contract = released_contract(workspace, manifest)
+    wanted = wanted_columns(manifest, columns)
+    disclosure_id = "d" + secrets.token_hex(12)
+    partial = directory.parent / f".{disclosure_id}.partial"
+    partial.mkdir(parents=True, mode=0o700)
+    try:
+        written = _write(workspace, manifest, contract, to, purpose, wanted, partial)
+        facts = _facts(workspace, manifest, contract, to, disclosure_id, purpose, description, wanted, written)
+        statement = {**facts, "sealed_keys": written["sealed_keys"], "files": written["files"]}
+        _write_statement(partial / STATEMENT, canonical(statement))
+        record = StageRecord(
+            Evidence(Stage.DISCLOSE, facts),
+            {**manifest.body["run"], "source_digest": manifest.body["run"]["source"]["digest"]},
+            inputs=(DatasetLineage(DATASETS, dataset, version=manifest.version),),
+            outputs=(DatasetLineage("disclosure", f"{recipient}/{disclosure_id}", rows=written["rows"]),),
+        )
+        index = recorder.record(record, workspace.keyring.evidence_signer)
+        workspace.log.checkpoint()
+        # Recorded first: killed here, the register says more left than did, never less.
+        partial.rename(directory)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return Disclosure(directory, facts, index)
+
+
+def _permitted_recipient(policy: Policy, name: str, purpose: str) -> Recipient:
+    to = policy.recipients.get(name)
+    if to is None:
+        raise AccessError(
+            "GOV-601",
+            f"recipient {name!r} is not in the policy",
+            f"use one of {', '.join(sorted(policy.recipients))}, or have the policy's owner add it",
+        )
+    if purpose not in to.purposes:
+        raise AccessError(
+            "GOV-602",
+            f"{name} may not receive data for {purpose!r}",
+            f"the policy allows {', '.join(to.purposes)}",
+        )
+    if to.public_key is None:
+        raise AccessError(
+            "GOV-602",
+            f"{name} has no public key in the policy, so nothing can be sealed to it",
+            "ask the recipient for an X25519 public key: `governance keys recipient` makes a pair",
+        )
+    return to
+
+
+def _write(
+    workspace: Workspace,
+    manifest: Manifest,
+    contract: Contract,
+    to: Recipient,
+    purpose: str,
+    wanted: list[str],
+    folder: Path,
+) -> dict[str, Any]:
+    released = released_subjects(workspace, contract, manifest, manifest.body["run"]["purpose"])
+    domain = contract.subject.domain
+    key = secrets.token_bytes(32)
+    seen = np.zeros(len(workspace.vault.internal(domain)) + 1, bool)
+    rows = withheld = 0
+    with DisclosureWriter(folder, key) as writer:
+        for batch, reasons, ordinals in permitted(workspace, manifest, released, wanted):
+            if len(reasons):
+                withheld += len(reasons) - batch.num_rows
+                seen[ordinals] = True
+                if released.subject in wanted:
+                    own = workspace.vault.pseudonyms(domain, f"recipient:{to.name}", ordinals)
+                    batch = _with_pseudonyms(batch, released.subject, own)
+            rows += batch.num_rows
+            writer.write(batch)
+        files = writer.close()
+    public = X25519PublicKey.from_public_bytes(base64.b64decode(to.public_key or ""))
+    sealed = SUITE.encrypt(key, public, info=b"governance disclosure v1")
+    return {
+        "rows": rows,
+        "withheld": withheld,
+        "subjects": int(seen.sum()) if released.decidable else None,
+        "files": [{"path": f.path, "size": f.size, "digest": f.digest} for f in files],
+        "sealed_keys": {"kem": "hpke-x25519-sha256-aes256gcm", "value": base64.b64encode(sealed).decode()},
+    }
+
+
+def _with_pseudonyms(batch: pa.RecordBatch, column: str, pseudonyms: np.ndarray) -> pa.RecordBatch:
+    values = pa.array([p.tobytes().hex() for p in pseudonyms], pa.string())
+    return batch.set_column(batch.schema.get_field_index(column), column, values)
+
+
+def _facts(
+    workspace: Workspace,
+    manifest: Manifest,
+    contract: Contract,
+    to: Recipient,
+    disclosure_id: str,
+    purpose: str,
+    description: str,
+    wanted: list[str],
+    written: dict[str, Any],
+) -> dict[str, Any]:
+    classified = {c["column"]: c["classification"] for c in manifest.body["columns"]}
+    ground = workspace.policy.purposes[purpose].hipaa_ground
+    exclusion = _EXCLUDED.get(ground or "") if contract.covered_entity else "not protected health information"
+    return {
+        "disclosure_id": disclosure_id,
+        "recipient": {
+            "name": to.name,
+            "title": to.title,
+            "address": to.address,
+            "country": to.country,
+            "safeguard": to.safeguard,
+            "hipaa_role": to.hipaa_role,
+        },
+        "purpose": purpose,
+        "description": description.strip(),
+        "columns": wanted,
+        "classifications": sorted({classified[c] for c in wanted}),
+        "rows": written["rows"],
+        "withheld": written["withheld"],
+        "subjects": written["subjects"],
+        "dataset": manifest.dataset,
+        "version": manifest.version,
+        "manifest_digest": manifest.digest,
+        "files_digest": digest(canonical(written["files"])),
+        "disclosed_at": timestamp(workspace.clock()),
+        "accounting": {"applies": exclusion is None, "exclusion": exclusion, "ground": ground},
+    }
+
+
+def _write_statement(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

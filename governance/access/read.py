@@ -1,0 +1,116 @@
+"""Reading a released version: through the manifest check, for its purpose, without late withdrawals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from governance.contracts import load_contract
+from governance.errors import AccessError, ContractError
+from governance.model.canonical import canonical, timestamp
+from governance.model.contract import Contract
+from governance.model.dataset import Manifest
+from governance.model.decision import Reason
+from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
+from governance.pipeline.pointer import contract_path, released_manifest
+from governance.pipeline.workspace import PIPELINE, Workspace
+from governance.protect import open_version
+
+READ = "application/vnd.governance.read+json"
+
+
+def read_released(
+    workspace: Workspace, dataset: str, *, purpose: str, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Stream the released version of ``dataset`` for one purpose.
+
+    The read is recorded before the first row is handed out. Rows whose subject withdrew since the
+    release are left out, as of the ledger's present position.
+
+    Raises:
+        AccessError: GOV-602 for a purpose the version was not released for, GOV-603 when nothing is
+            released or a column is not in the version.
+        StorageError: GOV-722, GOV-723 when the version is not what was signed.
+        ProtectionError: GOV-303 when its keys are gone.
+    """
+    manifest = released_manifest(workspace, dataset)
+    released_for = manifest.body["run"]["purpose"]
+    if purpose != released_for:
+        raise AccessError(
+            "GOV-602",
+            f"{dataset} was released for {released_for!r}, not for {purpose!r}",
+            f"read it for {released_for!r}, or run the governed pass for {purpose!r}",
+        )
+    wanted = wanted_columns(manifest, columns)
+    read = {
+        "dataset": dataset,
+        "version": manifest.version,
+        "purpose": purpose,
+        "columns": wanted,
+        "read_at": timestamp(workspace.clock()),
+    }
+    workspace.log.append_one(canonical(read), READ, PIPELINE)
+    contract = released_contract(workspace, manifest)
+    released = released_subjects(workspace, contract, manifest, purpose)
+    for batch, _reasons, _ordinals in permitted(workspace, manifest, released, wanted):
+        yield batch
+
+
+def wanted_columns(manifest: Manifest, columns: Sequence[str] | None) -> list[str]:
+    """The asked columns in the version's order.
+
+    Raises:
+        AccessError: GOV-603 for a column the version does not have.
+    """
+    present = [c["name"] for c in manifest.body["schema"]]
+    missing = [c for c in columns or () if c not in present]
+    if missing:
+        raise AccessError(
+            "GOV-603",
+            f"{manifest.dataset} {manifest.version} has no column {', '.join(missing)}",
+            f"choose from {', '.join(present)}",
+        )
+    return [c for c in present if columns is None or c in columns]
+
+
+def released_contract(workspace: Workspace, manifest: Manifest) -> Contract:
+    """The contract a version was made under.
+
+    Raises:
+        ContractError: GOV-112 when the copy beside the version is not the one the manifest names.
+    """
+    storage = workspace.dataset_storage(manifest.dataset)
+    contract = load_contract(storage.path(contract_path(manifest)))
+    if contract.digest != manifest.body["run"]["contract_digest"]:
+        raise ContractError(
+            "GOV-112",
+            f"the contract kept beside {manifest.dataset} {manifest.version} was altered",
+            "restore it from the log: `governance log show` prints the leaf the manifest names",
+        )
+    return contract
+
+
+def released_subjects(
+    workspace: Workspace, contract: Contract, manifest: Manifest, purpose: str
+) -> ReleasedSubjects:
+    """Consent on the version's rows, now: at the ledger's present position."""
+    decision = ConsentDecision(
+        workspace, contract, workspace.policy, purpose, workspace.clock(), workspace.ledger.position
+    )
+    return ReleasedSubjects(decision, workspace.vault, {c["name"] for c in manifest.body["schema"]})
+
+
+def permitted(
+    workspace: Workspace, manifest: Manifest, released: ReleasedSubjects, wanted: list[str]
+) -> Iterator[tuple[pa.RecordBatch, list[int], list[int]]]:
+    """Batches of the wanted columns, rows that consent still allows, with their ordinals."""
+    storage = workspace.dataset_storage(manifest.dataset)
+    needed = list(dict.fromkeys([*wanted, *(released.columns if released.decidable else [])]))
+    for batch in open_version(storage, manifest, workspace.keyring.segment_key, columns=needed):
+        if released.decidable:
+            reasons, ordinals = released.decide(batch)
+            keep = reasons == Reason.ALLOWED
+            yield batch.filter(pa.array(keep)).select(wanted), reasons, ordinals[keep]
+        else:
+            yield batch.select(wanted), [], []

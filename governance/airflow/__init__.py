@@ -1,0 +1,30 @@
+"""Governed pipelines in Airflow. The only room that imports Airflow, and only when asked.
+
+``governed_dataset`` is the TaskGroup of a governed pass; see ``dags/`` for whole files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from governance.airflow.group import dataset_asset, governed_dataset
+    from governance.airflow.operators import DiscloseOperator, GovernedStageOperator, OpenRunOperator
+
+__all__ = ["DiscloseOperator", "GovernedStageOperator", "OpenRunOperator", "dataset_asset", "governed_dataset"]
+
+_HOMES = {
+    "governed_dataset": "group",
+    "dataset_asset": "group",
+    "OpenRunOperator": "operators",
+    "GovernedStageOperator": "operators",
+    "DiscloseOperator": "operators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(name)
+    from importlib import import_module
+
+    return getattr(import_module(f"governance.airflow.{_HOMES[name]}"), name)

@@ -1,0 +1,72 @@
+"""The environment of an Airflow that governs: its home, its DAGs, lineage into our log."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from governance.config import Settings
+
+
+def airflow_environment(settings: Settings, dags: Path, *, port: int = 8080) -> dict[str, str]:
+    """Variables for Airflow on SQLite with LocalExecutor, beside a governance home.
+
+    The provider's events go through the outbox transport: sent to the log first, kept on disk when
+    that fails. The transport's network never stands between a task and its user.
+    """
+    home = settings.home / "airflow"
+    transport = {
+        "type": "governance.lineage.transport.OutboxTransport",
+        "store": settings.store,
+        "outbox": str(settings.home / "outbox"),
+    }
+    return {
+        **settings.environment(),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags.resolve()),
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://localhost:{port}",
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": _kept_secret(home / "jwt-secret"),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": settings.namespace,
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+        "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "true",
+        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "true",
+    }
+
+
+def admin_password(settings: Settings) -> str:
+    """The admin's password: made once, kept in a file only its owner reads."""
+    path = settings.home / "airflow" / "passwords.json"
+    if not path.exists():
+        _write_secret(path, json.dumps({"admin": secrets.token_urlsafe(12)}))
+    password: str = json.loads(path.read_text("utf-8"))["admin"]
+    return password
+
+
+def _kept_secret(path: Path) -> str:
+    if not path.exists():
+        _write_secret(path, secrets.token_urlsafe(48))
+    return path.read_text("utf-8")
+
+
+def _write_secret(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)

@@ -1,0 +1,40 @@
+"""The TaskGroup of a governed pass: open, classify, consent, protect, validate, release."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset, TaskGroup
+
+from governance.airflow.operators import GovernedStageOperator, OpenRunOperator
+
+STAGES = ("classify", "consent", "protect", "validate", "release")
+
+
+def dataset_asset(dataset: str) -> Asset:
+    """The asset of a governed dataset. Only a release updates it."""
+    return Asset(name=dataset, uri=f"gov://governance/{dataset}")
+
+
+def governed_dataset(contract: str, *, purpose: str, source: str, group_id: str | None = None) -> TaskGroup:
+    """Govern one dataset: nothing is released unless every stage passed and its evidence is in the log.
+
+    Args:
+        contract: the contract's file in ``HOME/contracts``; ``NAME.odcs.yaml`` governs dataset ``NAME``.
+        purpose: a purpose of the policy; may be a template such as ``{{ params.purpose }}``.
+        source: what to read, a path in the home or absolute; may be a template.
+        group_id: default: the dataset's name.
+
+    Returns:
+        the group; its last task updates the asset :func:`dataset_asset` names.
+    """
+    dataset = contract.split("/")[-1].split(".")[0]
+    with TaskGroup(group_id or dataset, tooltip=f"Governed pass over {dataset} for {purpose}") as group:
+        opened = OpenRunOperator(task_id="open", contract=contract, source=source, purpose=purpose)
+        previous = opened
+        for stage in STAGES:
+            outlets = [dataset_asset(dataset)] if stage == "release" else []
+            step = GovernedStageOperator(
+                task_id=stage, stage=stage, reference=opened.output, outlets=outlets
+            )
+            previous >> step
+            previous = step
+    return group

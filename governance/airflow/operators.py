@@ -1,0 +1,184 @@
+"""One operator a step. Tasks hand each other a reference to the run, never data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from governance.airflow.recording import TaskRecorder
+    from governance.pipeline.workspace import Workspace
+
+
+class GovernedOperator(BaseOperator):  # type: ignore[misc]
+    """Opens the home, runs one step, and hands OpenLineage what the step read and wrote."""
+
+    _recorder: TaskRecorder | None = None
+
+    def execute(self, context: Context) -> Any:
+        from governance.airflow.recording import task_recorder
+        from governance.config import Settings
+        from governance.pipeline.workspace import Workspace
+
+        workspace = Workspace.open(Settings.from_environment())
+        self._recorder = task_recorder(workspace, context["ti"])
+        return self.step(workspace, self._recorder, context)
+
+    def step(self, workspace: Workspace, recorder: TaskRecorder, context: Context) -> Any:
+        """The step itself."""
+        raise NotImplementedError
+
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
+        """Inputs and outputs of the provider's COMPLETE event."""
+        from airflow.providers.openlineage.extractors import OperatorLineage
+
+        recorder = self._recorder
+        if recorder is None or recorder.last is None:
+            return OperatorLineage()
+        inputs, outputs = recorder.datasets(recorder.last)
+        return OperatorLineage(inputs=inputs, outputs=outputs)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+        """What was read before the failure."""
+        return self.get_openlineage_facets_on_complete(task_instance)
+
+
+class OpenRunOperator(GovernedOperator):
+    """Pins source, contract, policy and consent position; returns the run's reference.
+
+    Args:
+        contract: ODCS file; a relative path is looked up in ``HOME/contracts``.
+        source: what to read; a relative path is looked up in the home.
+        purpose: a purpose of the policy that the contract allows.
+    """
+
+    template_fields: Sequence[str] = ("contract", "source", "purpose")
+    ui_color = "#dbeafe"
+
+    def __init__(self, *, contract: str, source: str, purpose: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.contract = contract
+        self.source = source
+        self.purpose = purpose
+
+    def step(self, workspace: Workspace, recorder: TaskRecorder, context: Context) -> dict[str, str]:
+        from governance.pipeline.run import open_pass
+
+        home = workspace.settings.home
+        source = self.source if "://" in self.source else str(home / self.source)
+        reference = open_pass(
+            workspace,
+            recorder,
+            contract_path=home / "contracts" / self.contract,
+            source=source,
+            purpose=self.purpose,
+            run_id=context["run_id"],
+            map_index=context["ti"].map_index if context["ti"].map_index is not None else -1,
+        )
+        return reference.to_json()
+
+
+class GovernedStageOperator(GovernedOperator):
+    """One stage of an opened run: classify, consent, protect, validate or release.
+
+    Args:
+        stage: the stage's name.
+        reference: what :class:`OpenRunOperator` returned.
+    """
+
+    template_fields: Sequence[str] = ("reference",)
+    ui_color = "#e0e7ff"
+
+    def __init__(self, *, stage: str, reference: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.reference = reference
+
+    def step(self, workspace: Workspace, recorder: TaskRecorder, context: Context) -> None:
+        from governance.model.evidence import Stage
+        from governance.pipeline.run import STEPS
+        from governance.pipeline.step import RunReference, resume
+
+        reference = RunReference.from_json(self.reference)
+        run = resume(workspace, reference, recorder, _logged_progress(self.log))
+        facts = STEPS[Stage(self.stage)](run)
+        self.log.info("%s %s: %s", self.stage, reference.dataset, _counts(facts))
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = {
+                "version": reference.version,
+                "manifest_digest": facts["manifest_digest"],
+                "rows": facts["rows"],
+                "purpose": run.run.purpose,
+                "checkpoint": facts["checkpoint"],
+            }
+
+
+class DiscloseOperator(GovernedOperator):
+    """Writes a released version for a recipient of the policy, sealed to its key and recorded.
+
+    Args:
+        dataset: a released dataset.
+        recipient: who receives it, by its name in the policy.
+        purpose: what for; the policy must allow it to this recipient.
+        description: what stands in the accounting of disclosures.
+        directory: a new directory; a relative path is looked up in the home.
+        columns: only these columns; all when left out.
+    """
+
+    template_fields: Sequence[str] = ("recipient", "purpose", "description", "directory")
+    ui_color = "#fef3c7"
+
+    def __init__(
+        self,
+        *,
+        dataset: str,
+        recipient: str,
+        purpose: str,
+        description: str,
+        directory: str,
+        columns: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.recipient = recipient
+        self.purpose = purpose
+        self.description = description
+        self.directory = directory
+        self.columns = columns
+
+    def step(self, workspace: Workspace, recorder: TaskRecorder, context: Context) -> dict[str, Any]:
+        from governance.access import disclose
+
+        done = disclose(
+            workspace,
+            recorder,
+            dataset=self.dataset,
+            recipient=self.recipient,
+            purpose=self.purpose,
+            directory=workspace.settings.home / Path(self.directory),
+            description=self.description,
+            columns=self.columns,
+        )
+        return {"disclosure_id": done.facts["disclosure_id"], "log_index": done.log_index}
+
+
+def _logged_progress(log: Any, step: int = 1_000_000) -> Any:
+    said: dict[str, int] = {}
+
+    def progress(stage: str, rows: int) -> None:
+        if rows // step > said.get(stage, 0):
+            said[stage] = rows // step
+            log.info("%s: %s rows", stage, f"{rows:,}")
+
+    return progress
+
+
+def _counts(facts: dict[str, Any]) -> str:
+    named = ("rows", "rows_in", "allowed", "denied", "rows_denied", "rows_quarantined", "rows_out", "state")
+    return ", ".join(f"{k} {facts[k]:,}" if isinstance(facts[k], int) else f"{k} {facts[k]}" for k in named if k in facts)

@@ -1,0 +1,122 @@
+"""A real Airflow on this machine: ``python -m governance.airflow.standalone up|down HOME DAGS``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import json
+
+from governance.airflow.environment import admin_password, airflow_environment
+from governance.config import Settings
+
+_START_SECONDS = 180
+_STOP_SECONDS = 60
+_PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+
+
+def up(settings: Settings, dags: Path, port: int) -> None:
+    """Start ``airflow standalone`` in the background and wait until all its parts are healthy."""
+    pid_file = settings.home / "airflow" / "standalone.pid"
+    if _running(pid_file):
+        _say(f"already running (process {pid_file.read_text()}); `make down` stops it")
+        return
+    password = admin_password(settings)
+    environment = {**os.environ, **airflow_environment(settings, dags, port=port)}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
+    log = settings.home / "airflow" / "standalone.log"
+    with log.open("ab") as output:
+        # Shells start background jobs with SIGINT ignored, and SIGINT is what stops standalone cleanly.
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", _EXEC, str(Path(sys.executable).parent / "airflow")],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    pid_file.write_text(str(process.pid))
+    _say(f"starting Airflow on http://localhost:{port} (log: {log}) …")
+    deadline = time.monotonic() + _START_SECONDS
+    while not _healthy(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            sys.exit(f"Airflow did not become healthy; see {log}")
+        time.sleep(0.5)
+    _say(f"Airflow is up: http://localhost:{port}   user admin   password {password}")
+
+
+def down(settings: Settings) -> None:
+    """Stop it: SIGINT to the parent, which stops its children; SIGTERM would orphan them."""
+    pid_file = settings.home / "airflow" / "standalone.pid"
+    if not _running(pid_file):
+        _say("Airflow is not running")
+        return
+    pid = int(pid_file.read_text())
+    os.kill(pid, signal.SIGINT)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _running(pid_file):
+        if time.monotonic() > deadline:
+            os.killpg(pid, signal.SIGKILL)
+            break
+        time.sleep(0.25)
+    pid_file.unlink(missing_ok=True)
+    _say("Airflow stopped")
+
+
+_EXEC = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "os.execv(sys.argv[1], [sys.argv[1], 'standalone'])"
+)
+
+
+def _running(pid_file: Path) -> bool:
+    if not pid_file.exists():
+        return False
+    try:
+        pid = int(pid_file.read_text())
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
+    except ValueError:
+        return False
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"airflow" in command
+
+
+def _healthy(port: int) -> bool:
+    url = f"http://127.0.0.1:{port}/api/v2/monitor/health"
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
+            health: dict[str, Any] = json.load(answer)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+    return all((health.get(part) or {}).get("status") == "healthy" for part in _PARTS)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """``up HOME DAGS [PORT]`` or ``down HOME``."""
+    action, home = sys.argv[1], Path(sys.argv[2]).resolve()
+    settings = Settings.at(home, kek=f"file:{home}/secrets/kek.json")
+    if action == "up":
+        up(settings, Path(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else 8080)
+    else:
+        down(settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The `governance` command. Each subcommand is one module, imported when it is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from governance import __version__
+from governance.errors import GovernanceError
+
+COMMANDS = {
+    "classify": "show what is in each column of a file",
+    "consent": "import consent records, show the ledger, explain a decision",
+    "contract": "check a contract against the policy and explain it",
+    "demo": "make sample data and run both example DAGs through Airflow",
+    "disclose": "write a released version for a recipient, sealed and recorded",
+    "keys": "make and rotate keys, show public keys",
+    "lineage": "ask which datasets, runs and columns led where",
+    "log": "show and verify the tamper-evident log",
+    "report": "make audit reports and their bundles",
+    "run": "run the governed pass on one dataset, without Airflow",
+    "verify": "check a report bundle offline against a pinned key",
+}
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0  done, or verified
+  1  refused or failed, with a GOV- code on standard error
+  2  the command line is wrong
+  3  verified nothing: no key was pinned
+"""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"governance.cli.{name}_command").command
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # From the table, not from the modules: help must not import every room.
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="governance")
+def cli() -> None:
+    """Governed training and inference datasets: enforced, tamper-evident, checkable offline."""
+
+
+def main() -> None:
+    """Entry point: errors we know get a code and a remedy, others only their type's name."""
+    try:
+        cli(standalone_mode=True)
+    except GovernanceError as fault:
+        if "--json" in sys.argv:
+            click.echo(
+                json.dumps({"error": {"code": fault.code, "message": fault.message, "remedy": fault.remedy}}),
+                err=True,
+            )
+        else:
+            click.secho(str(fault), fg="red", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as fault:
+        if os.environ.get("GOVERNANCE_DEBUG"):
+            raise
+        # A library's message may quote a value it choked on.
+        click.secho(
+            f"unexpected {type(fault).__name__}; its text is withheld, it may quote data\n"
+            "  → run again with GOVERNANCE_DEBUG=1 where the output is private, and report it",
+            fg="red",
+            err=True,
+        )
+        sys.exit(1)
