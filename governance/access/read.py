@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from governance.contracts import load_contract
 from governance.errors import AccessError, ContractError
-from governance.model.canonical import canonical, timestamp
+from governance.model.canonical import timestamp
 from governance.model.contract import Contract
 from governance.model.dataset import Manifest
 from governance.model.decision import Reason
@@ -50,7 +50,7 @@ def read_released(
         "columns": wanted,
         "read_at": timestamp(workspace.clock()),
     }
-    workspace.log.append_one(canonical(read), READ, PIPELINE)
+    workspace.append_json(read, READ, PIPELINE)
     contract = released_contract(workspace, manifest)
     released = released_subjects(workspace, contract, manifest, purpose)
     for batch, _reasons, _ordinals in permitted(workspace, manifest, released, wanted):

@@ -27,7 +27,7 @@ def init(origin: str, ask: bool, home: str | None, store: str | None, as_json: b
     The key-encryption key goes where $GOVERNANCE_KEK says (file:PATH), and nowhere else.
     """
     from governance.errors import ProtectionError
-    from governance.keys import create_file_key
+    from governance.keys.file import create_file_key
     from governance.pipeline.workspace import Workspace
 
     chosen = settings(home, store)
@@ -41,8 +41,8 @@ def init(origin: str, ask: bool, home: str | None, store: str | None, as_json: b
     if chosen.kek.startswith("file:") and not path.exists():
         create_file_key(path, passphrase=chosen.passphrase if ask else None)
     workspace = Workspace.create(chosen, origin=origin)
-    made = {"home": str(chosen.home), "origin": origin, "log_public_key": workspace.log.vkey}
-    show(made, as_json, lambda: click.echo(f"made {chosen.home}\npin this public key: {workspace.log.vkey}"))
+    made = {"home": str(chosen.home), "origin": origin, "log_public_key": workspace.vkey}
+    show(made, as_json, lambda: click.echo(f"made {chosen.home}\npin this public key: {workspace.vkey}"))
 
 
 @command.command("show")
@@ -55,7 +55,7 @@ def show_keys(home: str | None, store: str | None, as_json: bool) -> None:
     workspace = Workspace.open(settings(home, store))
     public = {
         "epoch": workspace.keyring.epoch,
-        "log_public_key": workspace.log.vkey,
+        "log_public_key": workspace.vkey,
         "evidence_public_key": base64.b64encode(workspace.evidence_public_key).decode(),
     }
     show(public, as_json, lambda: table(("key", "value"), list(public.items())))

@@ -12,6 +12,7 @@ from typing import Any
 from governance import sources
 from governance.contracts import check, columns_match, load_contract
 from governance.errors import ContractError, LogError
+from governance.log import CONTRACT, POLICY
 from governance.model.canonical import canonical, parse, timestamp
 from governance.model.contract import Contract
 from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage, StageRecord
@@ -19,7 +20,7 @@ from governance.model.policy import Policy
 from governance.model.run import OpenedRun, version_id
 from governance.pipeline.pointer import current_version
 from governance.pipeline.step import RunReference, event_context, reported, source_types
-from governance.pipeline.workspace import CONTRACT, POLICY, Workspace
+from governance.pipeline.workspace import Workspace
 from governance.storage import Storage
 
 
@@ -113,7 +114,7 @@ def pin_root(workspace: Workspace, storage: Storage, dataset: str) -> None:
     root = {
         "dataset": dataset,
         "log_origin": workspace.log.origin,
-        "log_public_key": workspace.log.vkey,
+        "log_public_key": workspace.vkey,
         "evidence_public_key": base64.b64encode(workspace.evidence_public_key).decode(),
     }
     if not storage.exists("root.json"):

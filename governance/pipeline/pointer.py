@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from governance.errors import AccessError
+from governance.errors import AccessError, StorageError
 from governance.model.canonical import canonical, parse
 from governance.model.dataset import Manifest
 from governance.pipeline.workspace import Workspace
@@ -62,11 +62,15 @@ def released_manifest(workspace: Workspace, dataset: str, version: str | None = 
         )
     manifest = load_manifest(storage.read(path), workspace.evidence_public_key)
     if pointer and pointer.version == manifest.version and pointer.manifest_digest != manifest.digest:
-        from governance.errors import StorageError
-
         raise StorageError(
             "GOV-722",
             f"the pointer of {dataset} names another manifest than the one of version {manifest.version}",
             "restore the manifest from a backup, or release a new version",
         )
     return manifest
+
+
+def contract_path(manifest: Manifest) -> str:
+    """Where the contract that a version was made under lies, relative to the dataset root."""
+    run = manifest.body["run"]
+    return f"versions/{run['version']}/{run['attempt']}.contract.odcs.yaml"

@@ -15,16 +15,13 @@ from governance.config import Settings
 from governance.consent import ConsentLedger
 from governance.contracts import load_policy
 from governance.errors import LogError, SettingError
-from governance.keys import Keyring, SubjectVault, provider_for
+from governance.keys.provider import provider_for
+from governance.keys.store import Keyring
+from governance.keys.vault import SubjectVault
 from governance.log import CheckpointSigner, Log, NewEntry, open_storage
 from governance.model.canonical import canonical, parse, timestamp
 from governance.model.policy import Policy
 from governance.storage import Storage, storage_for
-
-GENESIS = "application/vnd.governance.genesis+json"
-CONTRACT = "application/vnd.governance.contract+yaml"
-POLICY = "application/vnd.governance.policy+yaml"
-CONSENT_BATCH = "application/vnd.governance.consent-batch+json"
 
 PIPELINE = "evidence:pipeline"
 OPERATOR = "operator:cli"
@@ -75,7 +72,7 @@ class Workspace:
         workspace = cls(settings, log, keyring, vault, ledger, clock)
         genesis = {
             "origin": origin,
-            "log_public_key": log.vkey,
+            "log_public_key": workspace.vkey,
             "evidence_public_key": base64.b64encode(keyring.evidence_signer.public_key).decode(),
             "created_at": timestamp(clock()),
         }
@@ -100,6 +97,11 @@ class Workspace:
         workspace = cls(settings, log, keyring, vault, ledger, clock)
         workspace._require_own_log()
         return workspace
+
+    @cached_property
+    def vkey(self) -> str:
+        """The log's public key as a note verifier key: what people pin."""
+        return vkey_of(self.log.origin, self.keyring.log_signer.public_key)
 
     @cached_property
     def policy(self) -> Policy:
@@ -132,7 +134,7 @@ class Workspace:
         genesis = self.log.entry(0) if self.log.size() else None
         named = parse(genesis.body) if genesis is not None and genesis.body else {}
         own = base64.b64encode(self.evidence_public_key).decode()
-        if named.get("log_public_key") != self.log.vkey or named.get("evidence_public_key") != own:
+        if named.get("log_public_key") != self.vkey or named.get("evidence_public_key") != own:
             raise LogError(
                 "GOV-502",
                 f"the store at {self.settings.store} was not opened by this home's keys",

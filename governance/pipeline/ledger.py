@@ -1,0 +1,35 @@
+"""Bringing consent records in: identifiers become pseudonyms, the batch becomes a leaf of the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from governance.consent import Batch
+from governance.log import CONSENT_BATCH
+from governance.pipeline.workspace import OPERATOR, Workspace
+
+
+def import_consent(workspace: Workspace, path: Path) -> Batch:
+    """Import one file of consent records.
+
+    Raises:
+        ConsentError: GOV-201 for what is wrong in the file, GOV-202 for overlapping intervals; the
+            ledger is then as it was before.
+        LogError: GOV-50x when the batch cannot be made a leaf.
+    """
+    vault = workspace.vault
+
+    def internal(domain: str, identifiers: pa.Array) -> np.ndarray:
+        ordinals = vault.resolve(domain, identifiers, create=True)
+        return vault.internal(domain)[ordinals]
+
+    def record(batch: dict[str, Any]) -> int:
+        return workspace.append_json(batch, CONSENT_BATCH, OPERATOR)
+
+    return workspace.ledger.import_file(
+        path, internal=internal, record=record, recorded_at=workspace.clock()
+    )
