@@ -20,6 +20,7 @@ from governance.model.canonical import canonical
 KEY_SIZE = 32
 _NONCE_SIZE = 12
 _TAG_SIZE = 16
+OVERHEAD = _NONCE_SIZE + _TAG_SIZE
 
 
 class Secretive:
@@ -59,7 +60,7 @@ class Sealer(Secretive):
 
     def unseal(self, sealed: bytes, *context: str | int) -> bytes:
         """Decrypt; raises :class:`Altered` if a bit of it or of its context differs."""
-        if len(sealed) < _NONCE_SIZE + _TAG_SIZE:
+        if len(sealed) < OVERHEAD:
             raise Altered
         try:
             return self._aead.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], canonical(list(context)))

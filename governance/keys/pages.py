@@ -1,0 +1,273 @@
+"""Columns of fixed-width records in sealed pages; the format is in :mod:`governance.keys.vault`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from governance.errors import ProtectionError
+from governance.keys.sealing import OVERHEAD, Altered, Sealer, Secretive
+from governance.model.canonical import canonical, parse
+
+Bytes = npt.NDArray[np.uint8]
+
+PAGE_RECORDS = 4096
+WIDTHS = {"index": 16, "internal": 16, "secret": 32, "pseudonym": 16}
+
+_HEAD = "governance vault head v1"
+_COLUMN = "governance vault column v1"
+_PAGE = "governance vault page v1"
+
+SCHEMA = (
+    """CREATE TABLE vault(
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        format INTEGER NOT NULL, vault TEXT NOT NULL, key_id TEXT NOT NULL,
+        generation INTEGER NOT NULL, sealed BLOB NOT NULL)""",
+    """CREATE TABLE columns(
+        column_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, domain TEXT NOT NULL, audience TEXT NOT NULL,
+        generation INTEGER NOT NULL, sealed BLOB NOT NULL, UNIQUE (kind, domain, audience))""",
+    """CREATE TABLE pages(
+        column_id INTEGER NOT NULL, number INTEGER NOT NULL,
+        generation INTEGER NOT NULL, sealed BLOB NOT NULL, UNIQUE (column_id, number))""",
+)
+
+
+class ColumnName(NamedTuple):
+    """``audience`` is empty for every kind but ``pseudonym``."""
+
+    kind: str
+    domain: str
+    audience: str = ""
+
+
+class Head(NamedTuple):
+    """The vault's state at one generation: which version of each column belongs to it."""
+
+    vault: str
+    key_id: str
+    generation: int
+    tombstones: int
+    columns: dict[ColumnName, int]
+
+
+class Directory(NamedTuple):
+    """A column's record count and the generation each of its pages was sealed at."""
+
+    column_id: int
+    length: int
+    generations: npt.NDArray[np.uint64]
+
+
+class Cached(Secretive):
+    """A column in memory: room for more than ``count`` records, so that growing is amortised."""
+
+    __slots__ = ("count", "generation", "room", "sealed_at")
+
+    def __init__(self, width: int) -> None:
+        self.room: Bytes = np.empty((PAGE_RECORDS, width), np.uint8)
+        self.count = 0
+        self.generation = -1
+        self.sealed_at = np.empty(0, np.uint64)
+
+    @property
+    def records(self) -> Bytes:
+        """Shape (count, width), read-only."""
+        view = self.room[: self.count]
+        view.flags.writeable = False
+        return view
+
+    def reserve(self, count: int) -> None:
+        if count > len(self.room):
+            room = np.empty((max(count, 2 * len(self.room)), self.room.shape[1]), np.uint8)
+            room[: self.count] = self.room[: self.count]
+            self.room = room
+
+
+class Pages(Secretive):
+    """Reads and writes sealed columns within a transaction that the caller holds.
+
+    ``page_key`` unwraps the key that a head names. The cache only ever follows what was committed:
+    a write goes to the database and is read back by the next refresh.
+    """
+
+    __slots__ = ("_cache", "_page_key", "_sealer", "_where", "head")
+
+    def __init__(self, page_key: Callable[[str], bytes], where: str) -> None:
+        self._page_key = page_key
+        self._where = where
+        self._sealer: Sealer | None = None
+        self._cache: dict[ColumnName, Cached] = {}
+        self.head: Head | None = None
+
+    def refresh(self, connection: sqlite3.Connection) -> Head:
+        """Follow the committed head, and forget every column if the vault was sealed anew."""
+        row = connection.execute("SELECT vault, key_id, generation, sealed FROM vault").fetchone()
+        if row is None:
+            raise self.damaged("it has no head")
+        vault, key_id, generation, sealed = row
+        if self.head is not None and (self.head.key_id, self.head.generation) == (key_id, generation):
+            return self.head
+        if self.head is not None and self.head.generation > generation:
+            raise self.damaged("it went back to an earlier state while it was open")
+        if self.head is None or self.head.key_id != key_id:
+            self._sealer = Sealer(self._page_key(key_id))
+            self._cache.clear()
+        body = parse(self._unsealed(sealed, "the head", _HEAD, vault, key_id, generation))
+        columns = {ColumnName(*name): at for *name, at in body["columns"]}
+        self.head = Head(vault, key_id, generation, body["tombstones"], columns)
+        return self.head
+
+    def column(self, connection: sqlite3.Connection, name: ColumnName) -> Cached:
+        """A column as of the refreshed head; pages sealed since the last time are read."""
+        head = self._current()
+        cached = self._cache.get(name) or Cached(WIDTHS[name.kind])
+        directory = self._directory(connection, head, name)
+        if directory is not None and head.columns[name] != cached.generation:
+            before = np.zeros(len(directory.generations), np.uint64)
+            before[: len(cached.sealed_at)] = cached.sealed_at
+            cached.reserve(directory.length)
+            for number in np.flatnonzero(before != directory.generations).tolist():
+                page = self.page(connection, name, directory, number)
+                start = number * PAGE_RECORDS
+                cached.room[start : start + len(page)] = page
+            cached.count = directory.length
+            cached.sealed_at = directory.generations
+            cached.generation = head.columns[name]
+        self._cache[name] = cached
+        return cached
+
+    def page(
+        self, connection: sqlite3.Connection, name: ColumnName, directory: Directory, number: int
+    ) -> Bytes:
+        """Open one page and hold it against the column's directory. Raises GOV-307."""
+        row = connection.execute(
+            "SELECT generation, sealed FROM pages WHERE column_id = ? AND number = ?",
+            (directory.column_id, number),
+        ).fetchone()
+        place = f"page {number} of the {name.kind} column of domain {name.domain}"
+        if row is None or row[0] != directory.generations[number]:
+            raise self.damaged(f"{place} is missing or is another generation's")
+        width = WIDTHS[name.kind]
+        size = width * min(PAGE_RECORDS, directory.length - number * PAGE_RECORDS)
+        if len(row[1]) != size + OVERHEAD:
+            raise self.damaged(f"{place} has the wrong length")
+        plain = self._unsealed(row[1], place, _PAGE, self._current().vault, *name, number, row[0])
+        return np.frombuffer(plain, np.uint8).reshape(-1, width)
+
+    def append(
+        self, connection: sqlite3.Connection, name: ColumnName, records: Bytes, generation: int
+    ) -> None:
+        """Write records after the last one; the page that was not full is sealed again."""
+        head = self._current()
+        directory = self._directory(connection, head, name)
+        if directory is None:
+            column_id = connection.execute(
+                "INSERT INTO columns(kind, domain, audience, generation, sealed) VALUES (?, ?, ?, ?, x'')",
+                (*name, generation),
+            ).lastrowid
+            directory = Directory(column_id or 0, 0, np.empty(0, np.uint64))
+        first, kept = divmod(directory.length, PAGE_RECORDS)
+        if kept:
+            records = np.concatenate([self.page(connection, name, directory, first), records])
+        count = first * PAGE_RECORDS + len(records)
+        for start in range(0, len(records), PAGE_RECORDS):
+            number = first + start // PAGE_RECORDS
+            page = records[start : start + PAGE_RECORDS]
+            self.write_page(connection, name, directory.column_id, number, page, generation)
+        last = -(-count // PAGE_RECORDS)
+        generations = np.full(last, generation, np.uint64)
+        generations[:first] = directory.generations[:first]
+        self.write_directory(connection, name, directory._replace(length=count, generations=generations))
+
+    def write_page(
+        self,
+        connection: sqlite3.Connection,
+        name: ColumnName,
+        column_id: int,
+        number: int,
+        page: Bytes,
+        generation: int,
+    ) -> None:
+        sealed = self._seal(page.tobytes(), _PAGE, self._current().vault, *name, number, generation)
+        connection.execute(
+            "INSERT INTO pages VALUES (?, ?, ?, ?) ON CONFLICT (column_id, number)"
+            " DO UPDATE SET generation = excluded.generation, sealed = excluded.sealed",
+            (column_id, number, generation, sealed),
+        )
+
+    def write_directory(self, connection: sqlite3.Connection, name: ColumnName, directory: Directory) -> None:
+        """Seal a column's directory at the newest generation among its pages."""
+        generation = int(directory.generations.max())
+        plain = np.concatenate([np.array([directory.length], np.uint64), directory.generations])
+        body = plain.astype("<u8").tobytes()
+        sealed = self._seal(body, _COLUMN, self._current().vault, *name, generation)
+        connection.execute(
+            "UPDATE columns SET generation = ?, sealed = ? WHERE column_id = ?",
+            (generation, sealed, directory.column_id),
+        )
+
+    def write_head(self, connection: sqlite3.Connection, head: Head) -> None:
+        """Publish a generation; the last step of every write."""
+        columns = sorted([*name, generation] for name, generation in head.columns.items())
+        body = canonical({"tombstones": head.tombstones, "columns": columns})
+        sealed = self._seal(body, _HEAD, head.vault, head.key_id, head.generation)
+        connection.execute(
+            "UPDATE vault SET key_id = ?, generation = ?, sealed = ?", (head.key_id, head.generation, sealed)
+        )
+
+    def directory(self, connection: sqlite3.Connection, name: ColumnName) -> Directory:
+        """The directory of a column the head lists."""
+        directory = self._directory(connection, self._current(), name)
+        if directory is None:
+            raise self.damaged(f"the {name.kind} column of domain {name.domain} is missing")
+        return directory
+
+    def sealing_with(self, key: bytes) -> Pages:
+        """A writer for the same vault under another key."""
+        other = Pages(self._page_key, self._where)
+        other._sealer, other.head = Sealer(key), self.head
+        return other
+
+    def damaged(self, what: str) -> ProtectionError:
+        return ProtectionError(
+            "GOV-307",
+            f"the subject vault {self._where} is damaged: {what}",
+            "restore the newest backup of the vault; pseudonyms cannot be made again",
+        )
+
+    def _directory(self, connection: sqlite3.Connection, head: Head, name: ColumnName) -> Directory | None:
+        if name not in head.columns:
+            return None
+        row = connection.execute(
+            "SELECT column_id, generation, sealed FROM columns"
+            " WHERE kind = ? AND domain = ? AND audience = ?",
+            name,
+        ).fetchone()
+        place = f"the {name.kind} column of domain {name.domain}"
+        if row is None or row[1] != head.columns[name]:
+            raise self.damaged(f"{place} is missing or is another generation's")
+        plain = self._unsealed(row[2], place, _COLUMN, head.vault, *name, row[1])
+        numbers = np.frombuffer(plain, "<u8").astype(np.uint64)
+        return Directory(row[0], int(numbers[0]), numbers[1:])
+
+    def _seal(self, plain: bytes, *context: str | int) -> bytes:
+        if self._sealer is None:
+            raise ValueError("the vault was not refreshed")
+        return self._sealer.seal(plain, *context)
+
+    def _unsealed(self, sealed: bytes, place: str, *context: str | int) -> bytes:
+        if self._sealer is None:
+            raise ValueError("the vault was not refreshed")
+        try:
+            return self._sealer.unseal(sealed, *context)
+        except Altered:
+            raise self.damaged(f"{place} was altered") from None
+
+    def _current(self) -> Head:
+        if self.head is None:
+            raise ValueError("the vault was not refreshed")
+        return self.head
