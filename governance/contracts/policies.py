@@ -1,0 +1,223 @@
+"""Reads the governance policy."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from governance.contracts.documents import Document, Pointer, read_document
+from governance.contracts.faults import Fault, did_you_mean, findings, without_echoes
+from governance.contracts.reading import entries, mapping, switch, text, texts, whole
+from governance.contracts.structure import POLICY, structural_faults
+from governance.errors import ContractError
+from governance.model.classification import HARMLESS
+from governance.model.policy import ClassificationRule, Policy, Purpose, Recipient
+
+METHODS: Final = (
+    "keep",
+    "drop",
+    "constant",
+    "mask",
+    "pseudonym",
+    "token",
+    "redact",
+    "date_to_year",
+    "zip3",
+    "age_cap",
+    "truncate",
+    "bucket",
+)
+"""The protection methods that come with the package; a caller that registered more hands in its own."""
+
+_INVALID: Final = "GOV-106"
+_KEY_BYTES: Final = 32
+
+
+def load_policy(path: Path | str, methods: Collection[str] = METHODS) -> Policy:
+    """Read, validate and compile the policy.
+
+    Args:
+        methods: the protection methods that ``classifications`` may name.
+
+    Returns:
+        the policy; its digest is that of the file's bytes. A classification ``none`` is added at the
+        lowest sensitivity unless the file has it. A recipient whose ``publicKeyFile`` does not exist
+        yet has no public key: nothing can be disclosed to it.
+
+    Raises:
+        ContractError: GOV-101 when the file cannot be read, GOV-106 with every fault.
+    """
+    document, syntax = read_document(Path(path))
+    structure = structural_faults(document, (), document.root, POLICY, _INVALID)
+    known = without_echoes(syntax, structure)
+    faults = without_echoes(known, _Meaning(document, methods).faults())
+    if faults:
+        raise findings(document.path, faults, _INVALID)
+    return _compiled(document)
+
+
+def _compiled(document: Document) -> Policy:
+    root = document.root
+    sensitivities = tuple(texts(root, "sensitivities"))
+    rules = {
+        name: ClassificationRule(
+            name, rule["sensitivity"], tuple(rule["protections"]), switch(rule, "specialCategory", False)
+        )
+        for name, rule in mapping(root, "classifications").items()
+    }
+    rules.setdefault(HARMLESS, ClassificationRule(HARMLESS, sensitivities[0], ("keep",)))
+    return Policy(
+        digest=document.digest,
+        sensitivities=sensitivities,
+        purposes={n: _purpose(n, p) for n, p in mapping(root, "purposes").items()},
+        classifications=rules,
+        jurisdictions={c: tuple(r) for c, r in mapping(root, "jurisdictions").items()},
+        establishment_regimes=tuple(texts(root, "establishmentRegimes")),
+        unclassified=text(root, "unclassified") or "refuse",
+        minimum_sample=whole(root, "minimumSample", 10_000),
+        regions=tuple(texts(root, "regions")),
+        recipients={
+            n: _recipient(n, r, document.path.parent) for n, r in mapping(root, "recipients").items()
+        },
+        approvers=tuple(texts(root, "approvers")),
+        organisation=mapping(root, "organisation"),
+        security_measures=tuple(texts(root, "securityMeasures")),
+        late_withdrawal_rewrites=whole(root, "lateWithdrawalRewrites", 3),
+    )
+
+
+def _purpose(name: str, said: Mapping[str, Any]) -> Purpose:
+    gdpr = mapping(said, "gdpr")
+    return Purpose(
+        name=name,
+        description=said["description"],
+        gdpr_basis=text(gdpr, "basis"),
+        gdpr_condition=text(gdpr, "condition"),
+        hipaa_ground=text(said, "hipaa"),
+        ccpa_opt_out=switch(said, "ccpaOptOut", True),
+    )
+
+
+def _recipient(name: str, said: Mapping[str, Any], folder: Path) -> Recipient:
+    key = text(said, "publicKey")
+    if key is None and (file := text(said, "publicKeyFile")) is not None:
+        key = _key_in(folder / file)
+    return Recipient(
+        name=name,
+        title=said["title"],
+        address=said["address"],
+        country=said["country"],
+        purposes=tuple(texts(said, "purposes")),
+        safeguard=text(said, "safeguard"),
+        public_key=key,
+        hipaa_role=text(said, "hipaaRole"),
+    )
+
+
+def _key_in(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            key = file.read(1024).strip().decode("ascii")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        key = ""
+    if not _is_key(key):
+        remedy = "write the recipient's X25519 public key: 32 bytes in base64, on one line"
+        raise ContractError("GOV-106", f"{path}: is not a public key", remedy)
+    return key
+
+
+def _is_key(text_: str) -> bool:
+    try:
+        return len(base64.b64decode(text_, validate=True)) == _KEY_BYTES
+    except (binascii.Error, ValueError):
+        return False
+
+
+class _Meaning:
+    """Faults that a schema cannot see."""
+
+    def __init__(self, document: Document, methods: Collection[str]) -> None:
+        self._document = document
+        self._methods = methods
+        self._root = document.root
+        self._found: list[Fault] = []
+
+    def faults(self) -> list[Fault]:
+        self._classifications()
+        self._recipients()
+        self._organisation()
+        levels = texts(self._root, "sensitivities")
+        unclassified = text(self._root, "unclassified")
+        if unclassified is not None and unclassified not in ["refuse", *levels]:
+            near = did_you_mean(unclassified, ["refuse", *levels])
+            self._say(("unclassified",), f"`{unclassified}` is neither `refuse` nor a sensitivity; {near}")
+        return self._found
+
+    def _classifications(self) -> None:
+        levels = texts(self._root, "sensitivities")
+        for name, rule in mapping(self._root, "classifications").items():
+            at: Pointer = ("classifications", name)
+            level = text(rule, "sensitivity")
+            if level is not None and levels and level not in levels:
+                say = f"`{level}` is not among `sensitivities`; {did_you_mean(level, levels)}"
+                self._say((*at, "sensitivity"), say)
+            for index, method in enumerate(entries(rule, "protections")):
+                if isinstance(method, str) and method not in self._methods:
+                    say = f"`{method}` is not a protection; {did_you_mean(method, self._methods)}"
+                    self._say((*at, "protections", index), say)
+
+    def _recipients(self) -> None:
+        purposes = list(mapping(self._root, "purposes"))
+        protected = {
+            code[:2]
+            for code, regimes in mapping(self._root, "jurisdictions").items()
+            if isinstance(regimes, list) and "GDPR" in regimes
+        }
+        for name, said in mapping(self._root, "recipients").items():
+            at: Pointer = ("recipients", name)
+            for index, purpose in enumerate(entries(said, "purposes")):
+                if isinstance(purpose, str) and purpose not in purposes:
+                    say = f"purpose `{purpose}` is not among `purposes`; {did_you_mean(purpose, purposes)}"
+                    self._say((*at, "purposes", index), say)
+            country = text(said, "country")
+            if country and protected and country not in protected and text(said, "safeguard") is None:
+                say = (
+                    f"`{name}` is in {country}, outside the GDPR, and names no instrument for the transfer; "
+                    "write e.g. `safeguard: standard_contractual_clauses`"
+                )
+                self._say((*at, "country"), say)
+            self._key(name, said, at)
+
+    def _key(self, name: str, said: Any, at: Pointer) -> None:
+        key, file = text(said, "publicKey"), text(said, "publicKeyFile")
+        if key and file:
+            self._say((*at, "publicKeyFile"), f"`{name}` has a `publicKey` too; remove one of the two")
+        if key and not _is_key(key):
+            self._say((*at, "publicKey"), "this is not a key; write 32 bytes in base64")
+        if file and (Path(file).is_absolute() or ".." in Path(file).parts or "\0" in file):
+            say = "the key file must lie beside the policy or below it; write a relative path without `..`"
+            self._say((*at, "publicKeyFile"), say)
+
+    def _organisation(self) -> None:
+        organisation = mapping(self._root, "organisation")
+        purposes = list(mapping(self._root, "purposes"))
+        for index, said in enumerate(entries(organisation, "dataProtectionImpactAssessments")):
+            purpose = text(said, "purpose")
+            if purpose and purpose not in purposes:
+                at: Pointer = ("organisation", "dataProtectionImpactAssessments", index, "purpose")
+                self._say(at, f"purpose `{purpose}` is not among `purposes`; {did_you_mean(purpose, purposes)}")
+        owner: dict[str, str] = {}
+        for index, controller in enumerate(entries(organisation, "controllers")):
+            for place, domain in enumerate(texts(controller, "domains")):
+                name = text(controller, "id") or f"controller {index + 1}"
+                if owner.setdefault(domain, name) != name:
+                    at = ("organisation", "controllers", index, "domains", place)
+                    self._say(at, f"domain `{domain}` already belongs to `{owner[domain]}`; name it once")
+
+    def _say(self, at: Pointer, message: str) -> None:
+        self._found.append(Fault(self._document.at(at), message, _INVALID))
