@@ -1,0 +1,279 @@
+"""The one pass that writes: drops denied rows, diverts failing ones, transforms and seals the rest."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from governance.errors import ContractError, GovernanceError, ProtectionError, SourceError, ValidationError
+from governance.model.dataset import Segment
+from governance.model.decision import Reason
+from governance.protect.channel import read_ahead, write_behind
+from governance.protect.encryption import leaf_paths
+from governance.protect.outputs import Outputs, Piece
+from governance.protect.plan import ColumnEvidence, ColumnPlan, Failing, Ordinals, RewritePlan, RewriteResult
+from governance.protect.ports import SegmentKeys, SegmentStorage
+from governance.protect.transforms import Transform, TransformContext, transform
+from governance.protect.transforms.base import plain
+
+RULE = "_governance_rule"
+"""The column of a quarantined row that names the rules it fails, separated by line feeds."""
+
+_WAITING = 2
+
+
+def rewrite(
+    batches: Iterable[pa.RecordBatch],
+    plan: RewritePlan,
+    *,
+    storage: SegmentStorage,
+    keys: SegmentKeys,
+    threads: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> RewriteResult:
+    """Read the source once and write what may be released, sealed.
+
+    Each batch is decided; denied rows go, failing rows are written as they came to a sealed
+    quarantine segment (``quarantine/<id>/``), the rest is transformed and written to segments, one
+    a partition. At most a few batches and one row group are in memory. A late withdrawal is the
+    same pass with another ``decide``; an erasure too, over the segments it touches.
+
+    Args:
+        batches: the source, all of one schema. With ``threads`` it is iterated in another thread.
+        plan: what to do; its functions are called in the caller's thread.
+        storage: the dataset root.
+        keys: makes the segments' keys; called in the caller's thread.
+        threads: read ahead and write behind the computation, bounded.
+        progress: called with the rows read so far after each batch.
+
+    Raises:
+        ContractError: GOV-103 a column is missing, GOV-108 and GOV-109 a column cannot be sealed.
+        ProtectionError: GOV-301 … GOV-306. ValidationError: GOV-405.
+        Whatever ``batches`` and the plan's functions raise. After any of these nothing that was
+        written remains.
+    """
+    with Outputs(storage, keys, plan) as outputs:
+        work = _Pass(plan, outputs)
+        ahead = read_ahead(batches, _WAITING) if threads else contextlib.nullcontext(iter(batches))
+        behind = write_behind(outputs.write, _WAITING) if threads else contextlib.nullcontext(outputs.write)
+        with ahead as reading, behind as put:
+            for batch in reading:
+                for piece in work.pieces(batch):
+                    put(piece)
+                if progress is not None:
+                    progress(work.rows_in)
+        segments, quarantine = outputs.close()
+        result = work.result(segments, quarantine)
+        written = sum(s.rows for s in segments), quarantine.rows if quarantine else 0
+        if written != (result.rows_out, result.rows_quarantined) or result.rows_in != sum(
+            (result.rows_out, result.rows_denied, result.rows_quarantined)
+        ):
+            raise ValidationError(
+                "GOV-405",
+                f"read {result.rows_in:,} rows; wrote {written[0]:,}, quarantined {written[1]:,}, "
+                f"denied {result.rows_denied:,}",
+                "this is a fault of the software: report it; nothing was kept",
+            )
+        outputs.keep()
+    return result
+
+
+@dataclass(slots=True)
+class _Column:
+    """A column's plan, its transform and what was seen of it."""
+
+    plan: ColumnPlan
+    transform: Transform
+    output_type: pa.DataType
+    written: int = 0
+    verified: int = 0
+    nulled: int = 0
+
+    def evidence(self) -> ColumnEvidence:
+        masking = self.transform.masking and (self.verified > 0 or self.written == 0)
+        return ColumnEvidence(self.plan.method, masking, self.verified, self.written, self.nulled)
+
+
+class _Pass:
+    """Decides and transforms batch by batch; holds counts, never rows."""
+
+    def __init__(self, plan: RewritePlan, outputs: Outputs) -> None:
+        self._plan = plan
+        self._outputs = outputs
+        self._columns: list[_Column] = []
+        self._source: pa.Schema | None = None
+        self._schema = pa.schema([])
+        self._batches = 0
+        self.rows_in = 0
+        self._rows_out = 0
+        self._rows_quarantined = 0
+        self._denied: Counter[str] = Counter()
+        self._by_rule: Counter[str] = Counter()
+
+    def pieces(self, batch: pa.RecordBatch) -> Iterator[Piece]:
+        """What is to be written of ``batch``: pairs of a segment writer and its rows."""
+        self._check_schema(batch.schema)
+        rows = batch.num_rows
+        if not rows:
+            return
+        self.rows_in += rows
+        reasons, ordinals = self._plan.decide(batch)
+        if reasons.shape != (rows,) or ordinals.shape != (rows,):
+            raise ValueError(
+                f"decide gave {reasons.shape} reasons and {ordinals.shape} ordinals of {rows} rows"
+            )
+        allowed = reasons == Reason.ALLOWED
+        for code, count in zip(*np.unique(reasons[~allowed], return_counts=True), strict=True):
+            self._denied[Reason(int(code)).label] += int(count)
+        failing, names = self._failing(batch, allowed)
+        if failing.any():
+            self._rows_quarantined += int(failing.sum())
+            yield self._outputs.quarantined(_set_aside(batch, failing, names))
+        kept = allowed & ~failing
+        if kept.any():
+            yield from self._released(batch, kept, ordinals)
+        self._batches += 1
+
+    def _released(self, batch: pa.RecordBatch, kept: Failing, ordinals: Ordinals) -> Iterator[Piece]:
+        needed = list(dict.fromkeys(column.plan.source_name for column in self._columns))
+        source = batch.select(needed)
+        if not kept.all():
+            source, ordinals = source.filter(pa.array(kept)), ordinals[kept]
+        verified = (
+            self._batches < self._plan.verify_first or self._batches % max(self._plan.verify_every, 1) == 0
+        )
+        arrays = [self._transformed(column, source, ordinals, verified) for column in self._columns]
+        released = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        self._rows_out += released.num_rows
+        yield from self._outputs.released(released)
+
+    def _transformed(
+        self, column: _Column, source: pa.RecordBatch, ordinals: Ordinals, verified: bool
+    ) -> pa.Array:
+        before = source.column(column.plan.source_name)
+        arguments = column.plan.arguments
+        context = TransformContext(
+            ordinals=ordinals,
+            pseudonyms=self._plan.pseudonyms,
+            token_key=self._plan.token_key,
+            redact=self._plan.redact,
+            arguments=arguments,
+            year=self._plan.year,
+        )
+        after = _quietly(column.plan, lambda: column.transform.apply(before, context))
+        if after.type != column.output_type or len(after) != len(before):
+            raise _not_held(column.plan)
+        if verified:
+            if not _quietly(column.plan, lambda: column.transform.verify(before, after, arguments)):
+                raise _not_held(column.plan)
+            column.verified += len(after)
+        column.written += len(after)
+        column.nulled += max(after.null_count - plain(before).null_count, 0)
+        return after
+
+    def _failing(self, batch: pa.RecordBatch, allowed: Failing) -> tuple[Failing, pa.Array]:
+        masks: list[tuple[str, Failing]] = []
+        failing = np.zeros(batch.num_rows, bool)
+        for rule, mask in self._plan.divert(batch):
+            held_back = np.asarray(mask, bool) & allowed
+            if count := int(held_back.sum()):
+                self._by_rule[rule] += count
+                failing |= held_back
+                masks.append((rule, held_back))
+        names = pa.nulls(int(failing.sum()), pa.string())
+        for rule, mask in masks:
+            hit = pc.if_else(pa.array(mask[failing]), pa.scalar(rule), pa.scalar(None, pa.string()))
+            names = pc.binary_join_element_wise(names, hit, "\n", null_handling="skip")
+        return failing, names
+
+    def _check_schema(self, schema: pa.Schema) -> None:
+        if self._source is not None:
+            if not schema.equals(self._source):
+                raise SourceError(
+                    "GOV-701",
+                    "the source's columns changed between two batches",
+                    "give every file of the source the same columns and types",
+                )
+            return
+        self._columns = list(_planned(self._plan, schema))
+        self._schema = pa.schema([(c.plan.name, c.output_type) for c in self._columns])
+        self._source = schema
+        leaf_paths(self._schema)
+        self._outputs.open(self._schema)
+
+    def result(self, segments: tuple[Segment, ...], quarantine: Segment | None) -> RewriteResult:
+        return RewriteResult(
+            segments=segments,
+            quarantine=quarantine,
+            schema=self._schema,
+            rows_in=self.rows_in,
+            rows_out=self._rows_out,
+            rows_denied=sum(self._denied.values()),
+            rows_quarantined=self._rows_quarantined,
+            denied_by_reason=dict(self._denied),
+            quarantined_by_rule=dict(self._by_rule),
+            verified={column.plan.name: column.evidence() for column in self._columns},
+        )
+
+
+def _planned(plan: RewritePlan, source: pa.Schema) -> Iterator[_Column]:
+    """The columns that are written, with their types; GOV-103, GOV-305."""
+    missing = sorted({c.source_name for c in plan.columns} - set(source.names))
+    if missing:
+        raise ContractError(
+            "GOV-103",
+            f"columns that the source does not have: {', '.join(missing)}",
+            "correct physicalName in the contract, or the source",
+        )
+    if RULE in source.names:
+        raise ContractError(
+            "GOV-109", f"the source has a column {RULE}, which quarantine needs", "rename it in the source"
+        )
+    for column in plan.columns:
+        chosen = transform(column.method)
+        try:
+            output_type = chosen.output_type(source.field(column.source_name).type, column.arguments)
+        except ProtectionError as fault:
+            raise ProtectionError(
+                fault.code, f"column {column.name}: {fault.message}", fault.remedy
+            ) from None
+        if chosen.released:
+            yield _Column(column, chosen, output_type)
+
+
+def _set_aside(batch: pa.RecordBatch, failing: Failing, names: pa.Array) -> pa.RecordBatch:
+    rows = batch.filter(pa.array(failing))
+    return pa.RecordBatch.from_arrays(
+        [*(plain(column) for column in rows.columns), names], names=[*rows.schema.names, RULE]
+    )
+
+
+def _quietly(column: ColumnPlan, compute: Callable[[], Any]) -> Any:
+    failed = ""
+    try:
+        return compute()
+    except (GovernanceError, MemoryError):
+        raise
+    except Exception as error:
+        failed = type(error).__name__
+    # Raised outside the handler: Arrow's messages quote values, and an exception's context keeps them.
+    raise ProtectionError(
+        "GOV-304",
+        f"column {column.name}: transform {column.method} failed on a batch ({failed})",
+        "choose another transform for this column, or clean it in the source",
+    )
+
+
+def _not_held(column: ColumnPlan) -> ProtectionError:
+    return ProtectionError(
+        "GOV-306",
+        f"column {column.name}: what transform {column.method} promises does not hold on its output",
+        "nothing was kept; choose a transform that fits the column's content, e.g. drop",
+    )

@@ -1,0 +1,113 @@
+"""The HIPAA Safe Harbor profile: which columns do not satisfy 45 CFR 164.514(b)(2)(i) (A)–(R).
+
+Structured columns only. Free text is redacted at a measured recall, and (b)(2)(ii), no actual
+knowledge, is for a person to declare: neither is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED
+from governance.model.contract import ContractColumn
+
+IDENTIFIERS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("person_name", "given_name", "family_name"), "A"),
+        **dict.fromkeys(("street_address", "city", "postal_code", "geo_coordinates"), "B"),
+        **dict.fromkeys(("date_of_birth", "date", "age"), "C"),
+        "phone": "D",
+        "email": "F",
+        "ssn": "G",
+        "medical_record_number": "H",
+        "health_plan_id": "I",
+        **dict.fromkeys(("account_number", "iban", "credit_card"), "J"),
+        **dict.fromkeys(("driver_license", "passport", "npi"), "K"),
+        "vehicle_id": "L",
+        **dict.fromkeys(("device_id", "mac_address"), "M"),
+        "url": "N",
+        "ip_address": "O",
+        **dict.fromkeys(("biometric", "genetic"), "P"),
+        "photo": "Q",
+        **dict.fromkeys(("customer_id", "username", "national_id", "secret"), "R"),
+    }
+)
+"""Classification → the paragraph that removes it. Fax numbers (E) are found as phone numbers; NPI is
+a licence number of the clinician, kept in because a household member or employer may be one."""
+
+_REMOVED = frozenset({"drop", "constant"})
+_CODED = frozenset({"pseudonym"})
+_WAYS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "postal_code": frozenset({"zip3"}),
+        "date_of_birth": frozenset({"date_to_year"}),
+        "date": frozenset({"date_to_year"}),
+        "age": frozenset({"age_cap"}),
+        FREE_TEXT: frozenset({"redact"}),
+    }
+)
+_OLDEST = 89
+
+
+def safe_harbor_faults(
+    columns: Sequence[ContractColumn], found: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """The columns that do not satisfy Safe Harbor, each with why and what to write instead.
+
+    Args:
+        columns: the contract's.
+        found: source column → classification found by the scan; it stands in where the contract
+            declares nothing or ``none``.
+
+    Returns:
+        One sentence a fault, in the columns' order; empty if the structured columns satisfy it.
+    """
+    return tuple(fault for column in columns for fault in _faults(column, found or {}))
+
+
+def _faults(column: ContractColumn, found: Mapping[str, str]) -> list[str]:
+    classification = column.classification
+    if classification in (None, HARMLESS):
+        classification = found.get(column.source_name, classification)
+    method, arguments = column.protection.method, column.protection.arguments
+    if method in _REMOVED:
+        return []
+    if method == "token":
+        return [
+            f"{column.name}: a keyed token derives from the value, so it is no code under 164.514(c); "
+            "use pseudonym or drop"
+        ]
+    if classification in (None, UNCLASSIFIED):
+        return [f"{column.name}: what it holds is unknown; declare its classification or drop it"]
+    ways = _WAYS.get(classification)
+    if ways is None:
+        if classification not in IDENTIFIERS or method in _CODED or _hides_all(method, arguments):
+            return []
+        return [
+            f"{column.name}: {classification} is identifier ({IDENTIFIERS[classification]}) and {method} "
+            "releases it or a part of it; use drop or pseudonym"
+        ]
+    paragraph = IDENTIFIERS.get(classification, "A–R")
+    if method in _CODED or _hides_all(method, arguments):
+        return []
+    if method not in ways:
+        return [
+            f"{column.name}: {classification} falls under ({paragraph}) and {method} does not satisfy it; "
+            f"use {' or '.join(sorted(ways))} or drop"
+        ]
+    return _loosened(column.name, method, arguments)
+
+
+def _hides_all(method: str, arguments: Mapping[str, object]) -> bool:
+    return method == "mask" and not arguments.get("keep_last") and not arguments.get("keep_first")
+
+
+def _loosened(name: str, method: str, arguments: Mapping[str, object]) -> list[str]:
+    argument = {"date_to_year": "maximum_age", "age_cap": "maximum"}.get(method)
+    if argument is None:
+        return []
+    limit = arguments.get(argument, _OLDEST)
+    if isinstance(limit, int) and limit <= _OLDEST:
+        return []
+    return [f"{name}: {method} with {argument} above {_OLDEST} tells of people over {_OLDEST}; leave it out"]

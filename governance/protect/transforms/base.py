@@ -1,0 +1,147 @@
+"""What every transform is, and the checks they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from governance.errors import ProtectionError
+
+Arguments = Mapping[str, Any]
+
+COMMON_ARGUMENTS = frozenset({"erasable"})
+"""Accepted by every transform: whether the contract says the column must remain erasable."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransformContext:
+    """What a transform may ask for beside the values of one batch of n rows.
+
+    Args:
+        ordinals: (n,) int64, the subject's vault ordinal of each row, −1 where unknown.
+        pseudonyms: ordinals (m,) int64, all ≥ 0 → (m, 16) uint8, random per subject and audience.
+        token_key: a domain's name → its 16- or 32-byte AES key.
+        redact: free text → the same text with identifiers replaced by type tags.
+        arguments: the contract's arguments for this column.
+        year: calendar year (UTC) of the run's opening; a transform reads no clock.
+    """
+
+    ordinals: npt.NDArray[np.int64]
+    pseudonyms: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]
+    token_key: Callable[[str], bytes]
+    redact: Callable[[pa.Array], pa.Array]
+    arguments: Arguments
+    year: int
+
+
+class Transform(Protocol):
+    """A protection method.
+
+    ``masking`` says that no value of the input can be read in the output; it is reported as such
+    only after :meth:`verify` held. ``erasable`` says that destroying the subject's vault entry
+    leaves nothing to find the subject by through this column. ``released`` is false for a column
+    that does not appear in the output at all.
+    """
+
+    name: ClassVar[str]
+    masking: ClassVar[bool]
+    erasable: ClassVar[bool]
+    released: ClassVar[bool]
+
+    def output_type(self, input_type: pa.DataType, arguments: Arguments) -> pa.DataType:
+        """The type :meth:`apply` gives. Raises GOV-305 on wrong arguments or an unfit type."""
+
+    def apply(self, values: pa.Array, context: TransformContext) -> pa.Array:
+        """Transform (n,) values; what cannot be understood becomes null, never passes through."""
+
+    def verify(self, before: pa.Array, after: pa.Array, arguments: Arguments) -> bool:
+        """Whether the promise holds on the output, judged without the code that produced it."""
+
+
+def check_arguments(name: str, arguments: Arguments, *allowed: str) -> None:
+    """Refuse arguments that ``name`` does not know. Raises GOV-305."""
+    unknown = sorted(set(arguments) - set(allowed) - COMMON_ARGUMENTS)
+    if unknown:
+        known = ", ".join(allowed) or "none"
+        raise ProtectionError(
+            "GOV-305",
+            f"transform {name}: unknown argument{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}",
+            f"{name} takes these arguments: {known}",
+        )
+
+
+def integer_argument(
+    name: str, arguments: Arguments, argument: str, *, minimum: int, default: int | None = None
+) -> int:
+    """A whole-number argument of at least ``minimum``. Raises GOV-305."""
+    value = arguments.get(argument, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ProtectionError(
+            "GOV-305",
+            f"transform {name}: argument {argument} must be a whole number of at least {minimum}",
+            f"write e.g. `{argument}: {max(minimum, 1)}` in the column's protection",
+        )
+    return value
+
+
+def unfit(name: str, input_type: pa.DataType, wanted: str) -> ProtectionError:
+    """The error for a column whose type the transform cannot take."""
+    return ProtectionError(
+        "GOV-305",
+        f"transform {name} cannot take a column of type {input_type}",
+        f"use it on {wanted}, or choose another transform for this column",
+    )
+
+
+def value_type(input_type: pa.DataType) -> pa.DataType:
+    """The type behind dictionary encoding and string views."""
+    if pa.types.is_dictionary(input_type):
+        return value_type(input_type.value_type)
+    return pa.string() if pa.types.is_string_view(input_type) else input_type
+
+
+def plain(values: pa.Array) -> pa.Array:
+    """``values`` without dictionary encoding or string views."""
+    if pa.types.is_dictionary(values.type):
+        return plain(values.dictionary_decode())
+    return values.cast(pa.string()) if pa.types.is_string_view(values.type) else values
+
+
+def is_text(data_type: pa.DataType) -> bool:
+    return bool(pa.types.is_string(data_type) or pa.types.is_large_string(data_type))
+
+
+def is_number(data_type: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(data_type) or pa.types.is_floating(data_type))
+
+
+def text_type(name: str, input_type: pa.DataType, *, integers: bool = False) -> pa.DataType:
+    """The text type :func:`as_text` gives for a column. Raises GOV-305 for other types."""
+    decoded = value_type(input_type)
+    if is_text(decoded):
+        return decoded
+    if (integers and pa.types.is_integer(decoded)) or pa.types.is_null(decoded):
+        return pa.string()
+    raise unfit(name, input_type, "text" + (" or whole numbers" if integers else ""))
+
+
+def as_text(values: pa.Array) -> pa.Array:
+    """Text, decoded; integers as decimal digits."""
+    decoded = plain(values)
+    return decoded if is_text(decoded.type) else decoded.cast(pa.string())
+
+
+def holds(condition: pa.Array) -> bool:
+    """Whether a boolean array has no false; nulls do not count."""
+    return pc.all(condition, min_count=0).as_py() is not False
+
+
+def same_nulls(before: pa.Array, after: pa.Array) -> bool:
+    """Whether nothing was invented: every null of ``before`` is null in ``after``."""
+    return len(before) == len(after) and holds(pc.or_(pc.is_valid(plain(before)), pc.is_null(after)))
