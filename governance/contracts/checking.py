@@ -113,12 +113,12 @@ def _purposes(contract: Contract, policy: Policy) -> Iterator[_Breach]:
             continue
         if contract.covered_entity and purpose.hipaa_ground is None:
             say = (
-                f"purpose `{name}` has no ground under HIPAA, and `coveredEntity: true` applies HIPAA to every row; "
+                f"purpose `{name}` has no ground under HIPAA, which `coveredEntity: true` applies; "
                 "write another purpose, or give it `hipaa:` in the policy"
             )
             yield _Breach(about, say, PURPOSE)
         if "GDPR" in regimes and purpose.gdpr_basis is None:
-            say = f"purpose `{name}` has no lawful basis under the GDPR; write another purpose, or `gdpr:` in the policy"
+            say = f"purpose `{name}` has no lawful basis under the GDPR; write another, or its `gdpr:` in the policy"
             yield _Breach(about, say, PURPOSE)
         elif "GDPR" in regimes and contract.special_category and purpose.gdpr_condition is None:
             say = (
@@ -136,7 +136,9 @@ def _where(contract: Contract, policy: Policy) -> Iterator[_Breach]:
     domains = [d for c in policy.organisation.get("controllers", ()) for d in c.get("domains", ())]
     domain = contract.subject.domain
     if domain and domains and domain not in domains:
-        say = f"no controller of the policy answers for the domain `{domain}`; {did_you_mean(domain, domains)}"
+        say = (
+            f"no controller of the policy answers for the domain `{domain}`; {did_you_mean(domain, domains)}"
+        )
         yield _Breach(("domain", domain), say, INVALID)
 
 
@@ -145,15 +147,22 @@ def _column(column: ContractColumn, contract: Contract, policy: Policy) -> Itera
     about: Place = ("protection", name)
     is_subject = name == contract.subject.source_name
     if is_subject and method == "drop":
-        say = "the subject column is dropped, and no erasure could find its rows; write protection `pseudonym`"
+        say = (
+            "the subject column is dropped, and no erasure could find its rows; write protection `pseudonym`"
+        )
         yield _Breach(about, say, INVALID)
         return
     if method == "pseudonym" and not is_subject and contract.subject.source_name:
-        say = f"column `{name}` is not the subject, and only subjects have pseudonyms; write `drop` or `token`"
+        say = (
+            f"column `{name}` is not the subject, and only subjects have pseudonyms; write `drop` or `token`"
+        )
         yield _Breach(about, say, INVALID)
         return
     if method == "token" and column.protection.arguments.get("erasable") is not False:
-        say = f"a keyed token of `{name}` outlives the erasure of its subject; say so: write `erasable: false` in its `arguments`"
+        say = (
+            f"a keyed token of `{name}` outlives the erasure of its subject; "
+            "say so in its `arguments`: write `erasable: false`"
+        )
         yield _Breach(about, say, INVALID)
     if column.classification in (None, HARMLESS):
         return
@@ -183,10 +192,13 @@ def _unknown(column: ContractColumn, policy: Policy) -> _Breach:
 
 def _weak(column: ContractColumn, rule: ClassificationRule, is_subject: bool) -> str:
     method = column.protection.method
-    enough = [m for m in rule.protections if (m == "pseudonym") <= is_subject and (m != "drop" or not is_subject)]
+    enough = [
+        m for m in rule.protections if (m == "pseudonym") <= is_subject and (m != "drop" or not is_subject)
+    ]
     why = "leaves it encrypted only" if method == "keep" else "is not enough"
     proposal = f"write {listed(enough)}".replace(", ", " or ") if enough else "have the policy changed"
-    return f"column `{column.source_name}` is `{rule.name}` ({rule.sensitivity}) and `{method}` {why}; {proposal}"
+    what = f"column `{column.source_name}` is `{rule.name}` ({rule.sensitivity})"
+    return f"{what} and `{method}` {why}; {proposal}"
 
 
 def _partitions(contract: Contract, policy: Policy) -> Iterator[_Breach]:
@@ -199,7 +211,7 @@ def _partitions(contract: Contract, policy: Policy) -> Iterator[_Breach]:
         said = column.classification
         if said != HARMLESS and (said is None or policy.sensitivity(said) != lowest):
             say = (
-                f"column `{name}` would stand in folder names, which are never encrypted, and is "
-                f"{'undeclared' if said is None else policy.sensitivity(said)}; partition by a `{lowest}` column"
+                f"column `{name}` is {'undeclared' if said is None else policy.sensitivity(said)} and would stand "
+                f"in folder names, which are never encrypted; partition by a `{lowest}` column"
             )
             yield _Breach(("partition", column.source_name), say, WEAK)

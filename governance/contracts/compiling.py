@@ -110,7 +110,9 @@ class _Compiler:
         said, here = self._governance(root)
         columns = self._columns(table, at)
         rules = Rules(self._document, columns)
-        declared = {text(p, "name"): (p, i) for i, p in reversed(list(enumerate(entries(table, "properties"))))}
+        declared = {
+            text(p, "name"): (p, i) for i, p in reversed(list(enumerate(entries(table, "properties"))))
+        }
         for column in columns:
             entry, index = declared[column.name]
             place: Pointer = (*at, "properties", index)
@@ -158,7 +160,9 @@ class _Compiler:
         if "schema" not in root or (isinstance(root["schema"], list) and not tables):
             self._say(("schema",), "the contract has no `schema`; write the dataset and its columns under it")
         for index in range(1, len(tables)):
-            self._say(("schema", index), "a second dataset; one contract governs one dataset, write another file")
+            self._say(
+                ("schema", index), "a second dataset; one contract governs one dataset, write another file"
+            )
         first = tables[0] if tables and isinstance(tables[0], Mapping) else {}
         if first and not entries(first, "properties"):
             self._say(("schema", 0), "the dataset has no columns; write them under `properties`")
@@ -185,7 +189,7 @@ class _Compiler:
                 at = (*names[near][:-1], "property")
                 self._say(at, f"`{near}` is not known here; did you mean `governance`?")
             else:
-                say = f"nothing says what the dataset is for; write under `customProperties` the entry {_SNIPPET}"
+                say = f"nothing says what the dataset is for; write in `customProperties` {_SNIPPET}"
                 self._say(("customProperties",), say)
             return {}, ("customProperties",)
         for _, at in found[1:]:
@@ -246,14 +250,19 @@ class _Compiler:
         if kind is None:
             if "logicalType" not in entry:
                 name = text(entry, "name")
-                self._say((*at, "name"), f"column `{name}` has no `logicalType`; write e.g. `logicalType: string`")
+                self._say(
+                    (*at, "name"), f"column `{name}` has no `logicalType`; write e.g. `logicalType: string`"
+                )
             return "string"
         dropped = protection.method == "drop"
         if kind in ("map", "vector") and not dropped:
-            self._say((*at, "logicalType"), f"columns of type `{kind}` are not governed yet; write protection `drop`")
+            self._say(
+                (*at, "logicalType"),
+                f"columns of type `{kind}` are not governed yet; write protection `drop`",
+            )
         if (entries(entry, "properties") or mapping(entry, "items")) and not dropped:
             inner = "properties" if "properties" in entry else "items"
-            say = f"what lies inside a column is not governed yet; remove `{inner}` and classify the column whole"
+            say = f"what is inside a column is not governed yet; remove `{inner}`, classify the whole"
             self._say((*at, inner), say, key=True)
         return kind if kind in _TYPES else "string"
 
@@ -275,7 +284,10 @@ class _Compiler:
             return Protection("keep")
         mark = (*at, "name")
         if classification is None:
-            say = "says neither its classification nor its protection; write `classification: none` if it holds nothing personal"
+            say = (
+                "says neither its classification nor its protection; "
+                "write `classification: none` if it holds nothing personal"
+            )
         else:
             rule = self._policy.classifications.get(classification) if self._policy else None
             method = rule.protections[0] if rule else "drop"
@@ -343,7 +355,7 @@ class _Compiler:
             place: Pointer = (*at, "properties", index, "partitioned")
             self._places[("partition", column.source_name)] = self._document.at(place)
             if column.protection.method == "drop":
-                say = f"column `{column.name}` is dropped and cannot partition the version; remove `partitioned`"
+                say = f"column `{column.name}` is dropped and cannot partition; remove `partitioned`"
                 self._say(place, say, key=True)
                 continue
             position = entry.get("partitionKeyPosition")
@@ -363,7 +375,10 @@ class _Compiler:
             if days is not None:
                 self._say(at, "`retention` is written twice; remove one")
             elif isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 36_500:
-                self._say((*at, "value"), "`retention` must be a whole number above 0; write e.g. `value: 3, unit: y`")
+                self._say(
+                    (*at, "value"),
+                    "`retention` must be a whole number above 0; write e.g. `value: 3, unit: y`",
+                )
             elif unit is None or unit.lower() not in _DAYS:
                 near = did_you_mean(unit or "", ["d", "w", "m", "y"])
                 self._say((*at, "unit"), f"`retention` has no unit of time; {near}")

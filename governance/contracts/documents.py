@@ -102,7 +102,9 @@ def _bytes(path: Path) -> bytes:
         raise ContractError("GOV-101", f"{path}: is a directory", "name the YAML file in it") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "the path is not valid"
-        raise ContractError("GOV-101", f"{path}: cannot be read: {reason}", "make the file readable") from None
+        raise ContractError(
+            "GOV-101", f"{path}: cannot be read: {reason}", "make the file readable"
+        ) from None
     if len(data) > MAX_BYTES:
         raise ContractError(
             "GOV-101",
@@ -150,12 +152,21 @@ def _events(path: Path, text: str) -> Iterator[yaml.events.Event]:
 
 
 _PROBLEMS: Final = (
-    ("mapping values are not allowed", "a `:` that cannot stand here; put the text in quotes, or align the key with its neighbours"),
+    (
+        "mapping values are not allowed",
+        "a `:` cannot stand here; put the text in quotes, or align the key",
+    ),
     ("could not find expected ':'", "a key without its value; write `key: value`"),
-    ("did not find expected key", "the indentation does not fit the lines above; align it with its neighbours"),
-    ("block end", "the indentation does not fit the lines above; align it with its neighbours"),
+    (
+        "did not find expected key",
+        "the indentation does not fit the lines above; align it",
+    ),
+    ("block end", "the indentation does not fit the lines above; align it"),
     ("did not find expected '-'", "the indentation does not fit the list above; align its `-`"),
-    ("did not find expected ',' or", "a bracket or brace opened here is not closed; write `]` or `}`, or a comma"),
+    (
+        "did not find expected ',' or",
+        "a bracket opened here is not closed; write `]` or `}`, or a comma",
+    ),
     ("unexpected end of stream", "a quote opened here is never closed; close it"),
     ("unexpected document indicator", "a quote opened here is never closed; close it"),
     ("unknown escape character", "an unknown escape in double quotes; use single quotes for patterns"),
@@ -207,7 +218,8 @@ class _Builder:
         self._nodes = 0
 
     def take(self, event: yaml.events.Event) -> None:
-        mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        start: Any = event.start_mark
+        mark = Mark(start.line + 1, start.column + 1)
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
@@ -225,7 +237,7 @@ class _Builder:
     def _fault(self, mark: Mark, message: str) -> None:
         self.faults.append(Fault(mark, message, SYNTAX))
         if len(self.faults) >= MAX_FAULTS:
-            raise _Refused(Fault(Mark(mark.line, mark.column + 1), "too many faults; the rest was not read", SYNTAX))
+            raise _Refused(Fault(Mark(mark.line + 1, 1), "too many faults; the rest was not read", SYNTAX))
 
     def _open(self, event: Any, mark: Mark) -> None:
         if event.tag is not None:
@@ -247,7 +259,9 @@ class _Builder:
         plain = plain and event.tag is None
         if plain and _AMBIGUOUS.fullmatch(event.value):
             what = "a switch" if event.value.isalpha() else "an octal number"
-            self._fault(mark, f"other YAML readers take a bare `{event.value}` for {what}; write \"{event.value}\"")
+            self._fault(
+                mark, f'other YAML readers take a bare `{event.value}` for {what}; write "{event.value}"'
+            )
         if frame is not None and isinstance(frame.value, dict) and frame.key is None:
             self._key(frame, event.value, mark)
         else:
@@ -265,11 +279,12 @@ class _Builder:
         frame.key = key
 
     def _place(self, value: Any, mark: Mark) -> Pointer:
+        pointer: Pointer = ()
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise _Refused(Fault(mark, f"more than {MAX_NODES:,} values; split the file", SYNTAX))
         if not self._frames:
-            self.root, pointer = value, ()
+            self.root = value
         else:
             frame = self._frames[-1]
             if isinstance(frame.value, list):

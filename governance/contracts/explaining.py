@@ -62,7 +62,10 @@ def _judged(column: ContractColumn, contract: Contract, policy: Policy) -> tuple
     if method not in rule.protections:
         return False, f"the policy asks `{said}` for {listed(rule.protections)}"
     if rule.special_category and method != "drop" and not contract.special_category:
-        return False, "a special category (GDPR Art. 9) in a contract that does not say `specialCategory: true`"
+        return (
+            False,
+            "a special category (GDPR Art. 9) in a contract that does not say `specialCategory: true`",
+        )
     if column.source_name == contract.subject.source_name:
         return True, "the data subject: a random pseudonym from the vault, gone with its entry"
     if method == "drop":

@@ -45,7 +45,9 @@ def findings(path: Path | str, faults: Iterable[Fault], code: str) -> ContractFi
         + ("" if fault.code == shared else f" [{fault.code}]")
         for fault in ordered
     ]
-    return ContractFindings(shared, str(path), lines, "write what each line proposes, then check the file again")
+    return ContractFindings(
+        shared, str(path), lines, "write what each line proposes, then check the file again"
+    )
 
 
 def without_echoes(first: list[Fault], then: list[Fault]) -> list[Fault]:

@@ -210,7 +210,9 @@ class _Meaning:
             purpose = text(said, "purpose")
             if purpose and purpose not in purposes:
                 at: Pointer = ("organisation", "dataProtectionImpactAssessments", index, "purpose")
-                self._say(at, f"purpose `{purpose}` is not among `purposes`; {did_you_mean(purpose, purposes)}")
+                self._say(
+                    at, f"purpose `{purpose}` is not among `purposes`; {did_you_mean(purpose, purposes)}"
+                )
         owner: dict[str, str] = {}
         for index, controller in enumerate(entries(organisation, "controllers")):
             for place, domain in enumerate(texts(controller, "domains")):

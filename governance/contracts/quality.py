@@ -50,7 +50,7 @@ class Rules:
         if lengths:
             arguments = {"column": name, **lengths}
             self._add(f"{name} has its length", "expect_column_value_lengths_to_be_between", arguments)
-        strict = {"strict_min": True} if "exclusiveMinimum" in options else {}
+        strict: dict[str, Any] = {"strict_min": True} if "exclusiveMinimum" in options else {}
         strict |= {"strict_max": True} if "exclusiveMaximum" in options else {}
         lowest = "exclusiveMinimum" if "exclusiveMinimum" in options else "minimum"
         highest = "exclusiveMaximum" if "exclusiveMaximum" in options else "maximum"
@@ -75,7 +75,7 @@ class Rules:
         if kind == "text":
             return
         if kind == "sql":
-            say = "`type: sql` is not run on protected data; write `type: custom` with `engine: greatExpectations`"
+            say = "`type: sql` is not run here; write `type: custom` with `engine: greatExpectations`"
             self._fault((*at, "type"), say)
         elif kind == "custom":
             self._custom(entry, column, scope, at)
@@ -110,7 +110,9 @@ class Rules:
             self._fault((*inside, key), say, key=True)
         name = body.get("type")
         if not isinstance(name, str):
-            self._fault(inside, "`implementation` has no `type`; write `type: expect_column_values_to_not_be_null`")
+            self._fault(
+                inside, "`implementation` has no `type`; write `type: expect_column_values_to_not_be_null`"
+            )
             return
         if name not in EXPECTATIONS:
             near = did_you_mean(name, EXPECTATIONS, "see the list in the reference, e.g.")
@@ -119,7 +121,9 @@ class Rules:
         arguments = self._arguments(name, body.get("kwargs", {}), column, scope, inside)
         self._judged(name, arguments, scope, inside)
         label = text(entry, "name")
-        self._add(label or self._default(name, arguments), name, arguments, scope, (*at, "name") if label else at)
+        self._add(
+            label or self._default(name, arguments), name, arguments, scope, (*at, "name") if label else at
+        )
 
     def _arguments(
         self, name: str, given: Any, column: ContractColumn | None, scope: RuleScope, at: Pointer
@@ -136,7 +140,10 @@ class Rules:
             self._fault((*at, "kwargs", key), f"`{key}` is not an argument of `{name}`; {near}", key=True)
         missing = [key for key in expectation.required if key not in arguments]
         if missing:
-            self._fault(at, f"`{name}` lacks {listed(missing)}; write {'them' if len(missing) > 1 else 'it'} in `kwargs`")
+            self._fault(
+                at,
+                f"`{name}` lacks {listed(missing)}; write {'them' if len(missing) > 1 else 'it'} in `kwargs`",
+            )
         mostly = arguments.get("mostly", 1.0)
         if "mostly" in expectation.arguments and (isinstance(mostly, bool) or not _share(mostly)):
             self._fault((*at, "kwargs", "mostly"), "`mostly` must be a share; write a number from 0 to 1")
@@ -145,7 +152,7 @@ class Rules:
     def _judged(self, name: str, arguments: Mapping[str, Any], scope: RuleScope, at: Pointer) -> None:
         """Whether the rule can be judged where it says, on columns that are there."""
         if scope is RuleScope.SOURCE and not EXPECTATIONS[name].by_row:
-            say = f"`{name}` judges the whole table and cannot divert rows of the source; write scope `protected`"
+            say = f"`{name}` judges the whole table and cannot divert rows; write scope `protected`"
             self._fault((*at, "type"), say)
         if scope is RuleScope.SOURCE and "mostly" in arguments:
             say = "`mostly` has no meaning at the source, where each failing row is diverted; remove it"
@@ -172,20 +179,24 @@ class Rules:
     ) -> None:
         metric = text(entry, "metric")
         if metric is None:
-            say = "a rule needs a `metric`, or `type: custom` with `engine: greatExpectations`; write one of them"
+            say = "a rule needs a `metric`, or `type: custom` with an `engine`; write one of them"
             self._fault(at, say)
             return
-        made = _METRICS.get(metric, _unsupported)(entry, None if column is None else self._here(column, scope))
+        made = _METRICS.get(metric, _unsupported)(
+            entry, None if column is None else self._here(column, scope)
+        )
         if made is None:
             self._fault(
                 (*at, "metric"),
-                f"`{metric}` with this comparison has no expectation; write `type: custom` with `engine: greatExpectations`",
+                f"`{metric}` so compared has no expectation; write `type: custom` with an `engine`",
             )
             return
         name, arguments = made
         self._judged(name, arguments, scope, at)
         label = text(entry, "name")
-        self._add(label or self._default(name, arguments), name, arguments, scope, (*at, "name") if label else at)
+        self._add(
+            label or self._default(name, arguments), name, arguments, scope, (*at, "name") if label else at
+        )
 
     def _here(self, column: ContractColumn, scope: RuleScope) -> str:
         return column.source_name if scope is RuleScope.SOURCE else column.name

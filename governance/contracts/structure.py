@@ -69,10 +69,21 @@ def structural_faults(
     """
     validator = _validator(name, definition)
     root = validator.schema
-    faults = []
+    faults: list[Fault] = []
+    spurious: list[Any] = []
     for error in validator.iter_errors(value):
-        for place, message in _said(error, root):
-            faults.append(Fault(_mark(document, pointer, place), message, code))
+        said = list(_said(error, root))
+        if not said and error.validator == "unevaluatedProperties":
+            spurious.append(error)
+        faults += [Fault(_mark(document, pointer, place), message, code) for place, message in said]
+    if not faults:
+        # Where another fault stands, known properties go unevaluated because of it. Alone, they are
+        # the fault: each is known to the standard and not beside what else is written there.
+        for error in spurious:
+            for word in re.findall(r"'([^']+)'", error.message):
+                key = _Key((*error.absolute_path, word))
+                message = f"`{word}` does not go with what stands beside it; remove one of them"
+                faults.append(Fault(_mark(document, pointer, key), message, code))
     return faults
 
 
@@ -94,36 +105,46 @@ def _said(error: Any, root: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
     elif kind in _APPLICATORS:
         yield from _branch(error, root, where)
     elif kind in {"additionalProperties", "unevaluatedProperties"}:
-        known = _property_names(error.schema, root)
-        for unknown in sorted(set(found) - known) if known else ():
-            yield _Key((*path, unknown)), f"`{unknown}` is not known {_within(path)}; {did_you_mean(unknown, sorted(known))}"
+        known = sorted(_property_names(error.schema, root))
+        for unknown in sorted(set(found) - set(known)) if known else ():
+            say = f"`{unknown}` is not known {_within(path)}; {did_you_mean(unknown, known)}"
+            yield _Key((*path, unknown)), say
     elif kind == "required":
         yield from _missing(error, root, path)
-    elif kind == "type":
-        yield path, f"{where} must be {_types(wanted)}, and is {_type_of(found)}; write {_example(error.schema)}"
-    elif kind == "enum":
-        yield path, f"{where} cannot be {_quoted(found)}; {did_you_mean(str(found), [str(v) for v in wanted])}"
-    elif kind == "const":
-        yield path, f"{where} cannot be {_quoted(found)}; write `{wanted}`"
-    elif kind == "pattern":
-        yield path, f"{where} cannot be {_quoted(found)}; write {_example(error.schema, f'text like {wanted}')}"
-    elif kind in {"minItems", "minProperties", "minLength"}:
-        yield path, f"{where} {'is empty' if not found else 'is too short'}; write {_example(error.schema, 'at least one entry')}"
-    elif kind == "maxItems":
-        yield path, f"{where} has more than {wanted} entries; remove the rest"
-    elif kind == "uniqueItems":
-        yield path, f"{where} names one entry twice; remove one"
-    elif kind in {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"}:
-        side = "at least" if "min" in kind.lower() else "at most"
-        yield path, f"{where} is out of range; write a number of {side} {wanted}"
     else:
-        yield path, f"{where} does not fit the schema ({kind}); see the reference of contracts"
+        yield path, f"{where} {_wrong(kind, wanted, found, error.schema)}"
+
+
+def _wrong(kind: str, wanted: Any, found: Any, part: Any) -> str:
+    """What is wrong with a single value, for the keywords of JSON Schema that judge one."""
+    if kind == "type":
+        return f"must be {_types(wanted)}, and is {_type_of(found)}; write {_example(part)}"
+    if kind == "enum":
+        return f"cannot be {_quoted(found)}; {did_you_mean(str(found), [str(v) for v in wanted])}"
+    if kind == "const":
+        return f"cannot be {_quoted(found)}; write `{wanted}`"
+    if kind == "pattern":
+        return f"cannot be {_quoted(found)}; write {_example(part, f'text like {wanted}')}"
+    if kind in {"minItems", "minProperties", "minLength"}:
+        short = "is too short" if found else "is empty"
+        return f"{short}; write {_example(part, 'at least one entry')}"
+    if kind == "maxItems":
+        return f"has more than {wanted} entries; remove the rest"
+    if kind == "uniqueItems":
+        return "names one entry twice; remove one"
+    if kind in {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"}:
+        side = "at least" if "min" in kind.lower() else "at most"
+        return f"is out of range; write a number of {side} {wanted}"
+    return f"does not fit the schema ({kind}); see the reference of contracts"
 
 
 def _branch(error: Any, root: Mapping[str, Any], where: str) -> Iterator[tuple[Pointer, str]]:
     """Faults of the alternative the author most likely meant: the one that has the value's type."""
     if not error.context:  # oneOf with more than one match
-        yield tuple(error.absolute_path), f"{where} says more than one of the things that exclude each other; keep one"
+        yield (
+            tuple(error.absolute_path),
+            f"{where} says things that exclude each other; keep one",
+        )
         return
     branches: dict[Any, list[Any]] = {}
     for cause in error.context:
