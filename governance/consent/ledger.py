@@ -1,0 +1,312 @@
+"""The bitemporal consent ledger: import, look, decide.
+
+An import writes, in this order: the segment (fsync), a note that it is about to be recorded, its leaf
+in the log, the head. Killed before the note, nothing happened; killed after it, the next import, or
+:meth:`ConsentLedger.open` with ``record``, appends the same leaf again (the log knows it and answers
+with the first index) and commits the head.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from governance.consent.actions import BACKDATED_AFTER, EVERY_PURPOSE, SEGMENT, STAMP
+from governance.consent.explain import Explanation, explain
+from governance.consent.heads import Batch, Heads
+from governance.consent.imports import NewRecords, prepare, read_records
+from governance.consent.late import late_ordinals
+from governance.consent.segments import read_segment, sweep, sync_directory, write_segment
+from governance.consent.snapshot import ConsentSnapshot, SeenRecords
+from governance.errors import ConsentError, SettingError
+from governance.model.canonical import timestamp
+from governance.model.policy import Purpose
+
+Internal = Callable[[str, pa.Array], NDArray[np.uint8]]
+"""From a subject domain and identifiers to internal pseudonyms, shape (n, 16)."""
+
+Record = Callable[[dict[str, Any]], int]
+"""Appends a batch's leaf, durably, and returns its log index; the same body gets the same index."""
+
+_DECIDING = ("domain", "purpose", "action", "subject", "valid_from", "valid_to", "backdated")
+_RECORDED = SEGMENT.append(pa.field("position", pa.int64())).append(pa.field("recorded_at", STAMP))
+
+
+class ConsentLedger:
+    """A directory of immutable segments and the SQLite file that orders them.
+
+    Any number of processes may read while one imports; imports wait for one another.
+    """
+
+    def __init__(self, directory: Path, heads: Heads) -> None:
+        self._directory = directory
+        self._segments = directory / "segments"
+        self._heads = heads
+
+    @classmethod
+    def create(cls, directory: Path) -> ConsentLedger:
+        """A new ledger without batches.
+
+        Raises:
+            SettingError: GOV-901 when the directory already holds one.
+        """
+        path = directory / "ledger.sqlite"
+        if path.exists():
+            raise SettingError(
+                "GOV-901", f"{directory} already holds a consent ledger", "open it, or name another directory"
+            )
+        (directory / "segments").mkdir(parents=True, exist_ok=True)
+        sync_directory(directory)
+        return cls(directory, Heads.create(path))
+
+    @classmethod
+    def open(cls, directory: Path, *, record: Record | None = None) -> ConsentLedger:
+        """Open a ledger. With ``record``, an import that was killed on its way is completed first.
+
+        Raises:
+            ConsentError: GOV-203 when there is no ledger, or its heads cannot be read.
+        """
+        path = directory / "ledger.sqlite"
+        if not path.is_file():
+            raise ConsentError(
+                "GOV-203",
+                f"{directory} holds no consent ledger",
+                "create one, or name the directory it lies in",
+            )
+        ledger = cls(directory, Heads(path))
+        if record is not None and ledger.pending:
+            with ledger._alone():
+                ledger._complete(record)
+        return ledger
+
+    @property
+    def position(self) -> int:
+        """How many batches there are; a run pins this number."""
+        return self._heads.position()
+
+    @property
+    def pending(self) -> bool:
+        """Whether an import was killed, or still runs, between its leaf and its head."""
+        return self._heads.pending() is not None
+
+    def batches(self) -> list[Batch]:
+        """Every batch, oldest first."""
+        return self._heads.batches()
+
+    def import_file(
+        self,
+        path: Path,
+        *,
+        internal: Internal,
+        record: Record,
+        recorded_at: datetime,
+        purposes: Collection[str] | None = None,
+        backdated_after: timedelta = BACKDATED_AFTER,
+    ) -> Batch:
+        """Take in a file whole, or refuse it whole.
+
+        Records that are in the ledger already, by ``record_id`` and content, are counted and left out,
+        so importing a file twice changes nothing.
+
+        Args:
+            path: CSV, Parquet or JSON Lines, also with ``.gz``.
+            internal: may make new subjects; called only after every row was judged on its own.
+            recorded_at: the present, from the caller's clock.
+            purposes: the policy's purposes; ``None`` accepts any name.
+            backdated_after: what the policy calls backdated; stored with each record.
+
+        Raises:
+            ConsentFindings: GOV-201 for faulty rows, GOV-202 for overlapping intervals; all at once.
+            ConsentError: GOV-203 when an earlier segment was altered.
+            LogError: from ``record``; the batch is then pending and completed by the next import.
+        """
+        if recorded_at.tzinfo is None:
+            raise ValueError("recorded_at has no time zone")
+        read = read_records(path, recorded_at=recorded_at, purposes=purposes)
+        with self._alone():
+            self._complete(record)
+            batches = self._heads.batches()
+            earlier = (read_segment(self._segments, batch.segment) for batch in batches)
+            new = prepare(
+                read,
+                path.name,
+                earlier,
+                internal=internal,
+                salt=self._heads.salt,
+                backdated_after=backdated_after,
+            )
+            if not new.records.num_rows:
+                nothing = self._body(read.digest, "", new, recorded_at, len(batches), backdated_after)
+                return Batch.from_body(nothing, -1)
+            segment = write_segment(self._segments, new.records)
+            body = self._body(read.digest, segment, new, recorded_at, len(batches) + 1, backdated_after)
+            self._heads.announce(body)
+            return self._complete(record) or self._heads.batches()[-1]
+
+    def snapshot(
+        self,
+        purpose: Purpose,
+        domain: str,
+        instant: datetime,
+        position: int,
+        population: NDArray[np.uint8],
+    ) -> ConsentSnapshot:
+        """What the ledger says at ``instant`` by what was recorded up to ``position``.
+
+        Args:
+            population: internal pseudonyms in ordinal order, uint8 of shape (n, 16).
+
+        Raises:
+            ConsentError: GOV-203 when the position is not there or a segment was altered.
+        """
+        seen = SeenRecords.gather(self._seen(purpose.name, domain, position), population)
+        return ConsentSnapshot(purpose, seen, len(population), microseconds(instant))
+
+    def late(
+        self,
+        purpose: Purpose,
+        domain: str,
+        instant: datetime,
+        from_position: int,
+        to_position: int,
+        population: NDArray[np.uint8],
+        *,
+        opened_at: datetime | None = None,
+        regimes: NDArray[np.uint8] | None = None,
+        special_category: bool = False,
+    ) -> NDArray[np.int64]:
+        """Ordinals, ascending, whose decision turned from allowed to denied since a run opened.
+
+        Before is the decision at ``opened_at`` by ``from_position``. After is the decision by
+        ``to_position``, at ``opened_at`` and at ``instant``: denied at either is late, so a record
+        that arrives later can take a permission away from an earlier moment and never give one.
+
+        Args:
+            instant: now, at publishing.
+            opened_at: the run's instant; ``instant`` if not given.
+            regimes: per ordinal the union of the regimes of its rows; if not given, a subject is late
+                as soon as any one regime turns, whether or not it applies.
+
+        Raises:
+            ConsentError: GOV-203 as :meth:`snapshot`.
+        """
+        opened = instant if opened_at is None else opened_at
+        before = self.snapshot(purpose, domain, opened, from_position, population)
+        moments = {microseconds(opened): opened, microseconds(instant): instant}.values()
+        after = [self.snapshot(purpose, domain, at, to_position, population) for at in moments]
+        return late_ordinals(before, after, regimes, special_category, len(population))
+
+    def explain(
+        self, subject: bytes, purpose: Purpose, domain: str, instant: datetime, position: int
+    ) -> Explanation:
+        """Why one subject may or may not be processed: the records in view and the reasoning in words.
+
+        Args:
+            subject: the internal pseudonym, 16 bytes.
+
+        Raises:
+            ConsentError: GOV-203 as :meth:`snapshot`.
+        """
+        one = pa.scalar(subject, pa.binary(16))
+        seen = [
+            (table.filter(pc.equal(table["subject"], one)), batch)
+            for table, batch in self._views(purpose.name, domain, position, None)
+        ]
+        population = np.frombuffer(subject, dtype=np.uint8).reshape(1, 16)
+        gathered = SeenRecords.gather(((t, microseconds(b.recorded_at)) for t, b in seen), population)
+        snapshot = ConsentSnapshot(purpose, gathered, 1, microseconds(instant))
+        return explain(seen, snapshot, purpose, instant, position)
+
+    def table(self, position: int) -> pa.Table:
+        """Every record up to ``position`` with its batch's ``position`` and ``recorded_at``: for audits."""
+        tables = [_RECORDED.empty_table()]
+        for batch in self._upto(position):
+            table = read_segment(self._segments, batch.segment)
+            at = pa.array(np.full(table.num_rows, batch.position))
+            recorded = pa.array(np.full(table.num_rows, microseconds(batch.recorded_at))).cast(STAMP)
+            added = table.append_column("position", at).append_column("recorded_at", recorded)
+            tables.append(added.cast(_RECORDED))
+        return pa.concat_tables(tables)
+
+    def _seen(self, purpose: str, domain: str, position: int) -> Iterator[tuple[pa.Table, int]]:
+        for table, batch in self._views(purpose, domain, position, _DECIDING):
+            yield table, microseconds(batch.recorded_at)
+
+    def _views(
+        self, purpose: str, domain: str, position: int, columns: Iterable[str] | None
+    ) -> Iterator[tuple[pa.Table, Batch]]:
+        purposes = pa.array([purpose, EVERY_PURPOSE])
+        for batch in self._upto(position):
+            table = read_segment(self._segments, batch.segment, list(columns) if columns else None)
+            wanted = pc.and_(pc.equal(table["domain"], domain), pc.is_in(table["purpose"], purposes))
+            yield table.filter(wanted), batch
+
+    def _upto(self, position: int) -> list[Batch]:
+        batches = self._heads.batches()
+        if not 0 <= position <= len(batches):
+            raise ConsentError(
+                "GOV-203",
+                f"the consent ledger has {len(batches)} batches, position {position} does not exist",
+                "name a position from 0 to the ledger's own, or restore the ledger if batches are missing",
+            )
+        return batches[:position]
+
+    def _body(
+        self,
+        source: str,
+        segment: str,
+        new: NewRecords,
+        recorded_at: datetime,
+        position: int,
+        backdated_after: timedelta,
+    ) -> dict[str, Any]:
+        return {
+            "ledger": self._heads.ledger,
+            "position": position,
+            "segment": segment,
+            "source": source,
+            "recorded_at": timestamp(recorded_at),
+            "rows": new.records.num_rows,
+            "duplicates": new.duplicates,
+            "backdated": int(pc.sum(new.records["backdated"]).as_py() or 0),
+            "backdated_after_seconds": int(backdated_after.total_seconds()),
+            "actions": new.actions,
+        }
+
+    def _complete(self, record: Record) -> Batch | None:
+        """Under the lock: record and commit what was announced; drop what was not."""
+        body = self._heads.pending()
+        if body is None:
+            sweep(self._segments, {batch.segment for batch in self._heads.batches()})
+            return None
+        # A leaf must not promise a segment that is not there.
+        read_segment(self._segments, body["segment"], ["record"])
+        log_index = record(body)
+        self._heads.commit(body, log_index)
+        return Batch.from_body(body, log_index)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        handle = os.open(self._directory / "import.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970 in UTC, exactly."""
+    if instant.tzinfo is None:
+        raise ValueError("an instant without a time zone")
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
