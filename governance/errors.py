@@ -55,6 +55,7 @@ CODES = MappingProxyType(
         "GOV-506": "a checkpoint or its signature is not valid",
         "GOV-507": "the evidence needed for release is not in the log",
         "GOV-508": "an event cannot be parsed",
+        "GOV-509": "an entry cannot be redacted",
         # 6xx access and disclosure
         "GOV-601": "a recipient is not in the policy",
         "GOV-602": "a disclosure is not permitted by the policy",

@@ -1,0 +1,109 @@
+"""What a leaf holds: who sent what kind of body when, and a salted digest of the body.
+
+The body itself is not under the hash, only its salted digest is. So a body can be removed, nobody can
+guess a removed one from its digest, and an entry fits C2SP tlog-tiles (at most 65,535 bytes) however
+large its body.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import dataclass
+
+from governance.errors import LogError
+
+VERSION = 1
+SALT_SIZE = 32
+_MAX_NAME = 255
+_MEMBERS = frozenset({"digest", "media_type", "principal", "received_at", "size", "v"})
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
+_INSTANT = re.compile("[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}[.][0-9]{6}Z")
+_REMEDY = "The entry was altered; run `governance log verify` on the store it came from."
+
+
+def salted_digest(salt: bytes, body: bytes) -> str:
+    """``sha256:`` and SHA-256(salt ‖ body) in hexadecimal."""
+    hasher = hashlib.sha256(salt)
+    hasher.update(body)
+    return "sha256:" + hasher.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A leaf.
+
+    ``received_at`` is the log's clock, RFC 3339 in UTC with microseconds; ``size`` is the body's, in
+    bytes; ``digest`` is :func:`salted_digest`.
+    """
+
+    received_at: str
+    principal: str
+    media_type: str
+    size: int
+    digest: str
+    v: int = VERSION
+
+    def to_leaf(self) -> bytes:
+        """The leaf: RFC 8785 canonical JSON."""
+        # For members that are ASCII names, strings and small integers the standard library writes
+        # exactly RFC 8785, several times faster; a property test holds the two equal.
+        return json.dumps(
+            {
+                "digest": self.digest,
+                "media_type": self.media_type,
+                "principal": self.principal,
+                "received_at": self.received_at,
+                "size": self.size,
+                "v": self.v,
+            },
+            ensure_ascii=False,
+            separators=(",", ":"),
+        ).encode()
+
+    @classmethod
+    def from_leaf(cls, leaf: bytes) -> Envelope:
+        """Read a leaf, refusing every spelling but the canonical one.
+
+        Raises:
+            LogError: GOV-504 when it is not an envelope of a version known here.
+        """
+        try:
+            members = json.loads(leaf)
+            if not isinstance(members, dict) or members.keys() != _MEMBERS or members["v"] != VERSION:
+                raise ValueError
+            envelope = cls(**members)
+            if (
+                _DIGEST.fullmatch(envelope.digest) is None
+                or _INSTANT.fullmatch(envelope.received_at) is None
+                or not isinstance(envelope.principal, str)
+                or not isinstance(envelope.media_type, str)
+                or type(envelope.size) is not int
+                or type(envelope.v) is not int
+                or envelope.to_leaf() != leaf
+            ):
+                raise ValueError
+        except (ValueError, TypeError, RecursionError):
+            raise LogError("GOV-504", "a leaf is not a canonical envelope", _REMEDY) from None
+        return envelope
+
+    def covers(self, salt: bytes, body: bytes) -> bool:
+        """Whether this is the envelope of that body."""
+        return len(body) == self.size and hmac.compare_digest(salted_digest(salt, body), self.digest)
+
+
+def check_names(principal: str, media_type: str) -> None:
+    """Refuse a principal or media type that no envelope can carry.
+
+    Raises:
+        LogError: GOV-508.
+    """
+    for what, name in (("principal", principal), ("media type", media_type)):
+        if not 0 < len(name) <= _MAX_NAME or not name.isprintable():
+            raise LogError(
+                "GOV-508",
+                f"an entry's {what} is empty, longer than {_MAX_NAME} characters or not printable",
+                f"Send a plain {what}.",
+            )

@@ -1,0 +1,307 @@
+"""The log: envelopes in, indexes out; checkpoints and proofs over them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from governance.errors import LogError, SettingError
+from governance.log import tree
+from governance.log.envelope import SALT_SIZE, Envelope, check_names, salted_digest
+from governance.log.note import Checkpoint, parse_checkpoint, read_checkpoint
+from governance.log.proof import InclusionProof
+from governance.log.signer import CheckpointSigner
+from governance.log.storage import NewRow, Redaction, Storage, StoredEntry, Turn
+from governance.log.tree import Frontier
+from governance.model.canonical import canonical, timestamp
+
+GENESIS = "application/vnd.governance.genesis+json"
+REDACTION = "application/vnd.governance.redaction+json"
+CONTRACT = "application/vnd.governance.contract+yaml"
+POLICY = "application/vnd.governance.policy+yaml"
+CONSENT_BATCH = "application/vnd.governance.consent-batch+json"
+OPENLINEAGE_EVENT = "application/vnd.openlineage.event+json"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """Something to append: the body as received, what it is, and who sent it (``evidence:pipeline``)."""
+
+    body: bytes
+    media_type: str
+    principal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as stored. ``body`` and ``salt`` are None after a redaction. Nothing is verified here."""
+
+    index: int
+    leaf: bytes
+    body: bytes | None
+    salt: bytes | None
+
+    @property
+    def envelope(self) -> Envelope:
+        """What the leaf holds. Raises GOV-504 when it is no envelope."""
+        return Envelope.from_leaf(self.leaf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    entry: NewEntry
+    salt: bytes
+    digest: str
+    marker: bytes
+    refusal: bytes
+
+
+class Log:
+    """An append-only log over a storage.
+
+    Args:
+        storage: from :func:`governance.log.open_storage`.
+        signer: signs checkpoints; None for those who only append or read.
+        clock: the current time, aware; it stamps entries inside the sequencer's turn.
+
+    Raises:
+        LogError: GOV-502 when the signer is another log's.
+        SettingError: GOV-901 when the signer's memory lies inside the store it watches.
+    """
+
+    def __init__(
+        self, storage: Storage, *, signer: CheckpointSigner | None, clock: Callable[[], datetime]
+    ) -> None:
+        self.storage = storage
+        self._signer = signer
+        self._clock = clock
+        self._head: tuple[bytes, Frontier] | None = None
+        if signer is not None:
+            _check_signer(signer, storage)
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self.storage.origin
+
+    def size(self) -> int:
+        """Number of entries."""
+        return self.storage.size()
+
+    def append(self, entries: Sequence[NewEntry]) -> list[int]:
+        """Append all entries or none; they are durable when it returns.
+
+        An entry whose body, media type and principal are already in the log is not added again: its
+        first index is returned. So a caller that does not know whether it succeeded just repeats.
+
+        Raises:
+            LogError: GOV-505 when a body was redacted, GOV-508 when a principal or media type is
+                unusable, GOV-509 when an entry poses as a redaction, GOV-501 when the storage fails.
+        """
+        if not entries:
+            return []
+        if any(entry.media_type == REDACTION for entry in entries):
+            raise LogError(
+                "GOV-509", "a redaction cannot be appended as an entry", "Use `governance log redact`."
+            )
+        sealed = [self._seal(entry) for entry in entries]
+        with self.storage.turn([item.marker for item in sealed], [item.refusal for item in sealed]) as turn:
+            indexes, frontier, last = self._write(turn, sealed)
+        self._head = (last, frontier)
+        return indexes
+
+    def entry(self, index: int) -> Entry:
+        """One entry.
+
+        Raises:
+            LogError: GOV-504 when there is none at ``index``.
+        """
+        for row in self.storage.read(index, index + 1):
+            return _entry(row)
+        raise _no_entry(index)
+
+    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+        """Entries in order, read page by page; up to the size found now when ``stop`` is None."""
+        for row in self.storage.read(start, self.size() if stop is None else stop):
+            yield _entry(row)
+
+    def checkpoint(self) -> Checkpoint:
+        """Sign the tree as it is now, keep the checkpoint and return it.
+
+        Raises:
+            LogError: GOV-503 when the log is not an extension of what was signed before.
+            SettingError: GOV-901 when this log was opened without a signer.
+        """
+        if self._signer is None:
+            raise SettingError(
+                "GOV-901", "the log was opened without its signing key", "Open the key store with the log."
+            )
+        storage = self.storage
+        checkpoint = self._signer.sign(storage.size, storage.nodes, storage.latest_checkpoint)
+        storage.save_checkpoint(checkpoint.size, checkpoint.note)
+        return checkpoint
+
+    def latest(self) -> Checkpoint | None:
+        """The newest signed checkpoint kept; its signature is verified only where the signer is at hand."""
+        note = self.storage.latest_checkpoint()
+        if note is None:
+            return None
+        return read_checkpoint(note) if self._signer is None else parse_checkpoint(note, self._signer.vkey)
+
+    def inclusion_proof(self, index: int, size: int) -> list[bytes]:
+        """PATH(index, D[size]), 32 bytes each, leaf upwards (RFC 6962 §2.1.1). Raises GOV-504."""
+        return tree.inclusion_proof(index, size, self.storage.nodes)
+
+    def consistency_proof(self, first: int, second: int) -> list[bytes]:
+        """PROOF(first, D[second]), 32 bytes each (RFC 6962 §2.1.2). Raises GOV-503, GOV-504."""
+        return tree.consistency_proof(first, second, self.storage.nodes)
+
+    def prove(self, index: int, checkpoint: Checkpoint) -> InclusionProof:
+        """The proof that entry ``index`` is under ``checkpoint``.
+
+        Raises:
+            LogError: GOV-504 when it is not below the checkpoint's size.
+        """
+        return InclusionProof(index, checkpoint.size, tuple(self.inclusion_proof(index, checkpoint.size)))
+
+    def redact(self, index: int, ground: str, authoriser: str) -> int:
+        """Remove the body and salt of an entry for good; return the index of the redaction leaf.
+
+        The envelope stays, the log still verifies, and the same body is refused from then on. An entry
+        that was already redacted keeps its first redaction, whose index is returned.
+
+        Args:
+            index: the entry.
+            ground: why, e.g. ``GDPR Art. 17(1)(b)``. It stays in the log: no personal data.
+            authoriser: the principal who decided it.
+
+        Raises:
+            LogError: GOV-504 when there is no such entry, GOV-509 when it is a genesis or redaction.
+        """
+        with self.storage.turn() as turn:
+            row = turn.entry(index)
+            if row is None:
+                raise _no_entry(index)
+            if row.redacted_by is not None:
+                return row.redacted_by
+            if row.body is None:
+                raise LogError(
+                    "GOV-504",
+                    f"the body of entry {index} is gone and no redaction says why",
+                    "Run `governance log verify`; restore the store from a backup.",
+                )
+            envelope = Envelope.from_leaf(row.leaf)
+            if envelope.media_type in (GENESIS, REDACTION):
+                raise LogError(
+                    "GOV-509",
+                    f"entry {index} is a {envelope.media_type} and stays",
+                    "Redact entries that hold events, contracts, policies or consent batches only.",
+                )
+            target = self._seal(NewEntry(row.body, envelope.media_type, envelope.principal))
+            statement = {
+                "v": 1,
+                "index": index,
+                "ground": ground,
+                "authoriser": authoriser,
+                "refusal": "hmac-sha256:" + target.refusal.hex(),
+            }
+            leaf = self._seal(NewEntry(canonical(statement), REDACTION, authoriser))
+            indexes, frontier, last = self._write(turn, [leaf])
+            turn.forget(Redaction(index, indexes[0], target.refusal), target.marker)
+        self._head = (last, frontier)
+        self.storage.scrub()
+        return indexes[0]
+
+    def close(self) -> None:
+        """Let go of the storage."""
+        self.storage.close()
+
+    def _seal(self, entry: NewEntry) -> _Sealed:
+        check_names(entry.principal, entry.media_type)
+        salt = secrets.token_bytes(SALT_SIZE)
+        marker, refusal = keyed_digests(self.storage.dedup_key, entry)
+        return _Sealed(entry, salt, salted_digest(salt, entry.body), marker, refusal)
+
+    def _write(self, turn: Turn, sealed: Sequence[_Sealed]) -> tuple[list[int], Frontier, bytes]:
+        frontier = self._frontier(turn)
+        received_at = timestamp(self._clock())
+        places = dict(turn.known)
+        last = turn.last_nodes
+        indexes: list[int] = []
+        rows: list[NewRow] = []
+        for position, item in enumerate(sealed):
+            if item.refusal in turn.refused:
+                raise LogError(
+                    "GOV-505",
+                    f"entry {position + 1} of {len(sealed)} has the body of entry"
+                    f" {turn.refused[item.refusal]}, which was redacted",
+                    "Send it again without the personal data for which it was redacted.",
+                )
+            index = places.get(item.marker)
+            if index is None:
+                index = frontier.size
+                leaf = _envelope(item, received_at).to_leaf()
+                last = b"".join(frontier.append(tree.leaf_hash(leaf)))
+                places[item.marker] = index
+                rows.append(NewRow(index, last, leaf, item.salt, item.entry.body, item.marker))
+            indexes.append(index)
+        if rows:
+            turn.write(rows)
+        return indexes, frontier, last
+
+    def _frontier(self, turn: Turn) -> Frontier:
+        """The right edge of the tree; the last one is reused when nobody else appended since.
+
+        The newest leaf hash tells: it covers a random salt, so no other history ends with it.
+        """
+        head = self._head
+        if head is not None and head[1].size == turn.size and head[0] == turn.last_nodes:
+            return head[1].copy()
+        return Frontier(turn.size, turn.nodes(tree.subtrees(0, turn.size)))
+
+
+def keyed_digests(key: bytes, entry: NewEntry) -> tuple[bytes, bytes]:
+    """The marker that recognises a duplicate, and the one that refuses a redacted body; 32 bytes each.
+
+    The first covers principal, media type and body, the second the body alone: personal data is
+    refused whoever sends it again.
+    """
+    body = hashlib.sha256(entry.body).digest()
+    principal, media_type = entry.principal.encode(), entry.media_type.encode()
+    sender = b"".join(len(part).to_bytes(4, "big") + part for part in (principal, media_type))
+    marker = hmac.digest(key, b"entry\x00" + sender + body, "sha256")
+    return marker, hmac.digest(key, b"refusal\x00" + body, "sha256")
+
+
+def _envelope(item: _Sealed, received_at: str) -> Envelope:
+    entry = item.entry
+    return Envelope(received_at, entry.principal, entry.media_type, len(entry.body), item.digest)
+
+
+def _entry(row: StoredEntry) -> Entry:
+    return Entry(row.index, row.leaf, row.body, row.salt)
+
+
+def _no_entry(index: int) -> LogError:
+    return LogError("GOV-504", f"the log has no entry {index}", "Take an index below the log's size.")
+
+
+def _check_signer(signer: CheckpointSigner, storage: Storage) -> None:
+    if signer.origin != storage.origin:
+        raise LogError(
+            "GOV-502",
+            f"the signing key is of {signer.origin}, the store is {storage.origin}",
+            "Use the key store that was created with this lineage store.",
+        )
+    directory = getattr(storage, "directory", None)
+    if directory is not None and Path(directory).resolve() in signer.memory.resolve().parents:
+        raise SettingError(
+            "GOV-901",
+            "the signer's memory lies inside the lineage store it watches",
+            "Keep it elsewhere, so that restoring an old store does not restore the memory too.",
+        )

@@ -1,0 +1,128 @@
+"""Re-derive a whole log from what it stores and compare it with what was signed.
+
+Trusted: the pinned public key, and checkpoints kept outside the store. Not trusted: the store. The scan
+streams once over the entries and stops at the first fault. A fault is a range of indexes: a single one
+where the store's redundancy shows which entry it is, the span between two signed checkpoints where
+everything in the store was rewritten consistently and only the signatures disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from governance.errors import LogError
+from governance.log.note import Checkpoint, VerifierKey, parse_checkpoint
+from governance.log.scan import FaultKind, LogFault, Scan
+from governance.log.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class LogReport:
+    """The outcome of :func:`verify_log`.
+
+    ``size`` entries were found, ``root`` is their re-derived root when the whole log could be read.
+    ``checkpoint`` is the newest that agrees, ``compared`` how many do; ``unsigned`` entries came after it.
+    ``unknown`` says in words what this verification cannot know.
+    """
+
+    origin: str
+    size: int
+    root: bytes | None
+    checkpoint: Checkpoint | None
+    compared: int
+    unsigned: int
+    redacted: int
+    faults: tuple[LogFault, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found wrong."""
+        return not self.faults
+
+    @property
+    def first_bad(self) -> int | None:
+        """The first bad index, where the fault has one."""
+        return self.faults[0].first if self.faults else None
+
+    @property
+    def reason(self) -> str:
+        """Why, in words; empty when nothing is wrong."""
+        return self.faults[0].reason if self.faults else ""
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in a few words, never more than was shown."""
+        return "verified, self-attested" if self.ok else f"not verified: {self.faults[0].kind}"
+
+
+def verify_log(
+    storage: Storage,
+    vkey: str,
+    checkpoints: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> LogReport:
+    """Verify a log from its first entry to its last.
+
+    Args:
+        storage: the store; only read.
+        vkey: the pinned public key of the log.
+        checkpoints: signed notes from outside the store (manifests, reports, the signer's memory).
+        progress: called with (entries done, entries in all) now and then.
+
+    Raises:
+        LogError: GOV-506 when ``vkey`` is no public key, GOV-501 when the storage cannot be reached.
+    """
+    key = VerifierKey.parse(vkey)
+    faults: list[LogFault] = []
+    if storage.origin != key.name:
+        reason = f"the store is {storage.origin}, the pinned key is of {key.name}"
+        faults.append(LogFault(FaultKind.ORIGIN, reason))
+    signed = _signed(storage.checkpoints(), vkey, "kept in the store", faults)
+    signed += _signed(checkpoints, vkey, "given from outside", faults)
+    scan = Scan(storage, sorted(signed, key=lambda checkpoint: checkpoint.size), progress)
+    fault = scan.run()
+    if fault is not None:
+        faults.insert(0, fault)
+    elif scan.agreed is None and scan.size:
+        reason = "no valid checkpoint covers this log: nothing vouches for it"
+        faults.append(LogFault(FaultKind.UNSIGNED, reason))
+    return LogReport(
+        origin=storage.origin,
+        size=scan.size,
+        root=scan.frontier.root() if fault is None else None,
+        checkpoint=scan.agreed,
+        compared=scan.compared,
+        unsigned=scan.size - (scan.agreed.size if scan.agreed else 0),
+        redacted=scan.redacted,
+        faults=tuple(faults),
+        unknown=tuple(_unknown(storage, scan, bool(checkpoints))),
+    )
+
+
+def _signed(notes: Sequence[str], vkey: str, where: str, faults: list[LogFault]) -> list[Checkpoint]:
+    good = []
+    for position, note in enumerate(notes):
+        try:
+            good.append(parse_checkpoint(note, vkey))
+        except LogError as error:
+            reason = f"checkpoint {position + 1} {where}: {error.message}"
+            faults.append(LogFault(FaultKind.CHECKPOINT, reason))
+    return good
+
+
+def _unknown(storage: Storage, scan: Scan, outside: bool) -> Iterator[str]:
+    yield "no outside witness or timestamp vouches for the checkpoints: self-attested by the key holder"
+    yield "what was never appended, and whether what was appended is true"
+    if not outside:
+        yield "whether the store was rolled back together with its checkpoints: none was given from outside"
+    after = scan.size - (scan.agreed.size if scan.agreed else 0)
+    if after:
+        yield f"whether the newest {after} entries are those first appended: no checkpoint covers them yet"
+    if scan.redacted:
+        yield f"what {scan.redacted} redacted bodies said: their envelopes verify, the bodies are gone"
+        if storage.residue:
+            yield f"whether bytes of redacted bodies remain in {storage.residue}"
+    if scan.backwards:
+        yield f"the true time of some entries: the log's clock went back {scan.backwards} times"

@@ -1,0 +1,124 @@
+"""Envelopes are RFC 8785, and proofs of them travel without a store."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governance.errors import LogError
+from governance.log import tree
+from governance.log.envelope import Envelope, check_names, salted_digest
+from governance.log.note import Checkpoint
+from governance.log.proof import InclusionProof, verify_entry
+from governance.model.canonical import canonical
+
+SALT = bytes(range(32))
+ENVELOPE = Envelope(
+    "2026-01-31T12:00:00.000000Z", "evidence:pipeline", "application/json", 2, salted_digest(SALT, b"{}")
+)
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+
+
+@given(names, names, st.integers(0, 2**53 - 1))
+def test_a_leaf_is_canonical_json(principal: str, media_type: str, size: int) -> None:
+    envelope = Envelope(ENVELOPE.received_at, principal, media_type, size, ENVELOPE.digest)
+    leaf = envelope.to_leaf()
+    assert leaf == canonical(
+        {
+            "v": 1,
+            "received_at": envelope.received_at,
+            "principal": principal,
+            "media_type": media_type,
+            "size": size,
+            "digest": envelope.digest,
+        }
+    )
+    assert Envelope.from_leaf(leaf) == envelope
+
+
+def test_a_leaf_fits_a_tile_entry() -> None:
+    widest = "\U0010ffff" * 255
+    assert len(Envelope(ENVELOPE.received_at, widest, widest, 2**53 - 1, ENVELOPE.digest).to_leaf()) < 65_536
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"v": 2},
+        {"v": True},
+        {"v": 1.0},
+        {"size": "2"},
+        {"size": True},
+        {"digest": "sha256:" + "A" * 64},
+        {"digest": None},
+        {"received_at": "2026-01-31T12:00:00Z"},
+        {"received_at": "٢٠٢٦-01-31T12:00:00.000000Z"},
+        {"principal": None},
+        {"media_type": []},
+        {"extra": 1},
+    ],
+)
+def test_other_members_are_refused(change: dict[str, object]) -> None:
+    members = json.loads(ENVELOPE.to_leaf()) | change
+    with pytest.raises(LogError) as caught:
+        Envelope.from_leaf(json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+    assert caught.value.code == "GOV-504"
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_crash_the_reader(leaf: bytes) -> None:
+    with pytest.raises(LogError):
+        Envelope.from_leaf(leaf)
+
+
+def test_only_one_spelling_is_accepted() -> None:
+    leaf = ENVELOPE.to_leaf()
+    for spelling in (leaf + b"\n", leaf.replace(b":", b": ", 1), leaf.replace(b'"v":1', b'"v":1,"v":1')):
+        with pytest.raises(LogError, match="GOV-504"):
+            Envelope.from_leaf(spelling)
+    with pytest.raises(LogError, match="GOV-504"):
+        Envelope.from_leaf(b"[" * 100_000)
+
+
+def test_an_envelope_covers_one_body_and_salt() -> None:
+    assert ENVELOPE.covers(SALT, b"{}")
+    assert not ENVELOPE.covers(SALT, b"[]")
+    assert not ENVELOPE.covers(bytes(32), b"{}")
+    # Bytes that move over the border between salt and body keep the digest and change the size.
+    assert not ENVELOPE.covers(SALT[:-1], SALT[-1:] + b"{}")
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 256, "\ud800", "\x00"])
+def test_names_no_envelope_carries(name: str) -> None:
+    for principal, media_type in ((name, "text/plain"), ("operator:cli", name)):
+        with pytest.raises(LogError, match="GOV-508"):
+            check_names(principal, media_type)
+
+
+def test_a_proof_travels_as_json() -> None:
+    leaves = [ENVELOPE.to_leaf(), b"1", b"2"]
+    hashes = [tree.leaf_hash(leaf) for leaf in leaves]
+    root = tree.node_hash(tree.node_hash(hashes[0], hashes[1]), hashes[2])
+    proof = InclusionProof(0, 3, (hashes[1], hashes[2]))
+    again = InclusionProof.from_json(json.loads(json.dumps(proof.to_json())))
+    assert again == proof
+    checkpoint = Checkpoint("example.com/log", 3, root, "")
+    verify_entry(leaves[0], again, checkpoint)
+    with pytest.raises(LogError, match="GOV-504"):
+        verify_entry(leaves[1], again, checkpoint)
+    with pytest.raises(LogError, match="a tree of size 3, the checkpoint for 4"):
+        verify_entry(leaves[0], again, Checkpoint("example.com/log", 4, root, ""))
+
+
+@pytest.mark.parametrize(
+    "change", [{"index": "0"}, {"size": True}, {"hashes": ["AA=="]}, {"hashes": ["*"]}, {"hashes": 3}]
+)
+def test_a_malformed_proof_is_refused(change: dict[str, object]) -> None:
+    members = {"index": 0, "size": 1, "hashes": []} | change
+    with pytest.raises(LogError, match="GOV-504"):
+        InclusionProof.from_json(members)
+    with pytest.raises(LogError, match="GOV-504"):
+        InclusionProof.from_json({})
