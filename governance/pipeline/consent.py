@@ -96,9 +96,7 @@ class ConsentDecision:
 
     def decide(self, ordinals: np.ndarray, applicable: np.ndarray) -> np.ndarray:
         """A :class:`Reason` code for each row."""
-        reasons = self.snapshot.decide(
-            ordinals, applicable, special_category=self.contract.special_category
-        )
+        reasons = self.snapshot.decide(ordinals, applicable, self.contract.special_category)
         late = (ordinals >= 0) & self._late[np.maximum(ordinals, 0)]
         return np.where(late & (reasons == Reason.ALLOWED), np.uint8(Reason.CONSENT_WITHDRAWN), reasons)
 

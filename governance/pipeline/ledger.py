@@ -31,5 +31,9 @@ def import_consent(workspace: Workspace, path: Path) -> Batch:
         return workspace.append_json(batch, CONSENT_BATCH, OPERATOR)
 
     return workspace.ledger.import_file(
-        path, internal=internal, record=record, recorded_at=workspace.clock()
+        path,
+        internal=internal,
+        record=record,
+        recorded_at=workspace.clock(),
+        purposes=list(workspace.policy.purposes),
     )

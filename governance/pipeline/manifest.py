@@ -2,59 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from governance.model.contract import LoadMode
 from governance.model.dataset import Manifest, Segment, SegmentFile
 from governance.model.evidence import Stage
-from governance.pipeline.pointer import released_manifest
+from governance.pipeline.pointer import current_pointer, released_manifest
 from governance.pipeline.step import RunContext
-from governance.protect import build_manifest, sign_manifest
+from governance.protect import build_manifest, carried_segments, sign_manifest
+
+EVIDENT = (Stage.OPEN, Stage.CLASSIFY, Stage.CONSENT, Stage.PROTECT, Stage.VALIDATE)
+"""The stages whose evidence a release needs."""
 
 
 def draft_manifest(context: RunContext) -> Manifest:
     """The manifest as it stands after protect, not signed: what validate reads the version through."""
-    facts = context.facts(Stage.PROTECT)
-    return build_manifest(
-        context.run,
-        segments=[*_kept_segments(context), *_segments(facts)],
-        columns=[c for c in facts["columns"] if not c["dropped"]],
-        schema=facts["schema"],
-        counts={k: facts[k] for k in ("rows_in", "rows_denied", "rows_quarantined", "rows_out")},
-        checkpoint=None,
-    )
+    return _manifest(context, checkpoint=None, extra={})
 
 
 def signed_manifest(
     context: RunContext, *, consent_position: int, late_withdrawals: int
 ) -> tuple[Manifest, bytes]:
     """The manifest under the home's evidence key; embeds the checkpoint that covers the evidence."""
-    facts = context.facts(Stage.PROTECT)
-    evidence = {
-        str(stage): context.log_index(stage)
-        for stage in (Stage.OPEN, Stage.CLASSIFY, Stage.CONSENT, Stage.PROTECT, Stage.VALIDATE)
-    }
-    manifest = build_manifest(
-        context.run,
-        segments=[*_kept_segments(context), *_segments(facts)],
-        columns=[c for c in facts["columns"] if not c["dropped"]],
-        schema=facts["schema"],
-        counts={k: facts[k] for k in ("rows_in", "rows_denied", "rows_quarantined", "rows_out")},
+    manifest = _manifest(
+        context,
         checkpoint=context.workspace.log.checkpoint().note,
         extra={
-            "evidence": evidence,
+            "evidence": {str(stage): context.log_index(stage) for stage in EVIDENT},
             "consent_position_at_publish": consent_position,
             "late_withdrawals": late_withdrawals,
+            "previous": _previous(context),
         },
     )
     return manifest, sign_manifest(manifest, context.workspace.keyring.evidence_signer)
 
 
-def _kept_segments(context: RunContext) -> list[Segment]:
-    """Segments of the previous version that an appended version shares."""
-    if context.contract.mode is not LoadMode.APPEND or context.run.previous_version is None:
-        return []
-    return list(released_manifest(context.workspace, context.run.dataset).segments)
+def _manifest(context: RunContext, *, checkpoint: str | None, extra: Mapping[str, Any]) -> Manifest:
+    facts = context.facts(Stage.PROTECT)
+    written = _segments(facts)
+    previous = (
+        released_manifest(context.workspace, context.run.dataset)
+        if context.contract.mode is not LoadMode.FULL and context.run.previous_version
+        else None
+    )
+    return build_manifest(
+        context.run,
+        segments=[*carried_segments(previous, context.contract.mode, written), *written],
+        columns=[c for c in facts["columns"] if not c["dropped"]],
+        schema=facts["schema"],
+        counts={k: facts[k] for k in ("rows_in", "rows_denied", "rows_quarantined", "rows_out")},
+        checkpoint=checkpoint,
+        extra=extra,
+    )
+
+
+def _previous(context: RunContext) -> dict[str, str] | None:
+    """The chain by which an earlier version is found, and cannot be exchanged."""
+    pointer, _ = current_pointer(context.storage)
+    if pointer is None:
+        return None
+    return {
+        "version": pointer.version,
+        "manifest_digest": pointer.manifest_digest,
+        "manifest_path": pointer.manifest_path,
+    }
 
 
 def _segments(facts: dict[str, Any]) -> list[Segment]:

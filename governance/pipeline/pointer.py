@@ -47,27 +47,42 @@ def current_version(workspace: Workspace, dataset: str) -> Released | None:
 def released_manifest(workspace: Workspace, dataset: str, version: str | None = None) -> Manifest:
     """The verified manifest of the released version, or of an earlier one by id.
 
+    An earlier version is reached from the pointer by the chain of signed manifests, so a version that
+    was never released, or one put back by hand, is not found.
+
     Raises:
         AccessError: GOV-603 when nothing, or not this version, was released.
-        StorageError: GOV-722 when the manifest is not what the pointer and the key say.
+        StorageError: GOV-722 when a manifest is not what the pointer, its successor and the key say.
     """
     storage = workspace.dataset_storage(dataset)
     pointer, _ = current_pointer(storage)
-    path = f"versions/{version}/manifest.json" if version else (pointer.manifest_path if pointer else "")
-    if not path or not storage.exists(path):
-        raise AccessError(
-            "GOV-603",
-            f"{dataset} has no released version{' ' + version if version else ''}",
-            "run the governed pass first: `governance run CONTRACT --purpose P --source S`",
+    link = (
+        {"manifest_path": pointer.manifest_path, "manifest_digest": pointer.manifest_digest, "version": pointer.version}
+        if pointer
+        else None
+    )
+    while link is not None:
+        if not storage.exists(link["manifest_path"]):
+            raise StorageError(
+                "GOV-722",
+                f"the manifest of {dataset} {link['version']} is missing",
+                "restore it from the storage's own copy, or release a new version",
+            )
+        manifest = load_manifest(
+            storage.read(link["manifest_path"]),
+            workspace.evidence_public_key,
+            dataset=dataset,
+            version=link["version"],
+            expected_digest=link["manifest_digest"],
         )
-    manifest = load_manifest(storage.read(path), workspace.evidence_public_key)
-    if pointer and pointer.version == manifest.version and pointer.manifest_digest != manifest.digest:
-        raise StorageError(
-            "GOV-722",
-            f"the pointer of {dataset} names another manifest than the one of version {manifest.version}",
-            "restore the manifest from a backup, or release a new version",
-        )
-    return manifest
+        if version in (None, manifest.version):
+            return manifest
+        link = manifest.body["previous"]
+    raise AccessError(
+        "GOV-603",
+        f"{dataset} has no released version{' ' + version if version else ''}",
+        "run the governed pass first: `governance run CONTRACT --purpose P --source S`",
+    )
 
 
 def contract_path(manifest: Manifest) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from governance import detect
 from governance.errors import ValidationError
@@ -46,6 +45,9 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             pseudonyms=_pseudonyms(context),
             token_key=lambda domain: context.workspace.keyring.secret(f"token:{domain}"),
             redact=detect.redact,
+            year=context.run.opened_at.year,
+            segment_prefix=context.run.version,
+            partition_by=context.contract.partition_by,
         )
         result = rewrite(
             context.read_source(stage),
@@ -130,6 +132,7 @@ def _facts(result: RewriteResult, columns: tuple[ColumnPlan, ...]) -> dict[str, 
                 "method": c.method,
                 "masking": result.verified[c.name].masking if c.method != "drop" else True,
                 "verified_rows": result.verified[c.name].rows if c.method != "drop" else 0,
+                "nulled": result.verified[c.name].nulled if c.method != "drop" else 0,
                 "encrypted": c.method != "drop",
                 "dropped": c.method == "drop",
             }
@@ -141,7 +144,7 @@ def _facts(result: RewriteResult, columns: tuple[ColumnPlan, ...]) -> dict[str, 
             if result.quarantine
             else None
         ),
-        "schema": [{"name": f.name, "type": str(f.type)} for f in pa.schema(result.schema)],
+        "schema": [{"name": f.name, "type": str(f.type)} for f in result.schema],
     }
 
 

@@ -11,19 +11,17 @@ from typing import Any
 
 from governance.errors import ConsentError, GovernanceError, LogError, StorageError
 from governance.lineage import as_sent, verify_evidence
+from governance.log import verify_entry
 from governance.model.canonical import canonical, parse
 from governance.model.dataset import Manifest
 from governance.model.evidence import DatasetLineage, Recorder, Stage
-from governance.pipeline.manifest import signed_manifest
-from governance.pipeline.pointer import POINTER, Released, current_pointer
+from governance.pipeline.manifest import EVIDENT, signed_manifest
+from governance.pipeline.pointer import POINTER, Released, contract_path, current_pointer
 from governance.pipeline.protect import DATASETS, protect
 from governance.pipeline.quarantine import quarantine_version
 from governance.pipeline.step import RunContext, RunReference, reported, resume, stage_record
 from governance.pipeline.validate import validate
 from governance.pipeline.workspace import Workspace
-
-REQUIRED = (Stage.OPEN, Stage.CLASSIFY, Stage.CONSENT, Stage.PROTECT, Stage.VALIDATE)
-
 
 def release(context: RunContext) -> dict[str, Any]:
     """Publish the validated version.
@@ -45,6 +43,9 @@ def release(context: RunContext) -> dict[str, Any]:
             quarantine_version(context, fault)
             raise
         path = f"versions/{context.run.version}/{context.run.attempt}.manifest.json"
+        context.storage.write(
+            contract_path(manifest), context.storage.read(f"{context.reference.folder}/contract.odcs.yaml")
+        )
         context.storage.write(path, envelope)
         facts = _publish(context, manifest, path, position, late)
         record = stage_record(context, stage, facts, outputs=(_released_dataset(context, manifest),))
@@ -108,6 +109,8 @@ def _consent_again(context: RunContext) -> tuple[int, int]:
             context.run.consent_position,
             position,
             vault.internal(domain),
+            opened_at=context.run.opened_at,
+            special_category=context.contract.special_category,
         )
         if len(late) > withdrawn:
             if context.contract.on_late_withdrawal == "quarantine":
@@ -130,7 +133,7 @@ def _consent_again(context: RunContext) -> tuple[int, int]:
 def _require_evidence(context: RunContext) -> None:
     """Every stage's evidence is in the log, signed for this attempt, and under a signed checkpoint."""
     log = context.workspace.log
-    indexes = {stage: context.log_index(stage) for stage in REQUIRED}
+    indexes = {stage: context.log_index(stage) for stage in EVIDENT}
     checkpoint = log.checkpoint()
     for stage, index in indexes.items():
         entry = log.entry(index)
@@ -150,7 +153,7 @@ def _require_evidence(context: RunContext) -> None:
                 f"log entry {index} does not prove {stage} for version {context.run.version}",
                 f"run the pass again from {stage}; if this repeats, `governance log verify` finds what was altered",
             )
-        log.prove(index, checkpoint).require(entry.leaf, checkpoint)
+        verify_entry(entry.leaf, log.prove(index, checkpoint), checkpoint)
 
 
 def _publish(
@@ -183,7 +186,7 @@ def _publish(
     intended = context.recorder.record(stage_record(context, Stage.RELEASE, facts), signer)
     # Not an acknowledgement only: the intent must stand under a checkpoint the signer signed.
     signed = workspace.log.checkpoint()
-    workspace.log.prove(intended, signed).require(workspace.log.entry(intended).leaf, signed)
+    verify_entry(workspace.log.entry(intended).leaf, workspace.log.prove(intended, signed), signed)
     moved = Released(context.run.version, manifest.digest, path, intended)
     try:
         storage.swap_pointer(POINTER, seen, moved.to_bytes())

@@ -19,6 +19,7 @@ from governance.pipeline.protect import DATASETS
 from governance.pipeline.quarantine import quarantine_version
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.protect import open_version, unsealed_files
+from governance.protect.types import schema_of
 from governance.validate import judge
 
 
@@ -58,7 +59,7 @@ def _judged(
             context.progress(Stage.VALIDATE, rows)
             yield batch
 
-    schema = pa.schema([(c["name"], _type(c["type"])) for c in manifest.body["schema"]])
+    schema = schema_of(manifest.body["schema"])
     rules = [r for r in context.contract.rules if r.scope is RuleScope.PROTECTED]
     verdict = judge(read_back(), schema, rules)
     checks = [
@@ -154,7 +155,3 @@ def _refuse(context: RunContext, facts: dict[str, Any]) -> None:
             f"version {context.run.version} of {context.run.dataset} fails {len(failed)} quality rules: {listed}",
             "the version is in quarantine and the previous one stays; correct the data or the contract's rules",
         )
-
-
-def _type(name: str) -> pa.DataType:
-    return pa.type_for_alias(name)
