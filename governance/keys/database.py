@@ -69,16 +69,18 @@ class Database:
                 finally:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-            except sqlite3.OperationalError as error:
-                raise StorageError(
-                    "GOV-724",
-                    f"{self.path} cannot be used: {error.sqlite_errorname}",
-                    "check free space and permissions, and that no other process holds it for long",
-                ) from None
             except sqlite3.DatabaseError as error:
+                # An error that Python itself raises has no name, and its text may quote a cell.
+                name = getattr(error, "sqlite_errorname", None)
+                if isinstance(error, sqlite3.OperationalError) and name:
+                    raise StorageError(
+                        "GOV-724",
+                        f"{self.path} cannot be used: {name}",
+                        "check free space and permissions, and that no other process holds it for long",
+                    ) from None
                 raise ProtectionError(
                     self._damaged,
-                    f"{self.path} is damaged: {getattr(error, 'sqlite_errorname', 'SQLITE_ERROR')}",
+                    f"{self.path} is damaged: {name or 'a cell has the wrong type'}",
                     "restore it from a backup of the same epoch",
                 ) from None
 

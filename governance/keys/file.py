@@ -176,7 +176,7 @@ class FileProvider(Secretive):
             raise StorageError(
                 "GOV-724",
                 f"{self._epochs} or its lock cannot be used: {error.strerror}",
-                "check free space and permissions of the key's directory; nothing was changed",
+                "check free space and permissions of the key's directory, then try again",
             ) from None
 
     def _stores(self) -> dict[str, dict[str, str]]:

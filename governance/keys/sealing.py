@@ -60,7 +60,8 @@ class Sealer(Secretive):
 
     def unseal(self, sealed: bytes, *context: str | int) -> bytes:
         """Decrypt; raises :class:`Altered` if a bit of it or of its context differs."""
-        if len(sealed) < OVERHEAD:
+        # SQLite keeps whatever type was put into a column.
+        if not isinstance(sealed, bytes) or len(sealed) < OVERHEAD:
             raise Altered
         try:
             return self._aead.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], canonical(list(context)))

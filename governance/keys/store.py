@@ -221,16 +221,22 @@ class Keyring(Secretive):
             self._provider.destroy_epochs(self._store, epoch)
 
     def _unwrapped(self, key_id: str) -> bytes:
-        with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT segment_id, sensitivity, epoch, wrapped FROM keys WHERE key_id = ?", (key_id,)
-            ).fetchone()
-        if row is None:
-            raise _unknown(key_id)
-        segment_id, sensitivity, epoch, wrapped = row
-        if wrapped is None:
-            raise _destroyed(key_id)
-        return self._key_of(epoch).unwrap(wrapped, key_id, segment_id, sensitivity)
+        while True:
+            with self._database.reading() as connection:
+                row = connection.execute(
+                    "SELECT segment_id, sensitivity, epoch, wrapped FROM keys WHERE key_id = ?", (key_id,)
+                ).fetchone()
+            if row is None:
+                raise _unknown(key_id)
+            segment_id, sensitivity, epoch, wrapped = row
+            if wrapped is None:
+                raise _destroyed(key_id)
+            try:
+                return self._key_of(epoch).unwrap(wrapped, key_id, segment_id, sensitivity)
+            except ProtectionError as error:
+                # Another process may have rotated since the row was read.
+                if error.code != "GOV-303" or self.epoch == epoch:
+                    raise
 
     def _key_of(self, epoch: int) -> EpochKey:
         held = self._epoch

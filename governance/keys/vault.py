@@ -130,6 +130,7 @@ class SubjectVault(Secretive):
         try:
             vault.expects(0)
         except ProtectionError as error:
+            database.close()
             if error.code != "GOV-303":
                 raise
             raise ProtectionError(
