@@ -17,6 +17,7 @@ def relations(tables: Mapping[str, pa.Table]) -> Iterator[Any]:
     connection = duckdb.connect(
         config={
             "max_temp_directory_size": "0B",
+            "memory_limit": "4GB",
             "enable_external_access": False,
             "preserve_insertion_order": True,
         }
