@@ -41,7 +41,7 @@ _MINIMUM_PASSPHRASE = 8
 _DEFAULT_COST = 1 << 17
 _COSTS = range(1 << 14, (1 << 22) + 1)
 _BACKUPS = "backups of the epochs file"
-_REMEMBERED = "a passphrase can be remembered or guessed: it earns no claim of erasure"
+_NO_CLAIM = "a passphrase can be remembered or guessed: it earns no claim of erasure"
 
 
 class _Kek(Secretive):
@@ -152,7 +152,7 @@ class FileProvider(Secretive):
             return self._unwrapped(self._stores(), store, epoch)
 
     def destroy_epochs(self, store: str, before: int) -> Destruction:
-        pending = (_BACKUPS, _REMEMBERED) if self._stretched else (_BACKUPS,)
+        pending = (_BACKUPS, _NO_CLAIM) if self._stretched else (_BACKUPS,)
         with self._locked(exclusive=True):
             stores = self._stores()
             held = stores.get(store, {})
@@ -217,23 +217,38 @@ def _opened(path: Path, passphrase: Passphrase | None) -> tuple[bool, _Kek]:
         raise ProtectionError(
             "GOV-301", f"there is no key file {path}", "create one with `governance keys create`"
         )
-    document = _document(path)
-    if document is not None and document.get("kind") == "key":
-        key = _decoded(document.get("key"))
-        if len(key) == KEY_SIZE:
-            return False, _Kek(key)
-    elif document is not None and document.get("kind") == "scrypt" and _sound(document):
-        if passphrase is None:
-            raise ProtectionError(
-                "GOV-301", f"{path} needs a passphrase and none was given", "hand in the passphrase"
-            )
-        stretched = _stretched(document, passphrase)
-        if stretched is None or not hmac.compare_digest(stretched[1], str(document.get("verifier"))):
-            raise ProtectionError(
-                "GOV-302", f"the passphrase does not open {path}", "try again; nothing was changed"
-            )
-        return True, stretched[0]
+    kek = _kept(path)
+    if kek is not None:
+        return False, kek
+    kek = _remembered(path, passphrase)
+    if kek is not None:
+        return True, kek
     raise _altered(path)
+
+
+def _kept(path: Path) -> _Kek | None:
+    """The KEK of a key file; returns where it might raise, so that no traceback holds the file."""
+    document = _document(path)
+    if document is None or document.get("kind") != "key":
+        return None
+    key = _decoded(document.get("key"))
+    return _Kek(key) if len(key) == KEY_SIZE else None
+
+
+def _remembered(path: Path, passphrase: Passphrase | None) -> _Kek | None:
+    document = _document(path)
+    if document is None or document.get("kind") != "scrypt" or not _sound(document):
+        return None
+    if passphrase is None:
+        raise ProtectionError(
+            "GOV-301", f"{path} needs a passphrase and none was given", "hand in the passphrase"
+        )
+    stretched = _stretched(document, passphrase)
+    if stretched is None or not hmac.compare_digest(stretched[1], str(document.get("verifier"))):
+        raise ProtectionError(
+            "GOV-302", f"the passphrase does not open {path}", "try again; nothing was changed"
+        )
+    return stretched[0]
 
 
 def _stretched(document: dict[str, Any], passphrase: Passphrase) -> tuple[_Kek, str] | None:

@@ -99,7 +99,7 @@ class SubjectVault(Secretive):
             connection.execute("INSERT INTO vault VALUES (1, ?, ?, ?, 0, x'')", (_FORMAT, identity, key_id))
             writer = vault._pages.sealing_with(keyring.segment_key(key_id))
             writer.write_head(connection, Head(identity, key_id, 1, 0, {}))
-        return cls.open(directory, keyring)
+        return vault
 
     @classmethod
     def open(cls, directory: Path, keyring: Keyring) -> SubjectVault:

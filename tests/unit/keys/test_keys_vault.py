@@ -275,7 +275,7 @@ def test_a_page_put_back_is_found(vault: SubjectVault, vault_directory: Path, ke
     assert _code(SubjectVault.open(vault_directory, keyring).internal, "patient") == "GOV-307"
 
 
-def test_missing_existing_broken_and_foreign_vaults(
+def test_missing_existing_and_foreign_vaults(
     tmp_path: Path, vault: SubjectVault, vault_directory: Path, keyring: Keyring, provider: KeyProvider
 ) -> None:
     assert _code(SubjectVault.open, tmp_path / "none", keyring) == "GOV-307"
@@ -284,6 +284,9 @@ def test_missing_existing_broken_and_foreign_vaults(
     other = Keyring.create(tmp_path / "others", provider)
     with pytest.raises(ProtectionError, match="GOV-307"):
         SubjectVault.open(vault_directory, other)
+
+
+def test_a_file_that_is_no_vault(vault: SubjectVault, vault_directory: Path, keyring: Keyring) -> None:
     vault.close()
     (vault_directory / "vault.sqlite").write_bytes(b"not a database, and longer than a header" * 100)
     assert _code(SubjectVault.open, vault_directory, keyring) == "GOV-307"
@@ -350,3 +353,37 @@ def test_a_vault_rolled_back_while_open(vault: SubjectVault, vault_directory: Pa
     ):
         old.backup(live)
     assert _code(vault.internal, "patient") == "GOV-307"
+
+
+def _enrol_forever(directory: str, keys: str, kek: str, started: object) -> None:
+    keyring = Keyring.open(Path(keys), provider_for(f"file:{kek}"))
+    vault = SubjectVault.open(Path(directory), keyring)
+    start = 0
+    while True:
+        vault.resolve("patient", _names(start, start + 700), create=True)
+        vault.pseudonyms("patient", "training", np.arange(start, start + 700))
+        start += 700
+        started.set()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_killed_writer_leaves_a_whole_vault(
+    vault: SubjectVault, vault_directory: Path, key_store: Path, kek: Path, attempt: int
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    started = context.Event()
+    arguments = (str(vault_directory), str(key_store), str(kek), started)
+    writer = context.Process(target=_enrol_forever, args=arguments)
+    writer.start()
+    assert started.wait(60)
+    while vault.generation < 20 + 7 * attempt:
+        pass
+    writer.kill()
+    writer.join()
+    vault.close()
+    count = len(vault.internal("patient"))
+    assert count % 700 == 0
+    ordinals = np.arange(count)
+    np.testing.assert_array_equal(vault.resolve("patient", _names(0, count), create=False), ordinals)
+    assert vault.secrets("patient", ordinals).any(axis=1).all()
+    assert len(np.unique(vault.pseudonyms("patient", "training", ordinals), axis=0)) == count
