@@ -215,7 +215,7 @@ def _opened(path: Path, passphrase: Passphrase | None) -> tuple[bool, _Kek]:
     """Whether the KEK comes from a passphrase, and the KEK."""
     if not path.is_file():
         raise ProtectionError(
-            "GOV-301", f"there is no key file {path}", "create one with `governance keys create`"
+            "GOV-301", f"there is no key file {path}", "create one with `governance keys init`"
         )
     kek = _kept(path)
     if kek is not None:
