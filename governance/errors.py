@@ -170,3 +170,7 @@ class ContractFindings(Findings, ContractError):
 
 class ConsentFindings(Findings, ConsentError):
     """Every fault of a consent ledger file."""
+
+
+class ValidationFindings(Findings, ValidationError):
+    """Every fault of a contract's quality rules."""
