@@ -118,7 +118,7 @@ def _purposes(contract: Contract, policy: Policy) -> Iterator[_Breach]:
             )
             yield _Breach(about, say, PURPOSE)
         if "GDPR" in regimes and purpose.gdpr_basis is None:
-            say = f"purpose `{name}` has no lawful basis under the GDPR; write another, or its `gdpr:` in the policy"
+            say = f"purpose `{name}` has no lawful basis in the GDPR; write another, or `gdpr:` in the policy"
             yield _Breach(about, say, PURPOSE)
         elif "GDPR" in regimes and contract.special_category and purpose.gdpr_condition is None:
             say = (
@@ -146,13 +146,14 @@ def _column(column: ContractColumn, contract: Contract, policy: Policy) -> Itera
     method, name = column.protection.method, column.source_name
     about: Place = ("protection", name)
     is_subject = name == contract.subject.source_name
+    subject_is_known = contract.column(contract.subject.source_name) is not None
     if is_subject and method == "drop":
         say = (
             "the subject column is dropped, and no erasure could find its rows; write protection `pseudonym`"
         )
         yield _Breach(about, say, INVALID)
         return
-    if method == "pseudonym" and not is_subject and contract.subject.source_name:
+    if method == "pseudonym" and subject_is_known and not is_subject:
         say = (
             f"column `{name}` is not the subject, and only subjects have pseudonyms; write `drop` or `token`"
         )
@@ -210,8 +211,9 @@ def _partitions(contract: Contract, policy: Policy) -> Iterator[_Breach]:
             continue
         said = column.classification
         if said != HARMLESS and (said is None or policy.sensitivity(said) != lowest):
+            level = "undeclared" if said is None else policy.sensitivity(said)
             say = (
-                f"column `{name}` is {'undeclared' if said is None else policy.sensitivity(said)} and would stand "
+                f"column `{name}` is {level} and would stand "
                 f"in folder names, which are never encrypted; partition by a `{lowest}` column"
             )
             yield _Breach(("partition", column.source_name), say, WEAK)

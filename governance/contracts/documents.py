@@ -195,6 +195,13 @@ def _syntax(error: yaml.YAMLError, text: str) -> Fault:
     return Fault(place, said or f"this is not YAML ({problem}); correct the line", SYNTAX)
 
 
+def _ambiguity(text: str) -> str:
+    if text.isalpha():
+        truth = "true" if text.lower() in ("yes", "on") else "false"
+        return f'other YAML readers take a bare `{text}` for {truth}; write `{truth}`, or the text "{text}"'
+    return f'other YAML readers take `{text}` for a number to base eight; write "{text}"'
+
+
 @dataclass(slots=True)
 class _Frame:
     """A mapping or sequence being filled. ``key`` is the pending key of a mapping."""
@@ -258,10 +265,7 @@ class _Builder:
         plain = event.style is None or event.style == ""
         plain = plain and event.tag is None
         if plain and _AMBIGUOUS.fullmatch(event.value):
-            what = "a switch" if event.value.isalpha() else "an octal number"
-            self._fault(
-                mark, f'other YAML readers take a bare `{event.value}` for {what}; write "{event.value}"'
-            )
+            self._fault(mark, _ambiguity(event.value))
         if frame is not None and isinstance(frame.value, dict) and frame.key is None:
             self._key(frame, event.value, mark)
         else:

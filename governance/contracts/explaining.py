@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from governance.contracts.faults import listed
@@ -31,7 +32,7 @@ def explain(contract: Contract, policy: Policy) -> list[ExplainedColumn]:
 
 def _explained(column: ContractColumn, contract: Contract, policy: Policy) -> ExplainedColumn:
     method = column.protection.method
-    arguments = ", ".join(f"{k}: {v}" for k, v in column.protection.arguments.items())
+    arguments = ", ".join(f"{k}: {json.dumps(v)}" for k, v in column.protection.arguments.items())
     enough, why = _judged(column, contract, policy)
     return ExplainedColumn(
         column=column.source_name,

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from governance.errors import ContractFindings
 
+_BEGUN = 3
+"""Letters from which a beginning counts as the name it begins."""
+
 _SHOWN = 12
 """Longer lists of choices are cut: a message is read, not searched."""
 
@@ -62,6 +65,9 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     folded = {_folded(name): name for name in reversed(names)}
     if (same := folded.get(_folded(word))) is not None:
         return same
+    begun = [name for fold, name in folded.items() if fold.startswith(_folded(word))]
+    if len(begun) == 1 and len(word) >= _BEGUN:
+        return begun[0]
     near = difflib.get_close_matches(_folded(word), list(folded), n=1, cutoff=0.6)
     return folded[near[0]] if near else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,7 @@ METHODS: Final = (
 
 _INVALID: Final = "GOV-106"
 _KEY_BYTES: Final = 32
+_CODE: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 
 
 def load_policy(path: Path | str, methods: Collection[str] = METHODS) -> Policy:
@@ -173,15 +175,16 @@ class _Meaning:
 
     def _recipients(self) -> None:
         purposes = list(mapping(self._root, "purposes"))
-        protected = {
-            code[:2]
-            for code, regimes in mapping(self._root, "jurisdictions").items()
-            if isinstance(regimes, list) and "GDPR" in regimes
-        }
+        jurisdictions = mapping(self._root, "jurisdictions")
+        readable = bool(jurisdictions) and all(
+            _CODE.fullmatch(code) and isinstance(regimes, list) and set(map(str, regimes)) <= {"GDPR", "CCPA"}
+            for code, regimes in jurisdictions.items()
+        )
+        protected = {code[:2] for code, regimes in jurisdictions.items() if readable and "GDPR" in regimes}
         for name, said in mapping(self._root, "recipients").items():
             at: Pointer = ("recipients", name)
             for index, purpose in enumerate(entries(said, "purposes")):
-                if isinstance(purpose, str) and purpose not in purposes:
+                if isinstance(purpose, str) and purposes and purpose not in purposes:
                     say = f"purpose `{purpose}` is not among `purposes`; {did_you_mean(purpose, purposes)}"
                     self._say((*at, "purposes", index), say)
             country = text(said, "country")
@@ -208,7 +211,7 @@ class _Meaning:
         purposes = list(mapping(self._root, "purposes"))
         for index, said in enumerate(entries(organisation, "dataProtectionImpactAssessments")):
             purpose = text(said, "purpose")
-            if purpose and purpose not in purposes:
+            if purpose and purposes and purpose not in purposes:
                 at: Pointer = ("organisation", "dataProtectionImpactAssessments", index, "purpose")
                 self._say(
                     at, f"purpose `{purpose}` is not among `purposes`; {did_you_mean(purpose, purposes)}"

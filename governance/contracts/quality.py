@@ -85,7 +85,12 @@ class Rules:
     def _scope(self, entry: Mapping[str, Any], at: Pointer) -> RuleScope:
         for name, value, place in custom_properties(entry, at):
             if name == "scope":
-                return RuleScope(value) if value in list(RuleScope) else RuleScope.PROTECTED
+                if isinstance(value, str) and value in list(RuleScope):
+                    return RuleScope(value)
+                self._fault(
+                    place, f"`scope` is unknown; {did_you_mean(str(value), [s.value for s in RuleScope])}"
+                )
+                return RuleScope.PROTECTED
             if closest(name, ["scope"]):
                 mark = (*place[:-1], "property")
                 self._fault(mark, f"`{name}` is not known here; did you mean `scope`?")
@@ -135,10 +140,12 @@ class Rules:
         arguments = dict(given)
         if column is not None and "column" in expectation.required and "column" not in arguments:
             arguments = {"column": self._here(column, scope), **arguments}
-        for key in sorted(set(given) - set(expectation.arguments)):
+        unknown = sorted(set(given) - set(expectation.arguments))
+        for key in unknown:
             near = did_you_mean(key, expectation.arguments)
             self._fault((*at, "kwargs", key), f"`{key}` is not an argument of `{name}`; {near}", key=True)
-        missing = [key for key in expectation.required if key not in arguments]
+        meant = {closest(key, expectation.arguments) for key in unknown}
+        missing = [key for key in expectation.required if key not in arguments and key not in meant]
         if missing:
             self._fault(
                 at,
@@ -180,6 +187,8 @@ class Rules:
         metric = text(entry, "metric")
         if metric is None:
             say = "a rule needs a `metric`, or `type: custom` with an `engine`; write one of them"
+            if "engine" in entry:
+                say = "the rule has an `engine` and no `type`; write `type: custom`"
             self._fault(at, say)
             return
         made = _METRICS.get(metric, _unsupported)(

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Final
 
 from governance.contracts.documents import Document, Pointer
-from governance.contracts.faults import Fault, Mark, did_you_mean, listed
+from governance.contracts.faults import Fault, Mark, closest, did_you_mean, listed
 from governance.model.resources import schemas
 
 EXTENSION: Final = "contract-extension.schema.json"
@@ -72,7 +72,7 @@ def structural_faults(
     faults: list[Fault] = []
     spurious: list[Any] = []
     for error in validator.iter_errors(value):
-        said = list(_said(error, root))
+        said = list(_said(error, root, definition))
         if not said and error.validator == "unevaluatedProperties":
             spurious.append(error)
         faults += [Fault(_mark(document, pointer, place), message, code) for place, message in said]
@@ -96,21 +96,21 @@ def _mark(document: Document, base: Pointer, place: Pointer) -> Mark:
     return document.key(whole) if isinstance(place, _Key) else document.at(whole)
 
 
-def _said(error: Any, root: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
+def _said(error: Any, root: Mapping[str, Any], whole: str | None) -> Iterator[tuple[Pointer, str]]:
     path: Pointer = tuple(error.absolute_path)
-    where = _named(path)
     kind, wanted, found = error.validator, error.validator_value, error.instance
+    where = _named(path, found, whole)
     if "propertyNames" in error.relative_schema_path:
         yield _Key((*path, str(found))), f"`{found}` is not a name here; write {_example(error.schema)}"
     elif kind in _APPLICATORS:
-        yield from _branch(error, root, where)
+        yield from _branch(error, root, where, whole)
     elif kind in {"additionalProperties", "unevaluatedProperties"}:
         known = sorted(_property_names(error.schema, root))
         for unknown in sorted(set(found) - set(known)) if known else ():
-            say = f"`{unknown}` is not known {_within(path)}; {did_you_mean(unknown, known)}"
+            say = f"`{unknown}` is not known in {where}; {did_you_mean(unknown, known)}"
             yield _Key((*path, unknown)), say
     elif kind == "required":
-        yield from _missing(error, root, path)
+        yield from _missing(error, root, path, where)
     else:
         yield path, f"{where} {_wrong(kind, wanted, found, error.schema)}"
 
@@ -118,6 +118,10 @@ def _said(error: Any, root: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
 def _wrong(kind: str, wanted: Any, found: Any, part: Any) -> str:
     """What is wrong with a single value, for the keywords of JSON Schema that judge one."""
     if kind == "type":
+        if wanted == "boolean":
+            return f"must be true or false, and is {_type_of(found)}; write `true` or `false`"
+        if wanted == "string" and isinstance(found, bool | int | float):
+            return f'must be a text, and is {_type_of(found)}; write it in quotes: "{_flow(found)}"'
         return f"must be {_types(wanted)}, and is {_type_of(found)}; write {_example(part)}"
     if kind == "enum":
         return f"cannot be {_quoted(found)}; {did_you_mean(str(found), [str(v) for v in wanted])}"
@@ -138,7 +142,9 @@ def _wrong(kind: str, wanted: Any, found: Any, part: Any) -> str:
     return f"does not fit the schema ({kind}); see the reference of contracts"
 
 
-def _branch(error: Any, root: Mapping[str, Any], where: str) -> Iterator[tuple[Pointer, str]]:
+def _branch(
+    error: Any, root: Mapping[str, Any], where: str, whole: str | None
+) -> Iterator[tuple[Pointer, str]]:
     """Faults of the alternative the author most likely meant: the one that has the value's type."""
     if not error.context:  # oneOf with more than one match
         yield (
@@ -157,25 +163,26 @@ def _branch(error: Any, root: Mapping[str, Any], where: str) -> Iterator[tuple[P
     if not fitting:
         wanted = [c.validator_value for c in error.context if c.validator == "type" and not c.relative_path]
         types = [t for value in wanted for t in ([value] if isinstance(value, str) else value)]
-        message = f"{where} must be {_types(types)}, and is {_type_of(error.instance)}; write {_example(error.schema)}"
-        yield tuple(error.absolute_path), message
+        yield tuple(error.absolute_path), f"{where} {_wrong('type', types, error.instance, error.schema)}"
         return
     if len(fitting) > 1 and all(c.validator == "required" for causes in fitting for c in causes):
         choices = [name for causes in fitting for c in causes for name in c.validator_value]
         yield tuple(error.absolute_path), f"{where} lacks its comparison; write one of {listed(choices)}"
         return
     for cause in min(fitting, key=len):
-        yield from _said(cause, root)
+        yield from _said(cause, root, whole)
 
 
-def _missing(error: Any, root: Mapping[str, Any], path: Pointer) -> Iterator[tuple[Pointer, str]]:
+def _missing(error: Any, root: Mapping[str, Any], path: Pointer, where: str) -> Iterator[tuple[Pointer, str]]:
     named = re.match(r"'(.*?)' is a required property", error.message)
     missing = named[1] if named else str(error.validator_value[0])
     if missing == "map" and "logicalType" not in error.instance:
         return  # ODCS 3.2's schema asks for `map` wherever `logicalType` is absent; we ask for the type
-    inside = _resolved(error.schema, root).get("properties", {}).get(missing, {})
-    example = _example(_resolved(inside, root), "its value")
-    yield path, f"{_named(path)} has no `{missing}`; write `{missing}: {example.strip('`')}`"
+    known = _property_names(error.schema, root)
+    if any(closest(written, [missing]) for written in set(error.instance) - known):
+        return  # it is there, misspelt, and reported as unknown
+    inside = _resolved(_resolved(error.schema, root).get("properties", {}).get(missing, {}), root)
+    yield path, f"{where} has no `{missing}`; write `{missing}: {_example(inside, '…').strip('`')}`"
 
 
 def _property_names(part: Any, root: Mapping[str, Any]) -> set[str]:
@@ -204,18 +211,21 @@ def _target(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _named(path: Pointer) -> str:
-    """The last name on the way, which is what the reader sees on the line."""
+def _named(path: Pointer, value: Any, whole: str | None) -> str:
+    """What the reader sees on the line: the value's own ``name``, or the last name on the way."""
+    if (
+        path
+        and isinstance(value, Mapping)
+        and isinstance(value.get("name"), str)
+        and len(value["name"]) <= 60
+    ):
+        return f"`{value['name']}`"
     if not path:
-        return "the file"
+        return f"`{whole}`" if whole else "the file"
     if isinstance(path[-1], str):
         return f"`{path[-1]}`"
     owner = next((step for step in reversed(path) if isinstance(step, str)), None)
     return f"entry {path[-1] + 1} of `{owner}`" if owner else f"entry {path[-1] + 1}"
-
-
-def _within(path: Pointer) -> str:
-    return "here" if not path else f"in {_named(path)}"
 
 
 def _types(wanted: str | list[str]) -> str:
