@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from governance.access.read import permitted, released_contract, released_subjects, wanted_columns
+from governance.access.sealing import DisclosureWriter
 from governance.errors import AccessError
 from governance.model.canonical import canonical, digest, timestamp
 from governance.model.contract import Contract
@@ -31,7 +32,7 @@ from governance.model.policy import Policy, Recipient
 from governance.pipeline.pointer import released_manifest
 from governance.pipeline.protect import DATASETS
 from governance.pipeline.workspace import Workspace
-from governance.protect import DisclosureWriter
+from governance.protect.transforms.identity import hexadecimal
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 STATEMENT = "disclosure.json"
@@ -80,7 +81,9 @@ def disclose(
             "GOV-602", "a disclosure needs a description", "say briefly what is disclosed and why"
         )
     if directory.exists():
-        raise AccessError("GOV-602", f"{directory.name} exists already", "name a directory that does not exist")
+        raise AccessError(
+            "GOV-602", f"{directory.name} exists already", "name a directory that does not exist"
+        )
     manifest = released_manifest(workspace, dataset)
     contract = released_contract(workspace, manifest)
     wanted = wanted_columns(manifest, columns)
@@ -88,8 +91,10 @@ def disclose(
     partial = directory.parent / f".{disclosure_id}.partial"
     partial.mkdir(parents=True, mode=0o700)
     try:
-        written = _write(workspace, manifest, contract, to, purpose, wanted, partial)
-        facts = _facts(workspace, manifest, contract, to, disclosure_id, purpose, description, wanted, written)
+        written = _write(workspace, manifest, contract, to, wanted, partial)
+        facts = _facts(
+            workspace, manifest, contract, to, disclosure_id, purpose, description, wanted, written
+        )
         statement = {**facts, "sealed_keys": written["sealed_keys"], "files": written["files"]}
         _write_statement(partial / STATEMENT, canonical(statement))
         record = StageRecord(
@@ -136,7 +141,6 @@ def _write(
     manifest: Manifest,
     contract: Contract,
     to: Recipient,
-    purpose: str,
     wanted: list[str],
     folder: Path,
 ) -> dict[str, Any]:
@@ -162,13 +166,13 @@ def _write(
         "rows": rows,
         "withheld": withheld,
         "subjects": int(seen.sum()) if released.decidable else None,
-        "files": [{"path": f.path, "size": f.size, "digest": f.digest} for f in files],
+        "files": [{"path": f.path, "size": f.size, "digest": f.digest, "role": f.role} for f in files],
         "sealed_keys": {"kem": "hpke-x25519-sha256-aes256gcm", "value": base64.b64encode(sealed).decode()},
     }
 
 
 def _with_pseudonyms(batch: pa.RecordBatch, column: str, pseudonyms: np.ndarray) -> pa.RecordBatch:
-    values = pa.array([p.tobytes().hex() for p in pseudonyms], pa.string())
+    values = hexadecimal(np.ascontiguousarray(pseudonyms), np.ones(len(pseudonyms), bool))
     return batch.set_column(batch.schema.get_field_index(column), column, values)
 
 

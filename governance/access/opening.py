@@ -11,9 +11,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from governance.access.disclose import STATEMENT, SUITE
+from governance.access.sealing import read_disclosure
 from governance.errors import AccessError
 from governance.model.canonical import parse
-from governance.protect import read_disclosure
 
 
 def open_disclosure(directory: Path, private_key: bytes) -> Iterator[pa.RecordBatch]:

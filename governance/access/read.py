@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from governance.contracts import load_contract
@@ -103,7 +104,7 @@ def released_subjects(
 
 def permitted(
     workspace: Workspace, manifest: Manifest, released: ReleasedSubjects, wanted: list[str]
-) -> Iterator[tuple[pa.RecordBatch, list[int], list[int]]]:
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray, np.ndarray]]:
     """Batches of the wanted columns, rows that consent still allows, with their ordinals."""
     storage = workspace.dataset_storage(manifest.dataset)
     needed = list(dict.fromkeys([*wanted, *(released.columns if released.decidable else [])]))
@@ -113,4 +114,4 @@ def permitted(
             keep = reasons == Reason.ALLOWED
             yield batch.filter(pa.array(keep)).select(wanted), reasons, ordinals[keep]
         else:
-            yield batch.select(wanted), [], []
+            yield batch.select(wanted), np.empty(0, np.uint8), np.empty(0, np.int64)

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from governance.airflow.group import dataset_asset, governed_dataset
     from governance.airflow.operators import DiscloseOperator, GovernedStageOperator, OpenRunOperator
 
-__all__ = ["DiscloseOperator", "GovernedStageOperator", "OpenRunOperator", "dataset_asset", "governed_dataset"]
+__all__ = [
+    "DiscloseOperator",
+    "GovernedStageOperator",
+    "OpenRunOperator",
+    "dataset_asset",
+    "governed_dataset",
+]
 
 _HOMES = {
     "governed_dataset": "group",

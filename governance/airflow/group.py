@@ -32,9 +32,7 @@ def governed_dataset(contract: str, *, purpose: str, source: str, group_id: str 
         previous = opened
         for stage in STAGES:
             outlets = [dataset_asset(dataset)] if stage == "release" else []
-            step = GovernedStageOperator(
-                task_id=stage, stage=stage, reference=opened.output, outlets=outlets
-            )
+            step = GovernedStageOperator(task_id=stage, stage=stage, reference=opened.output, outlets=outlets)
             previous >> step
             previous = step
     return group

@@ -152,7 +152,7 @@ class DiscloseOperator(GovernedOperator):
         self.directory = directory
         self.columns = columns
 
-    def step(self, workspace: Workspace, recorder: TaskRecorder, context: Context) -> dict[str, Any]:
+    def step(self, workspace: Workspace, recorder: TaskRecorder, _context: Context) -> dict[str, Any]:
         from governance.access import disclose
 
         done = disclose(
@@ -181,4 +181,6 @@ def _logged_progress(log: Any, step: int = 1_000_000) -> Any:
 
 def _counts(facts: dict[str, Any]) -> str:
     named = ("rows", "rows_in", "allowed", "denied", "rows_denied", "rows_quarantined", "rows_out", "state")
-    return ", ".join(f"{k} {facts[k]:,}" if isinstance(facts[k], int) else f"{k} {facts[k]}" for k in named if k in facts)
+    return ", ".join(
+        f"{k} {facts[k]:,}" if isinstance(facts[k], int) else f"{k} {facts[k]}" for k in named if k in facts
+    )

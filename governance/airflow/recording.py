@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from governance.lineage.events import ParentRun
+from governance.lineage.naming import PREFIX
 from governance.lineage.recorder import OpenLineageRecorder
-from governance.model.evidence import Stage, StageRecord
-from governance.pipeline.workspace import Workspace
+from governance.model.evidence import Signer, Stage, StageRecord
+from governance.pipeline.workspace import PRODUCER, Workspace
 
 
 class TaskRecorder(OpenLineageRecorder):
@@ -15,9 +16,16 @@ class TaskRecorder(OpenLineageRecorder):
 
     last: StageRecord | None = None
 
-    def record(self, record: StageRecord, signer: Any) -> int:
+    def record(self, record: StageRecord, signer: Signer) -> int:
         self.last = record
         return super().record(record, signer)
+
+    def datasets(self, record: StageRecord) -> tuple[list[Any], list[Any]]:
+        """Inputs and outputs for an event that carries no evidence."""
+        inputs, outputs = self._datasets(record)
+        for dataset in (*inputs, *outputs):
+            dataset.facets = {k: v for k, v in dataset.facets.items() if not k.startswith(PREFIX)}
+        return inputs, outputs
 
 
 def task_recorder(workspace: Workspace, task_instance: Any) -> TaskRecorder:

@@ -51,7 +51,9 @@ def main() -> None:
     logging.captureWarnings(True)
     states = rehearse(sys.argv[1:])
     sys.stdout.write("\n" + json.dumps(states) + "\n")
-    sys.exit(0 if all(s["dag"] == "success" for s in states.values()) and len(states) == len(sys.argv) - 1 else 1)
+    sys.exit(
+        0 if all(s["dag"] == "success" for s in states.values()) and len(states) == len(sys.argv) - 1 else 1
+    )
 
 
 if __name__ == "__main__":

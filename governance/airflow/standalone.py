@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +12,6 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
-
-import json
 
 from governance.airflow.environment import admin_password, airflow_environment
 from governance.config import Settings
@@ -96,7 +95,7 @@ def _running(pid_file: Path) -> bool:
 def _healthy(port: int) -> bool:
     url = f"http://127.0.0.1:{port}/api/v2/monitor/health"
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=2) as answer:
             health: dict[str, Any] = json.load(answer)
     except (urllib.error.URLError, OSError, ValueError):
         return False

@@ -42,7 +42,7 @@ def command(
     workspace = Workspace.open(settings(home, store))
     done = disclose(
         workspace,
-        local_recorder(workspace, str(uuid.uuid4())),
+        local_recorder(workspace, dataset, str(uuid.uuid4())),
         dataset=dataset,
         recipient=recipient,
         purpose=purpose,

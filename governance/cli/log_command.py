@@ -22,16 +22,17 @@ def status(home: str | None, store: str | None, as_json: bool) -> None:
     """Size, origin, newest signed checkpoint and public key."""
     from governance.pipeline.workspace import Workspace
 
-    log = Workspace.open(settings(home, store)).log
+    workspace = Workspace.open(settings(home, store))
+    log = workspace.log
     checkpoint = log.checkpoint()
     state = {
         "origin": log.origin,
         "size": checkpoint.size,
         "root": checkpoint.root.hex(),
-        "public_key": log.vkey,
+        "public_key": workspace.vkey,
         "checkpoint": checkpoint.note,
     }
-    show(state, as_json, lambda: table(("", "value"), [(k, v) for k, v in state.items()]))
+    show(state, as_json, lambda: table(("", "value"), list(state.items())))
 
 
 @command.command("verify")
@@ -55,28 +56,47 @@ def verify(
     """Re-derive every entry, node and root; name the first bad entry; say what cannot be known.
 
     Checkpoints kept outside the log are gathered: the signer's memory and each released manifest.
+    Exits 1 when something is wrong, 3 when nothing is but no key was pinned.
     """
     from governance.log import open_storage, verify_log
-    from governance.pipeline.checkpoints import pinned_checkpoints
+    from governance.pipeline.checkpoints import outside_checkpoints, released_datasets
+    from governance.pipeline.workspace import Workspace
 
     chosen = settings(home, store)
-    storage = open_storage(chosen.store)
-    pinned = key_text(key) if key else None
-    gathered, own = pinned_checkpoints(chosen)
-    report = verify_log(
-        storage, pinned or own, [*gathered, *(p.read_text("utf-8") for p in checkpoints)]
-    )
+    notes = [p.read_text("utf-8") for p in checkpoints]
+    if key is None or chosen.kek:
+        workspace = Workspace.open(chosen)
+        notes += outside_checkpoints(workspace, released_datasets(workspace))
+        own = workspace.vkey
+    report = verify_log(open_storage(chosen.store), key_text(key) if key else own, notes)
+    result = {
+        "ok": report.ok,
+        "verdict": report.verdict,
+        "pinned": key is not None,
+        "size": report.size,
+        "root": report.root.hex() if report.root else None,
+        "first_bad": report.first_bad,
+        "faults": [str(f.reason) for f in report.faults],
+        "checkpoints_compared": report.compared,
+        "unsigned_entries": report.unsigned,
+        "redacted": report.redacted,
+        "cannot_know": list(report.unknown),
+    }
 
     def text() -> None:
-        click.secho(report.summary(), fg="green" if report.ok else "red")
+        click.secho(f"{report.verdict}: {report.size:,} entries", fg="green" if report.ok else "red")
+        for fault in report.faults:
+            click.echo(f"  {fault.reason}")
         for line in report.unknown:
             click.echo(f"  cannot know: {line}")
+        if key is None:
+            click.secho("  no key was pinned: this only shows that the home agrees with itself", fg="yellow")
 
-    show(report.to_json(), as_json, text)
+    show(result, as_json, text)
     if not report.ok:
         raise SystemExit(1)
-    if pinned is None:
-        raise SystemExit(3 if key is None and not own else 0)
+    if key is None:
+        raise SystemExit(3)
 
 
 @command.command("show")
@@ -84,9 +104,9 @@ def verify(
 @home_options
 def show_entry(index: int, home: str | None, store: str | None) -> None:
     """Print the envelope and body of one entry."""
-    from governance.log import open_storage
+    from governance.pipeline.workspace import Workspace
 
-    entry = open_storage(settings(home, store).store).entry(index)
+    entry = Workspace.open(settings(home, store)).log.entry(index)
     click.echo(entry.leaf.decode())
     if entry.body is None:
         click.echo("(body redacted)")
@@ -103,7 +123,7 @@ def public_key(home: str | None, store: str | None) -> None:
     """Print the log's public key, alone: what an auditor pins."""
     from governance.pipeline.workspace import Workspace
 
-    click.echo(Workspace.open(settings(home, store)).log.vkey)
+    click.echo(Workspace.open(settings(home, store)).vkey)
 
 
 def key_text(key: str) -> str:

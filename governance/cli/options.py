@@ -22,9 +22,9 @@ def home_options(function: F) -> F:
         metavar="PATH|postgresql://…",
         help="Lineage store. Default: $GOVERNANCE_STORE, else HOME/store.",
     )(function)
-    return click.option(
-        "--home", metavar="DIRECTORY", help="Governance home. Default: $GOVERNANCE_HOME."
-    )(function)
+    return click.option("--home", metavar="DIRECTORY", help="Governance home. Default: $GOVERNANCE_HOME.")(
+        function
+    )
 
 
 def json_option(function: F) -> F:

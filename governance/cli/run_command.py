@@ -13,7 +13,9 @@ from governance.cli.options import home_options, json_option, progress, settings
 @click.argument("contract", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--source", required=True, help="File or directory to read: Parquet, CSV or JSON Lines.")
 @click.option("--purpose", required=True, help="A purpose of the policy that the contract allows.")
-@click.option("--run-id", help="Identifies the run; the same id and inputs give the same version. Default: random.")
+@click.option(
+    "--run-id", help="Identifies the run; the same id and inputs give the same version. Default: random."
+)
 @home_options
 @json_option
 def command(
@@ -31,6 +33,7 @@ def command(
     """
     import uuid
 
+    from governance.model.evidence import Stage
     from governance.pipeline.local import local_recorder
     from governance.pipeline.run import run_pass
     from governance.pipeline.workspace import Workspace
@@ -40,23 +43,23 @@ def command(
     with progress(as_json) as advance:
         result = run_pass(
             workspace,
-            local_recorder(workspace, identifier),
+            local_recorder(workspace, contract.name.split(".")[0], identifier),
             contract_path=contract,
             source=source,
             purpose=purpose,
             run_id=identifier,
             progress=advance,
         )
-    counts = result.facts["protect"]
+    counts = result.facts[Stage.PROTECT]
     summary = {
         **result.reference.to_json(),
         "rows_in": counts["rows_in"],
         "rows_denied": counts["rows_denied"],
         "rows_quarantined": counts["rows_quarantined"],
         "rows_out": counts["rows_out"],
-        "denied_by_reason": result.facts["consent"]["by_reason"],
+        "denied_by_reason": result.facts[Stage.CONSENT]["by_reason"],
         "quarantined_by_rule": counts["quarantined_by_rule"],
-        "manifest_digest": result.facts["release"]["manifest_digest"],
+        "manifest_digest": result.facts[Stage.RELEASE]["manifest_digest"],
     }
 
     def text() -> None:

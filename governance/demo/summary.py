@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from governance.model.canonical import parse
 from governance.model.evidence import Stage
 from governance.pipeline.pointer import released_manifest
 from governance.pipeline.step import RunReference
 from governance.pipeline.workspace import Workspace
-from governance.model.canonical import parse
 
 
 def summarize(
@@ -47,9 +47,7 @@ def _dataset(workspace: Workspace, name: str, base: Path) -> dict[str, Any]:
         "rows_out": counts["rows_out"],
         "version": manifest.version,
         "path": _relative(Path(storage.path("")), base),
-        "segments": [
-            _relative(Path(storage.path(f.path)), base) for s in manifest.segments for f in s.files
-        ],
+        "segments": [_relative(Path(storage.path(f.path)), base) for s in manifest.segments for f in s.files],
         "encrypted_columns": [c["name"] for c in manifest.body["schema"]],
         "classifications": {c["column"]: c["classification"] for c in found},
     }
@@ -63,4 +61,8 @@ def _events(workspace: Workspace) -> int:
 
 def _relative(path: Path, base: Path) -> str:
     resolved = path.resolve()
-    return str(resolved.relative_to(base.resolve())) if resolved.is_relative_to(base.resolve()) else str(resolved)
+    return (
+        str(resolved.relative_to(base.resolve()))
+        if resolved.is_relative_to(base.resolve())
+        else str(resolved)
+    )

@@ -68,7 +68,9 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
     return facts
 
 
-def _compared(column: ContractColumn, found: dict[str, ColumnClassification], policy: Policy) -> dict[str, Any]:
+def _compared(
+    column: ContractColumn, found: dict[str, ColumnClassification], policy: Policy
+) -> dict[str, Any]:
     finding = found[column.source_name]
     declared, seen = column.classification, finding.classification
     level = policy.sensitivities.index
@@ -117,9 +119,15 @@ def _refuse(context: RunContext, columns: list[dict[str, Any]]) -> None:
                 f"column {column['column']}: declared {declared}, found {found} ({why}); "
                 f"declare `classification: {found}` and protect it by {' or '.join(enough) or 'drop'}"
             )
-        elif column["agreement"] == UNDECLARED and context.policy.unclassified == "refuse" and declared == "nothing":
+        elif (
+            column["agreement"] == UNDECLARED
+            and context.policy.unclassified == "refuse"
+            and declared == "nothing"
+        ):
             code = "GOV-110" if not faults else code
-            faults.append(f"column {column['column']}: no detector can name it ({why}); declare its classification")
+            faults.append(
+                f"column {column['column']}: no detector can name it ({why}); declare its classification"
+            )
     if faults:
         raise ContractFindings(
             code,

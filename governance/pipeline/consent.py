@@ -17,6 +17,7 @@ from governance.model.policy import Policy
 from governance.pipeline.open import source_lineage
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.pipeline.workspace import Workspace
+from governance.protect.transforms.identity import hexadecimal
 
 UNKNOWN_REGIME = 255
 
@@ -128,7 +129,9 @@ class ReleasedSubjects:
             domain = contract.subject.domain
             known = np.arange(len(vault.internal(domain)))
             released = vault.pseudonyms(domain, audience(domain), known, create=False)
-            self._pseudonyms = pa.array([p.tobytes().hex() for p in released], pa.string())
+            made = released.any(axis=1)
+            # A subject without a pseudonym for this audience has none in the version either.
+            self._pseudonyms = hexadecimal(np.ascontiguousarray(released), made)
 
     @property
     def columns(self) -> list[str]:
@@ -146,9 +149,7 @@ class ReleasedSubjects:
     def decide(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         """Reasons and ordinals of released rows."""
         ordinals = self.ordinals(batch)
-        applicable = self._decision.regimes_of(
-            batch[self._where] if self._where else None, batch.num_rows
-        )
+        applicable = self._decision.regimes_of(batch[self._where] if self._where else None, batch.num_rows)
         return self._decision.decide(ordinals, applicable), ordinals
 
 
@@ -208,7 +209,7 @@ def _blank(values: pa.Array) -> np.ndarray:
     empty = pc.is_null(values)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         empty = pc.or_(empty, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), True))
-    return empty.to_numpy(zero_copy_only=False)
+    return np.asarray(empty.to_numpy(zero_copy_only=False), bool)
 
 
 def _regime_label(code: int) -> str:

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from governance.lineage import OpenLineageRecorder
-from governance.pipeline.workspace import Workspace
+from governance.lineage.events import ParentRun
+from governance.lineage.naming import openlineage_run_id
+from governance.lineage.recorder import OpenLineageRecorder
+from governance.model.evidence import Stage
+from governance.pipeline.workspace import PRODUCER, Workspace
 
 
-def local_recorder(workspace: Workspace, run_id: str) -> OpenLineageRecorder:
-    """A recorder for one run in this process."""
-    return OpenLineageRecorder.local(
-        workspace.log, namespace=workspace.settings.namespace, run_id=run_id, clock=workspace.clock
+def local_recorder(workspace: Workspace, job: str, run_id: str) -> OpenLineageRecorder:
+    """A recorder for one command in this process.
+
+    Args:
+        job: what the command works on, a dataset's name; stages report as ``job.stage``.
+        run_id: the command's run.
+    """
+    namespace = workspace.settings.namespace
+
+    def identifier(stage: str) -> str:
+        return openlineage_run_id(
+            namespace=namespace, dataset=job, run_id=run_id, map_index=-1, stage=stage, attempt=""
+        )
+
+    def stage_job(stage: Stage) -> str:
+        return f"{job}.{stage}"
+
+    return OpenLineageRecorder(
+        workspace.log,
+        producer=PRODUCER,
+        namespace=namespace,
+        job=stage_job,
+        run_id=lambda stage: identifier(stage.value),
+        parent=ParentRun(identifier("pass"), job),
+        lifecycle=True,
+        clock=workspace.clock,
     )

@@ -85,7 +85,9 @@ def open_run(
             consent_position=position,
             version=version,
             previous_version=previous.version if previous else None,
-            run_public_key=base64.b64encode(workspace.keyring.run_signer(version, attempt).public_key).decode(),
+            run_public_key=base64.b64encode(
+                workspace.keyring.run_signer(version, attempt).public_key
+            ).decode(),
         )
         reference = RunReference(contract.dataset, version, attempt)
         storage.write(f"{reference.folder}/contract.odcs.yaml", contract_path.read_bytes())

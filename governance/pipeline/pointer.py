@@ -57,7 +57,11 @@ def released_manifest(workspace: Workspace, dataset: str, version: str | None = 
     storage = workspace.dataset_storage(dataset)
     pointer, _ = current_pointer(storage)
     link = (
-        {"manifest_path": pointer.manifest_path, "manifest_digest": pointer.manifest_digest, "version": pointer.version}
+        {
+            "manifest_path": pointer.manifest_path,
+            "manifest_digest": pointer.manifest_digest,
+            "version": pointer.version,
+        }
         if pointer
         else None
     )

@@ -23,6 +23,7 @@ from governance.pipeline.step import RunContext, RunReference, reported, resume,
 from governance.pipeline.validate import validate
 from governance.pipeline.workspace import Workspace
 
+
 def release(context: RunContext) -> dict[str, Any]:
     """Publish the validated version.
 
@@ -60,7 +61,9 @@ def recover(workspace: Workspace, recorder: Recorder, dataset: str) -> bool:
     if pointer is None or storage.exists(_marker(pointer)):
         return False
     folder, attempt = pointer.manifest_path.rsplit("/", 1)
-    reference = RunReference(dataset, folder.removeprefix("versions/"), attempt.removesuffix(".manifest.json"))
+    reference = RunReference(
+        dataset, folder.removeprefix("versions/"), attempt.removesuffix(".manifest.json")
+    )
     intended = workspace.log.entry(pointer.intended_index)
     facts = parse(intended.body or b"{}")["run"]["facets"]["governance_release"]["facts"]
     context = resume_released(workspace, recorder, reference)
@@ -156,9 +159,7 @@ def _require_evidence(context: RunContext) -> None:
         verify_entry(entry.leaf, log.prove(index, checkpoint), checkpoint)
 
 
-def _publish(
-    context: RunContext, manifest: Manifest, path: str, position: int, late: int
-) -> dict[str, Any]:
+def _publish(context: RunContext, manifest: Manifest, path: str, position: int, late: int) -> dict[str, Any]:
     workspace, storage = context.workspace, context.storage
     pointer, seen = current_pointer(storage)
     if (pointer.version if pointer else None) != context.run.previous_version:

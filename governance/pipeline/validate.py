@@ -149,7 +149,9 @@ def _refuse(context: RunContext, facts: dict[str, Any]) -> None:
             )
     failed = [r for r in facts["results"] if not r["success"]]
     if failed:
-        listed = "; ".join(f"{r['rule']} ({r['expectation']} on {r.get('column') or 'the table'})" for r in failed)
+        listed = "; ".join(
+            f"{r['rule']} ({r['expectation']} on {r.get('column') or 'the table'})" for r in failed
+        )
         raise ValidationError(
             "GOV-402",
             f"version {context.run.version} of {context.run.dataset} fails {len(failed)} quality rules: {listed}",

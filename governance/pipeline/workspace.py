@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from governance import __version__
 from governance.config import Settings
 from governance.consent import ConsentLedger
 from governance.contracts import load_policy
@@ -18,10 +19,13 @@ from governance.errors import LogError, SettingError
 from governance.keys.provider import provider_for
 from governance.keys.store import Keyring
 from governance.keys.vault import SubjectVault
-from governance.log import CheckpointSigner, Log, NewEntry, open_storage
+from governance.log import GENESIS, CheckpointSigner, Log, NewEntry, open_storage
 from governance.model.canonical import canonical, parse, timestamp
 from governance.model.policy import Policy
 from governance.storage import Storage, storage_for
+
+PRODUCER = f"urn:airflow-governance:{__version__}"
+"""OpenLineage ``producer`` of everything we emit."""
 
 PIPELINE = "evidence:pipeline"
 OPERATOR = "operator:cli"
@@ -43,6 +47,7 @@ class Workspace:
     keyring: Keyring
     vault: SubjectVault
     ledger: ConsentLedger
+    signer: CheckpointSigner
     clock: Callable[[], datetime] = field(default=now, repr=False)
 
     @classmethod
@@ -68,8 +73,9 @@ class Workspace:
         vault = SubjectVault.create(settings.home / "vault", keyring)
         ledger = ConsentLedger.create(settings.home / "consent")
         storage = open_storage(settings.store, create=True, origin=origin)
-        log = Log(storage, signer=_signer(settings, keyring, origin), clock=clock)
-        workspace = cls(settings, log, keyring, vault, ledger, clock)
+        signer = _signer(settings, keyring, origin)
+        log = Log(storage, signer=signer, clock=clock)
+        workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
         genesis = {
             "origin": origin,
             "log_public_key": workspace.vkey,
@@ -93,15 +99,16 @@ class Workspace:
         vault = SubjectVault.open(settings.home / "vault", keyring)
         ledger = ConsentLedger.open(settings.home / "consent")
         storage = open_storage(settings.store)
-        log = Log(storage, signer=_signer(settings, keyring, storage.origin), clock=clock)
-        workspace = cls(settings, log, keyring, vault, ledger, clock)
+        signer = _signer(settings, keyring, storage.origin)
+        log = Log(storage, signer=signer, clock=clock)
+        workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
         workspace._require_own_log()
         return workspace
 
     @cached_property
     def vkey(self) -> str:
         """The log's public key as a note verifier key: what people pin."""
-        return vkey_of(self.log.origin, self.keyring.log_signer.public_key)
+        return self.signer.vkey
 
     @cached_property
     def policy(self) -> Policy:

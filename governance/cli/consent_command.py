@@ -1,0 +1,126 @@
+"""`governance consent`: the ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from governance.cli.options import home_options, json_option, settings, show, table
+
+
+@click.group("consent")
+def command() -> None:
+    """Import consent records, show the ledger, explain a decision."""
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@home_options
+@json_option
+def import_file(file: Path, home: str | None, store: str | None, as_json: bool) -> None:
+    """Import FILE (Parquet, CSV or JSON Lines) as one batch, all or nothing.
+
+    Identifiers become pseudonyms of the subject vault; the batch becomes a leaf of the log.
+    """
+    from governance.pipeline.ledger import import_consent
+    from governance.pipeline.workspace import Workspace
+
+    batch = import_consent(Workspace.open(settings(home, store)), file)
+    result = {
+        "position": batch.position,
+        "rows": batch.rows,
+        "duplicates": batch.duplicates,
+        "backdated": batch.backdated,
+        "log_index": batch.log_index,
+    }
+    show(
+        result,
+        as_json,
+        lambda: click.echo(
+            f"imported {batch.rows:,} records ({batch.duplicates:,} known already, "
+            f"{batch.backdated:,} backdated): position {batch.position}, log entry {batch.log_index}"
+        ),
+    )
+
+
+@command.command("status")
+@home_options
+@json_option
+def status(home: str | None, store: str | None, as_json: bool) -> None:
+    """The batches of the ledger."""
+    from governance.pipeline.workspace import Workspace
+
+    ledger = Workspace.open(settings(home, store)).ledger
+    batches = [
+        {
+            "position": b.position,
+            "recorded_at": b.recorded_at.isoformat(),
+            "rows": b.rows,
+            "backdated": b.backdated,
+            "log_index": b.log_index,
+        }
+        for b in ledger.batches()
+    ]
+    show(
+        {"position": ledger.position, "batches": batches},
+        as_json,
+        lambda: table(
+            ("position", "recorded (UTC)", "rows", "backdated", "log entry"),
+            [tuple(b.values()) for b in batches],
+        ),
+    )
+
+
+@command.command("explain")
+@click.argument("subject")
+@click.option("--domain", required=True, help="Whose identifiers SUBJECT belongs to, e.g. patient.")
+@click.option("--purpose", required=True, help="A purpose of the policy.")
+@click.option("--at", "instant", help="The instant, RFC 3339. Default: now.")
+@click.option("--position", type=int, help="The ledger position. Default: the present one.")
+@home_options
+@json_option
+def explain(
+    subject: str,
+    domain: str,
+    purpose: str,
+    instant: str | None,
+    position: int | None,
+    home: str | None,
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Tell why SUBJECT may or may not be processed for a purpose."""
+    import pyarrow as pa
+
+    from governance.errors import ConsentError, ContractError
+    from governance.pipeline.workspace import Workspace
+
+    workspace = Workspace.open(settings(home, store))
+    if purpose not in workspace.policy.purposes:
+        raise ContractError(
+            "GOV-104",
+            f"purpose {purpose!r} is not in the policy",
+            f"use one of {', '.join(sorted(workspace.policy.purposes))}",
+        )
+    ordinal = int(workspace.vault.resolve(domain, pa.array([subject]), create=False)[0])
+    if ordinal < 0:
+        raise ConsentError(
+            "GOV-203",
+            f"the vault knows no such subject in domain {domain!r}",
+            "check the identifier and its domain; an unknown subject has no consent and is denied",
+        )
+    told = workspace.ledger.explain(
+        workspace.vault.internal(domain)[ordinal].tobytes(),
+        workspace.policy.purposes[purpose],
+        domain,
+        datetime.fromisoformat(instant) if instant else workspace.clock(),
+        workspace.ledger.position if position is None else position,
+    )
+    result = {
+        "records": [line.words for line in told.records],
+        "reasons": {regime: reason.label for regime, reason in told.reasons.items()},
+        "reasoning": list(told.reasoning),
+    }
+    show(result, as_json, lambda: click.echo("\n".join([*result["records"], *result["reasoning"]])))
