@@ -4,15 +4,34 @@
 carries what other producers send, ``index`` answers questions. Nothing here imports Airflow.
 """
 
-from governance.lineage.naming import as_sent, openlineage_run_id
+from typing import TYPE_CHECKING, Any
+
+from governance.lineage.naming import PRODUCER, as_sent, openlineage_run_id
 from governance.lineage.signatures import Declared, Observed, RunKeys, verify_event, verify_evidence
 
+if TYPE_CHECKING:
+    from governance.lineage.index import Index
+    from governance.lineage.recorder import OpenLineageRecorder
+
 __all__ = [
+    "PRODUCER",
     "Declared",
+    "Index",
     "Observed",
+    "OpenLineageRecorder",
     "RunKeys",
     "as_sent",
     "openlineage_run_id",
     "verify_event",
     "verify_evidence",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the OpenLineage client and DuckDB only for those who record or ask."""
+    import importlib
+
+    rooms = {"Index": "governance.lineage.index", "OpenLineageRecorder": "governance.lineage.recorder"}
+    if name not in rooms:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(rooms[name]), name)

@@ -218,7 +218,7 @@ def outbox_status(outbox_dir: Path) -> OutboxStatus:
 
 def _send(log: AppendOnly, leftovers: list[Leftover]) -> int:
     """Append a batch; return how many the log refuses for good, because they were redacted."""
-    from governance.log.log import NewEntry
+    from governance.log import NewEntry
 
     entries = [NewEntry(body=e.body, media_type=EVENT_MEDIA_TYPE, principal=e.principal) for e in leftovers]
     try:

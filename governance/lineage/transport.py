@@ -23,7 +23,7 @@ from governance.lineage.naming import EVENT_MEDIA_TYPE, EVIDENCE_PRINCIPAL
 from governance.lineage.outbox import Outbox
 
 if TYPE_CHECKING:
-    from governance.log.log import NewEntry
+    from governance.log import NewEntry
 
 PROVIDER_PRINCIPAL = "ingest:airflow"
 """The principal of events that Airflow's OpenLineage provider sends."""
@@ -42,7 +42,7 @@ def append_event(log: AppendOnly, body: bytes, principal: str) -> int:
     Raises:
         LogError: it was not durably appended: GOV-501 if the store failed, else the log's own code.
     """
-    from governance.log.log import NewEntry
+    from governance.log import NewEntry
 
     try:
         [index] = log.append([NewEntry(body=body, media_type=EVENT_MEDIA_TYPE, principal=principal)])
@@ -178,8 +178,7 @@ def _opened_in_this_process(store: str) -> Callable[[], AppendOnly]:
     def log() -> AppendOnly:
         pid = os.getpid()
         if pid not in opened:
-            from governance.log.log import Log
-            from governance.log.storage import open_storage
+            from governance.log import Log, open_storage
 
             opened[pid] = Log(open_storage(store), signer=None, clock=lambda: datetime.now(UTC))
         return opened[pid]

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.model.evidence import Assertion, ColumnEdge, DatasetLineage, Stage
 
-PRODUCER = "https://github.com/airflow-governance/airflow-governance/tree/0.1.0"
+PRODUCER = "https://example.org/governance/0.1.0"
 DIGEST = "sha256:" + "ab" * 32
 VERSION = "v" + "0" * 24
 

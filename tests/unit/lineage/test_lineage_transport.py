@@ -17,8 +17,7 @@ from openlineage.client.serde import Serde
 from governance.errors import LogError, SettingError
 from governance.lineage.outbox import Drained, Outbox, OutboxStatus, drain, outbox_status
 from governance.lineage.transport import LogConfig, LogTransport, OutboxConfig, OutboxTransport
-from governance.log.log import Log
-from governance.log.storage import open_storage
+from governance.log import Log, open_storage
 
 RUN = "01a20b6a-c323-7f68-b456-23cd917a82a4"
 
