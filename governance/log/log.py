@@ -155,10 +155,12 @@ class Log:
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """PATH(index, D[size]), 32 bytes each, leaf upwards (RFC 6962 §2.1.1). Raises GOV-504."""
+        self._reached(size)
         return tree.inclusion_proof(index, size, self.storage.nodes)
 
     def consistency_proof(self, first: int, second: int) -> list[bytes]:
         """PROOF(first, D[second]), 32 bytes each (RFC 6962 §2.1.2). Raises GOV-503, GOV-504."""
+        self._reached(second)
         return tree.consistency_proof(first, second, self.storage.nodes)
 
     def prove(self, index: int, checkpoint: Checkpoint) -> InclusionProof:
@@ -220,6 +222,15 @@ class Log:
     def close(self) -> None:
         """Let go of the storage."""
         self.storage.close()
+
+    def _reached(self, size: int) -> None:
+        now = self.size()
+        if size > now:
+            raise LogError(
+                "GOV-504",
+                f"the log has {now} entries, a proof was asked for a tree of size {size}",
+                "Take a size that the log has reached; if it was signed, run `governance log verify`.",
+            )
 
     def _seal(self, entry: NewEntry) -> _Sealed:
         check_names(entry.principal, entry.media_type)

@@ -33,9 +33,9 @@ from governance.log.tree import Node, home
 FILE = "log.sqlite"
 _WAIT_MS = 60_000
 _ROW = (
-    "SELECT idx, nodes, leaf, salt, body, r.leaf FROM"
-    " (SELECT idx, nodes, leaf, salt, body FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?)"
-    " LEFT JOIN redaction r USING (idx) ORDER BY idx"
+    "SELECT e.idx, e.nodes, e.leaf, e.salt, e.body, r.leaf"
+    " FROM entry e LEFT JOIN redaction r ON r.idx = e.idx"
+    " WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx LIMIT ?"
 )
 
 _log = logging.getLogger(__name__)

@@ -64,7 +64,9 @@ def test_a_leaf_fits_a_tile_entry() -> None:
 def test_other_members_are_refused(change: dict[str, object]) -> None:
     members = json.loads(ENVELOPE.to_leaf()) | change
     with pytest.raises(LogError) as caught:
-        Envelope.from_leaf(json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+        Envelope.from_leaf(
+            json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        )
     assert caught.value.code == "GOV-504"
 
 

