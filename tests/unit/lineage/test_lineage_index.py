@@ -1,6 +1,7 @@
 import base64
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from lineage_samples import RELEASED, SOURCE, VERSION, Key, MemoryLog, facts_of
 
 from governance.lineage import as_sent
 from governance.lineage.index import Index
+from governance.lineage.recorder import OpenLineageRecorder
+from governance.log import GENESIS, Log, NewEntry, open_storage
 from governance.model.evidence import Stage
 
 RUN = "01a20b6a-c323-7f68-b456-23cd917a82a4"
@@ -419,3 +422,37 @@ def test_order_and_duplication_change_nothing(events: list[dict[str, Any]], data
         again.put(json.dumps(body).encode(), f"ingest:{sender}")
     assert again.size() == len(repeated)
     assert projected(again) == projected(once)
+
+
+def test_over_the_real_log(tmp_path, root_key, run_key, evidence) -> None:
+    log = Log(
+        open_storage(str(tmp_path), create=True, origin="example.org/log"),
+        signer=None,
+        clock=lambda: datetime(2026, 11, 24, 12, tzinfo=UTC),
+    )
+    genesis = {"evidence_public_key": base64.b64encode(root_key.public_key).decode()}
+    log.append([NewEntry(json.dumps(genesis).encode(), GENESIS, "operator:cli")])
+    recorder = OpenLineageRecorder.local(
+        log, namespace="governance", run_id="r1", clock=lambda: datetime(2026, 11, 24, 11, tzinfo=UTC)
+    )
+    for stage, signer in ((Stage.OPEN, root_key), (Stage.PROTECT, run_key)):
+        record = evidence(stage, inputs=(SOURCE,), outputs=(RELEASED,) if stage is Stage.PROTECT else ())
+        recorder.started(stage, record.context)
+        recorder.record(record, signer)
+        recorder.completed(stage, record.context, record)
+    index = Index.build(log)
+    assert [(e["stage"], e["basis"]) for e in index.run_evidence(VERSION)] == [
+        ("open", "observed"),
+        ("protect", "observed"),
+    ]
+    assert sorted(r["job_name"] for r in index.runs()) == [
+        "clinical_encounters.open",
+        "clinical_encounters.protect",
+    ]
+    assert {r["state"] for r in index.runs()} == {"COMPLETE"}
+    assert [r["name"] for r in index.upstream("gov", "clinical_encounters")] == ["/lake/raw/encounters"]
+    # What describes the output on COMPLETE says the same as the evidence: nothing is in conflict.
+    state = index.dataset("gov", "clinical_encounters")
+    assert state is not None
+    assert state.conflicting == ()
+    log.close()
