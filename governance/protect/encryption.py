@@ -32,6 +32,7 @@ SegmentKey: TypeAlias = Callable[[str], bytes]
 _NONCE = 12
 _KEY_ID = re.compile(r"[A-Za-z0-9._/@=+-]+")
 _SEPARATORS = ",:;"
+_ENCRYPTED = b"PARE"
 
 
 class SegmentKeyClient(pqe.KmsClient):  # type: ignore[misc]
@@ -289,6 +290,22 @@ def seal_writer(
     return SealedWriter(sink, writer, factory)
 
 
+def is_sealed(handle: Any) -> bool:
+    """Whether an open file begins and ends as Parquet with an encrypted footer does.
+
+    PyArrow reads a plain file without a word although decryption was asked for.
+    """
+    size = handle.size()
+    if size < 12:
+        return False
+    handle.seek(0)
+    head = bytes(handle.read(4))
+    handle.seek(size - 4)
+    tail = bytes(handle.read(4))
+    handle.seek(0)
+    return head == tail == _ENCRYPTED
+
+
 def open_sealed(
     path: str, filesystem: Any, segment_key: SegmentKey, *, source: Any | None = None
 ) -> pq.ParquetFile:
@@ -315,6 +332,8 @@ def open_sealed(
             filesystem=filesystem,
         )
         handle = filesystem.open_input_file(path) if source is None else source
+        if not is_sealed(handle):
+            raise OSError
         opened = pq.ParquetFile(handle, decryption_properties=properties, pre_buffer=False)
     except (pa.ArrowException, OSError, UnicodeError):
         pass

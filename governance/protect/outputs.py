@@ -175,6 +175,7 @@ class Outputs:
 def _keyable(name: str) -> str:
     """A source's column name without what Parquet encryption cannot key, percent-encoded."""
     encoded = "".join(f"%{ord(c):02X}" if c in _RESERVED else c for c in name)
-    stripped = encoded.strip()
     head, tail = len(encoded) - len(encoded.lstrip()), len(encoded) - len(encoded.rstrip())
-    return "%20" * head + stripped + "%20" * tail if stripped else "%00"
+    if head == len(encoded):
+        return "%20" * head or "%00"
+    return "%20" * head + encoded.strip() + "%20" * tail

@@ -11,13 +11,12 @@ import pyarrow.parquet as pq
 
 from governance.errors import GovernanceError, ProtectionError, StorageError
 from governance.model.dataset import Manifest, Segment, SegmentFile
-from governance.protect.encryption import SegmentKey, open_sealed
+from governance.protect.encryption import SegmentKey, is_sealed, open_sealed
 from governance.protect.ports import SegmentStorage
 from governance.protect.types import schema_of
 
 _CHUNK = 4 << 20
 _TAIL = 28
-_ENCRYPTED = b"PARE"
 
 
 def open_version(
@@ -91,11 +90,8 @@ def unsealed_files(storage: SegmentStorage, manifest: Manifest) -> tuple[str, ..
 
 def _opens_without_key(storage: SegmentStorage, relative: str) -> bool:
     with storage.filesystem().open_input_file(storage.path(relative)) as handle:
-        head = bytes(handle.read(4))
-        handle.seek(handle.size() - 4)
-        if head != _ENCRYPTED or bytes(handle.read(4)) != _ENCRYPTED:
+        if not is_sealed(handle):
             return True
-        handle.seek(0)
         try:
             pq.ParquetFile(handle).close()
         except (pa.ArrowException, OSError):
@@ -153,7 +149,6 @@ def _read(
         handle.seek(max(handle.size() - _TAIL, 0))
         if bytes(handle.read(_TAIL)) != tail:
             raise _altered(relative, "was swapped while the version was being read")
-        handle.seek(0)
         file = _opened(path, relative, filesystem, handle, segment_key)
         try:
             present = set(file.schema_arrow.names)

@@ -24,7 +24,7 @@ ROW_GROUP_ROWS = 1 << 20
 ROW_GROUP_BYTES = 128 << 20
 FILE_BYTES = 1 << 30
 
-_SEGMENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SEGMENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _PROBE_ROWS = 4096
 _REPEATED = 0.25
 
@@ -39,7 +39,7 @@ class SegmentWriter:
 
     Args:
         storage: the dataset root.
-        segment_id: letters, digits, ``.``, ``_``, ``-``; never used before.
+        segment_id: letters, digits, ``_`` and ``-``; never used before.
         schema: what every batch has. Metadata is left out: it could carry values of the source.
         sensitivity_of: a level for every column; :data:`FOOTER` gives a column the footer's key.
         keys: makes and hands out the segment's keys.

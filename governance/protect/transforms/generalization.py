@@ -24,17 +24,14 @@ from governance.protect.transforms.base import (
 
 FIRST_YEAR, LAST_YEAR = 1800, 2200
 
-_DATE = (
-    r"^\s*(?:"
-    r"(\d{4})(?:[-/.]\d{1,2}(?:[-/.]\d{1,2})?)?"
-    r"|(\d{4})(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
-    r"|\d{1,2}[-/.]\s?\d{1,2}[-/.]\s?(\d{4})"
-    r"|\d{1,2}\.?[ -]\pL{3,12}\.?,?[ -](\d{4})"
-    r"|\pL{3,12}\.? \d{1,2},? (\d{4})"
-    r"|\pL{3,12}\.? (\d{4})"
-    r")(?:[T ,]+\d{1,2}:\d{2}.*)?\s*$"
+_TIME = r"[T ,]+\d{1,2}:\d{2}.*$"
+_YEAR_FIRST = (
+    r"^(?:\d{4}(?:[-/.]\d{1,2}(?:[-/.]\d{1,2})?)?|\d{4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
+    rf"(?:{_TIME}|$)"
 )
-_YEAR = r"\1\2\3\4\5\6"
+_YEAR_LAST = (
+    r"^(?:\d{1,2}[-/.]\s?\d{1,2}[-/.]\s?|\d{1,2}\.?[ -][^\d\s/,-]+,?[ -]|[^\d\s/,-]+ (?:\d{1,2},? )?)\d{4}$"
+)
 _AGE = r"^\s*\+?(\d{1,3})(?:\.0*)?\s*$"
 
 
@@ -88,9 +85,16 @@ class DateToYear:
 
 
 def _years_of_text(text: pa.Array) -> pa.Array:
-    found = pc.match_substring_regex(text, _DATE)
-    dates = pc.if_else(found, text, pa.scalar(None, text.type))
-    return pc.replace_substring_regex(dates, _DATE, _YEAR).cast(pa.int32())
+    # Matching without captures runs at ten times the speed of extracting a group.
+    text = pc.ascii_trim_whitespace(text)
+    first = pc.match_substring_regex(text, _YEAR_FIRST)
+    timed = pc.and_not(pc.match_substring(text, ":"), first)
+    if pc.any(timed).as_py():
+        text = pc.if_else(timed, pc.replace_substring_regex(text, _TIME, ""), text)
+    last = pc.match_substring_regex(text, _YEAR_LAST)
+    absent = pa.scalar(None, text.type)
+    years = pc.if_else(last, pc.utf8_slice_codeunits(text, -4), absent)
+    return pc.if_else(first, pc.utf8_slice_codeunits(text, 0, 4), years).cast(pa.int32())
 
 
 def _years_of_dates(dates: pa.Array) -> pa.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -50,6 +51,8 @@ class Mask:
     def apply(self, values: pa.Array, context: TransformContext) -> pa.Array:
         text = as_text(values)
         kept, at_end = self._kept(context.arguments)
+        if (masked := _masked_ascii(text, self._character(context.arguments), kept, at_end)) is not None:
+            return masked
         character = pa.scalar(self._character(context.arguments), text.type)
         empty = pa.scalar("", text.type)
         length = pc.utf8_length(text)
@@ -90,6 +93,34 @@ class Mask:
                 "GOV-305", "transform mask: argument with must be one character", 'write e.g. `with: "*"`'
             )
         return character
+
+
+def _masked_ascii(text: pa.Array, character: str, kept: int, at_end: bool) -> pa.Array | None:
+    """The masked array where a character is a byte, else ``None``: an order faster than by code point."""
+    wide = pa.types.is_large_string(text.type)
+    validity, offset_buffer, data_buffer = text.buffers()
+    if not len(text) or not character.isascii() or data_buffer is None:
+        return None
+    offsets = np.frombuffer(offset_buffer, np.int64 if wide else np.int32)
+    offsets = offsets[text.offset : text.offset + len(text) + 1]
+    data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
+    if data.size and data.max() >= 128:
+        return None
+    offsets = offsets - offsets[0]
+    masked = np.full(data.size, ord(character), np.uint8)
+    partly = np.flatnonzero(np.diff(offsets) > kept)
+    edge = offsets[partly + 1] - kept if at_end else offsets[partly]
+    for step in range(kept):
+        shown = edge + step
+        masked[shown] = data[shown]
+    if text.null_count:
+        bits = pc.is_valid(text).to_numpy(zero_copy_only=False)
+        validity = pa.py_buffer(np.packbits(bits, bitorder="little"))
+    else:
+        validity = None
+    return pa.Array.from_buffers(
+        text.type, len(text), [validity, pa.py_buffer(offsets), pa.py_buffer(masked)]
+    )
 
 
 class Truncate:

@@ -22,7 +22,7 @@ from governance.protect.transforms.base import (
     text_type,
 )
 
-_ZIP = r"^\s*(\d{3})\d{2}(?:[- ]?\d{4})?\s*$"
+_ZIP = r"^\d{5}(?:[- ]?\d{4})?$"
 _NOWHERE = "000"
 
 
@@ -78,7 +78,8 @@ class Zip3:
         text = as_text(decoded).cast(pa.string())
         if pa.types.is_integer(decoded.type):
             text = pc.utf8_lpad(text, 5, "0")
-        area = pc.replace_substring_regex(text, _ZIP, r"\1")
+        text = pc.ascii_trim_whitespace(text)
+        area = pc.utf8_slice_codeunits(text, 0, 3)
         small = pc.is_in(area, pa.array(self._restricted(context.arguments)))
         area = pc.if_else(small, _NOWHERE, area)
         otherwise = pa.scalar(context.arguments.get("otherwise", _NOWHERE), pa.string())
