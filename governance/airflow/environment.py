@@ -46,7 +46,6 @@ def airflow_environment(settings: Settings, dags: Path, *, port: int = 8080) -> 
         "AIRFLOW__OPENLINEAGE__NAMESPACE": settings.namespace,
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
         "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "true",
-        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "true",
     }
 
 

@@ -13,9 +13,12 @@ import os
 import sys
 from pathlib import Path
 
+from governance.airflow.environment import airflow_environment
+from governance.config import Settings
 
-def rehearse(dag_ids: list[str]) -> dict[str, dict[str, str]]:
-    """Run each DAG once and return the state of every task.
+
+def rehearse(folder: str, dag_ids: list[str]) -> dict[str, dict[str, str]]:
+    """Run each DAG of a folder once and return the state of every task; stop at the first failure.
 
     Raises:
         RuntimeError: a DAG file does not import, or a DAG is not there.
@@ -26,7 +29,6 @@ def rehearse(dag_ids: list[str]) -> dict[str, dict[str, str]]:
 
     initdb()
     DagBundlesManager().sync_bundles_to_db()
-    folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
     bag = BundleDagBag(dag_folder=folder, bundle_path=Path(folder), bundle_name="dags-folder")
     if bag.import_errors:
         raise RuntimeError("\n".join(f"{file}: {text}" for file, text in bag.import_errors.items()))
@@ -47,13 +49,13 @@ def rehearse(dag_ids: list[str]) -> dict[str, dict[str, str]]:
 
 
 def main() -> None:
-    """Print the states as the last line of standard output; exit 1 unless all succeeded."""
+    """``rehearse DAGS_FOLDER DAG_ID…``: print the states last; exit 1 unless all succeeded."""
+    folder, *dag_ids = sys.argv[1:]
+    os.environ.update(airflow_environment(Settings.from_environment(), Path(folder)))
     logging.captureWarnings(True)
-    states = rehearse(sys.argv[1:])
+    states = rehearse(folder, dag_ids)
     sys.stdout.write("\n" + json.dumps(states) + "\n")
-    sys.exit(
-        0 if all(s["dag"] == "success" for s in states.values()) and len(states) == len(sys.argv) - 1 else 1
-    )
+    sys.exit(0 if [s["dag"] for s in states.values()] == ["success"] * len(dag_ids) else 1)
 
 
 if __name__ == "__main__":

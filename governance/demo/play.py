@@ -52,15 +52,10 @@ def play(home: Path, *, rows: int, seed: int, base: Path, say: Say) -> dict[str,
 def _run_dags(settings: Settings) -> None:
     # Airflow reads its environment once, at import, and this package must not import it: a process.
     log = settings.home / "airflow.log"
-    environment = {
-        **os.environ,
-        **settings.environment(),
-        "GOVERNANCE_DAGS": str(example_dags()),
-        "PYTHONWARNINGS": "ignore",
-    }
+    environment = {**os.environ, **settings.environment(), "PYTHONWARNINGS": "ignore"}
     with log.open("w", encoding="utf-8") as output:
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "governance.airflow.rehearse", *DAGS],
+            [sys.executable, "-m", "governance.airflow.rehearse", str(example_dags()), *DAGS],
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
