@@ -146,10 +146,7 @@ class OpenLineageRecorder:
             LogError: it was not durably appended.
         """
         if self._lifecycle:
-            inputs, outputs = self._datasets(record)
-            for dataset in (*inputs, *outputs):
-                dataset.facets = {k: v for k, v in dataset.facets.items() if not k.startswith(PREFIX)}
-            self._emit(RunState.COMPLETE, stage, context, {}, inputs, outputs)
+            self._emit(RunState.COMPLETE, stage, context, {}, *self.datasets(record))
 
     def failed(self, stage: Stage, context: Mapping[str, Any], code: str, message: str) -> None:
         """Append FAIL with the code and message.
@@ -160,6 +157,13 @@ class OpenLineageRecorder:
         if self._lifecycle:
             fault = {"errorMessage": error_facet(code, message, self._producer)}
             self._emit(RunState.FAIL, stage, context, fault)
+
+    def datasets(self, record: StageRecord) -> tuple[list[Any], list[Any]]:
+        """Inputs and outputs of a record for an event without evidence: none of our facets on them."""
+        inputs, outputs = self._datasets(record)
+        for dataset in (*inputs, *outputs):
+            dataset.facets = {k: v for k, v in dataset.facets.items() if not k.startswith(PREFIX)}
+        return inputs, outputs
 
     def _datasets(self, record: StageRecord) -> tuple[list[Any], list[Any]]:
         inputs: Sequence[DatasetLineage] = record.inputs

@@ -135,6 +135,7 @@ def _facts(run_public_key: str) -> dict[Stage, dict[str, Any]]:
                     "method": "mask",
                     "masking": True,
                     "verified_rows": 7,
+                    "nulled": 0,
                     "encrypted": True,
                     "dropped": False,
                 }
@@ -191,15 +192,16 @@ def _facts(run_public_key: str) -> dict[Stage, dict[str, Any]]:
             "purpose": "research",
             "description": None,
             "columns": ["age"],
-            "classifications": {"age": "age"},
+            "classifications": ["age"],
             "rows": 7,
+            "withheld": 0,
             "subjects": 4,
             "dataset": "clinical_encounters",
             "version": VERSION,
             "manifest_digest": DIGEST,
             "files_digest": DIGEST,
             "disclosed_at": "2026-11-24T11:00:00.000000Z",
-            "accounting": {"applies": True, "exclusion": None},
+            "accounting": {"applies": True, "exclusion": None, "ground": "authorization"},
         },
     }
 
