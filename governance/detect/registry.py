@@ -1,0 +1,231 @@
+"""The declarative detectors: YAML tables read once, compiled and checked.
+
+A pattern that does not compile in RE2, or that matches the empty string, is refused: an alternation
+with it would flag every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import re2
+import yaml
+
+from governance.detect.dictionaries import alternation, entries
+from governance.detect import vocabulary
+from governance.detect.taxonomy import taxonomy
+from governance.detect.validators import VALIDATORS
+from governance.errors import SettingError
+
+MAXIMUM_PROGRAM = 8_000
+"""Instructions an RE2 program of one column pattern may have; beyond it the DFA runs out of memory."""
+MAXIMUM_TEXT_PROGRAM = 120_000
+"""The same for text, where dictionaries of names stand in the pattern."""
+MAXIMUM_MASKED_PROGRAM = 5_000
+"""The largest program that may stand in Arrow's masks, whose RE2 has 8 MiB for its DFA."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueTest:
+    """What the values of a classification look like; pattern, dictionary and validator must all hold.
+
+    ``alone``, ``agree``: shares of distinct values in [0, 1]; ``minimum``: distinct values.
+    """
+
+    pattern: str | None
+    dictionary: str | None
+    validator: str | None
+    alone: float | None
+    minimum: int
+    agree: float | None
+    numbers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDetector:
+    """How columns of one classification are recognised. ``examples``: (value, must match)."""
+
+    classification: str
+    reason: str
+    decisive: tuple[str, ...]
+    supporting: tuple[str, ...]
+    tests: tuple[ValueTest, ...]
+    range: tuple[float, float] | None
+    examples: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnRegistry:
+    """All column detectors in the order of the file, which breaks ties."""
+
+    detectors: tuple[ColumnDetector, ...]
+    negating: frozenset[str]
+    qualifiers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TextDetector:
+    """A span of text with a classification.
+
+    The span is ``pattern``; ``before`` and ``after`` are context that must stand beside it and stays.
+    ``gate`` is a literal without which no row can match; ``capitals`` says that the detector is too
+    large for a mask and that its spans have a capital letter inside a sentence. ``redact`` says whether the span is replaced
+    by ``[tag]``, ``redact_unchecked`` whether also where the validator would say no.
+    """
+
+    name: str
+    classification: str
+    tag: str
+    pattern: str
+    before: str
+    after: str
+    gate: str | None
+    capitals: bool
+    validator: str | None
+    score: float
+    redact: bool
+    redact_unchecked: bool
+    examples: tuple[tuple[str, bool], ...]
+
+    @property
+    def expression(self) -> str:
+        """One RE2 expression: group 1 before, group 2 the span, group 3 after."""
+        return f"({self.before})({self.pattern})({self.after})"
+
+
+def _refuse(where: str, reason: str) -> SettingError:
+    return SettingError("GOV-901", f"{where}: {reason}", "correct the detector in this file")
+
+
+def _checked(pattern: str, where: str, limit: int = MAXIMUM_PROGRAM) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 64 << 20
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as fault:
+        raise _refuse(where, f"the pattern is not RE2: {fault}") from None
+    if compiled.fullmatch("") is not None:
+        raise _refuse(where, "the pattern matches the empty string")
+    if compiled.programsize > limit:
+        raise _refuse(where, "the pattern compiles to too large a program; use * or + for long counted repetitions")
+    return compiled
+
+
+def _examples(entry: Mapping[str, Any]) -> tuple[tuple[str, bool], ...]:
+    stated = entry.get("examples") or {}
+    return tuple((str(v), True) for v in stated.get("match", ())) + tuple((str(v), False) for v in stated.get("no_match", ()))
+
+
+def _known(classification: str, where: str) -> str:
+    if classification not in taxonomy():
+        raise _refuse(where, f"the taxonomy has no classification {classification}")
+    return classification
+
+
+def _value_test(fields: Mapping[str, Any], where: str) -> ValueTest:
+    validator = fields.get("validator")
+    if validator is not None and validator not in VALIDATORS:
+        raise _refuse(where, f"no validator is named {validator}")
+    if fields.get("dictionary") is not None:
+        entries(fields["dictionary"])
+    return ValueTest(
+        pattern=_checked(fields["pattern"], where).pattern if "pattern" in fields else None,
+        dictionary=fields.get("dictionary"),
+        validator=validator,
+        alone=fields.get("alone"),
+        minimum=fields.get("minimum", 5),
+        agree=fields.get("agree"),
+        numbers=fields.get("numbers", False),
+    )
+
+
+def _load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(files(__package__).joinpath(name).read_text("utf-8"))
+    return loaded
+
+
+@cache
+def column_registry() -> ColumnRegistry:
+    """The detectors of ``column_detectors.yaml``. Raises GOV-901 naming the entry that is wrong."""
+    loaded = _load("column_detectors.yaml")
+    detectors = []
+    for number, entry in enumerate(loaded["columns"], 1):
+        where = f"column_detectors.yaml: entry {number} ({entry.get('classification')})"
+        header = entry.get("header") or {}
+        limits = entry.get("range")
+        detectors.append(
+            ColumnDetector(
+                classification=_known(entry["classification"], where),
+                reason=entry.get("reason", ""),
+                decisive=tuple(map(str, header.get("decisive", ()))),
+                supporting=tuple(map(str, header.get("supporting", ()))),
+                tests=tuple(_value_test(fields, where) for fields in entry.get("tests", ())),
+                range=(float(limits[0]), float(limits[1])) if limits else None,
+                examples=_examples(entry),
+            )
+        )
+    return ColumnRegistry(tuple(detectors), frozenset(loaded["negating"]), frozenset(loaded["qualifiers"]))
+
+
+def _expanded(text: str, fragments: Mapping[str, str]) -> str:
+    for name, fragment in fragments.items():
+        text = text.replace(f"<{name}>", fragment)
+    return text
+
+
+def _fragments(stated: Mapping[str, str]) -> dict[str, str]:
+    plain = set(entries("given_names")) - set(entries("ambiguous_given_names"))
+    fragments = {
+        "given_names": alternation(plain),
+        "ambiguous_given_names": alternation(entries("ambiguous_given_names")),
+        "family_names": alternation(entries("family_names")),
+        "cities": alternation(word for word in entries("cities") if word not in vocabulary.AMBIGUOUS_CITIES),
+        "countries": alternation(word for word in entries("countries") if len(word) > 3),
+        "months": vocabulary.MONTHS,
+        "en_street": vocabulary.EN_STREET,
+    }
+    for name, text in stated.items():
+        fragments[name] = _expanded(text, fragments)
+    return fragments
+
+
+@cache
+def text_detectors() -> tuple[TextDetector, ...]:
+    """The detectors of ``text_detectors.yaml``, most specific first: an earlier span wins an overlap.
+
+    Raises GOV-901 naming the entry that is wrong.
+    """
+    loaded = _load("text_detectors.yaml")
+    fragments = _fragments(loaded["fragments"])
+    detectors = []
+    for entry in loaded["text"]:
+        where = f"text_detectors.yaml: {entry['name']}"
+        validator = entry.get("validator")
+        if validator is not None and validator not in VALIDATORS:
+            raise _refuse(where, f"no validator is named {validator}")
+        before, pattern, after = (_expanded(entry.get(part, ""), fragments) for part in ("before", "pattern", "after"))
+        compiled = _checked(f"({before})({pattern})({after})", where, MAXIMUM_TEXT_PROGRAM)
+        if compiled.groups != 3:
+            raise _refuse(where, "use (?:…) for groups")
+        detector = TextDetector(
+            name=entry["name"],
+            classification=_known(entry["classification"], where),
+            tag=entry["tag"],
+            pattern=pattern,
+            before=before,
+            after=after,
+            gate=entry.get("gate"),
+            capitals=compiled.programsize > MAXIMUM_MASKED_PROGRAM,
+            validator=validator,
+            score=float(entry.get("score", 0.85)),
+            redact=bool(entry.get("redact", True)),
+            redact_unchecked=bool(entry.get("redact_unchecked", False)) or validator is None,
+            examples=_examples(entry),
+        )
+        detectors.append(detector)
+    return tuple(detectors)
