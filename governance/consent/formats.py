@@ -76,9 +76,10 @@ def _parsed(path: Path, data: bytes) -> pa.Table:
                 parse_options=pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
             )
     except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
-        # The parsers quote the line they stumble on: only its number leaves this place.
+        # The parsers quote the line they stumble on: only its number leaves this place. The CSV
+        # parser counts the header as row 1, the JSON parser the first record as row 0.
         row = re.search(r"[Rr]ow #?(\d+)", str(error))
-        where = f" at row {row[1]}" if row else ""
+        where = f" at row {int(row[1]) + (-1 if '#' in row[0] else 1)}" if row else ""
         kind = suffixes[-1] if suffixes else "a file"
         fault = f"it cannot be read as {kind}{where}: truncated, ragged or mistyped"
         raise ConsentFindings("GOV-201", path.name, [fault], REMEDY) from None
@@ -91,6 +92,8 @@ def _csv(data: bytes) -> pa.Table:
     names = [name.strip().strip('"') for name in header.strip().removeprefix("\ufeff").split(",")]
     return pa_csv.read_csv(
         io.BytesIO(data),
+        # Only the serial reader says at which row it stopped.
+        read_options=pa_csv.ReadOptions(use_threads=False),
         convert_options=pa_csv.ConvertOptions(
             column_types={name: pa.string() for name in names},
             null_values=[""],

@@ -52,10 +52,10 @@ def regimes(
         jurisdiction = jurisdiction.combine_chunks()
     if pa.types.is_dictionary(jurisdiction.type):
         jurisdiction = jurisdiction.dictionary_decode()
-    codes = pa.array(list(by_code), jurisdiction.type)
-    table = np.array([*(int(bits) for bits in by_code.values()), UNKNOWN], dtype=np.uint8)
     if pa.types.is_null(jurisdiction.type):
         return np.full(rows, UNKNOWN, dtype=np.uint8)
+    codes = pa.array(list(by_code), jurisdiction.type)
+    table = np.array([*(int(bits) for bits in by_code.values()), UNKNOWN], dtype=np.uint8)
     found = pc.fill_null(pc.index_in(jurisdiction, value_set=codes), len(by_code))
     bits: NDArray[np.uint8] = table[found.to_numpy(zero_copy_only=False)]
     return bits

@@ -1,0 +1,451 @@
+"""Positions, late withdrawals, backdating, damage, explanations and regimes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from governance.consent import UNKNOWN, ConsentLedger, regimes
+from governance.consent.law import Permission, Standing, decision
+from governance.demo.samples import make_samples
+from governance.errors import ConsentError, SettingError
+from governance.model.decision import Reason, Regime
+from governance.model.policy import Purpose
+
+DAY = timedelta(days=1)
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+TRAINING = Purpose("training", "", "consent", "explicit_consent", "authorization", True)
+NAMES = ["ann", "bob", "cid", "dee"]
+
+
+def internal(domain: str, identifiers: pa.Array) -> np.ndarray:
+    packed = b"".join(hashlib.md5(f"{domain}/{i}".encode()).digest() for i in identifiers.to_pylist())  # noqa: S324
+    return np.frombuffer(packed, np.uint8).reshape(-1, 16)
+
+
+PEOPLE = internal("patient", pa.array(NAMES))
+
+
+class Book:
+    """A ledger under test and the leaves it wrote."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.ledger = ConsentLedger.create(directory / "consent")
+        self.leaves: list[dict[str, Any]] = []
+        self.ids = count()
+
+    def record(self, body: dict[str, Any]) -> int:
+        if body not in self.leaves:
+            self.leaves.append(body)
+        return self.leaves.index(body)
+
+    def add(self, recorded_at: datetime, *records: tuple[str, str, datetime], **more: Any) -> None:
+        rows = [
+            {
+                "record_id": f"{next(self.ids)}",
+                "domain": "patient",
+                "subject_id": subject,
+                "purpose": "training",
+                "action": action,
+                "valid_from": valid_from,
+                "valid_to": None,
+                "collected_at": more.get("collected_at", valid_from),
+            }
+            for subject, action, valid_from in records
+        ]
+        table = pa.Table.from_pylist(rows)
+        valid_to = pa.nulls(table.num_rows, pa.timestamp("us", "UTC"))
+        table = table.set_column(table.column_names.index("valid_to"), "valid_to", valid_to)
+        path = self.directory / "batch.parquet"
+        pq.write_table(table, path)
+        self.ledger.import_file(path, internal=internal, record=self.record, recorded_at=recorded_at)
+
+    def reasons(self, instant: datetime, position: int, regime: Regime = Regime.GDPR) -> dict[str, str]:
+        snapshot = self.ledger.snapshot(TRAINING, "patient", instant, position, PEOPLE)
+        codes = snapshot.decide(np.arange(4), np.full(4, regime, np.uint8), special_category=True)
+        return {name: Reason(code).label for name, code in zip(NAMES, codes, strict=True)}
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    return Book(tmp_path)
+
+
+def test_a_position_sees_only_what_was_recorded_by_then(book: Book) -> None:
+    book.add(T0, ("ann", "grant", T0 - DAY), ("bob", "grant", T0 - DAY))
+    book.add(T0 + DAY, ("ann", "withdraw", T0 + DAY))
+    now = T0 + 2 * DAY
+    assert book.reasons(now, 0)["ann"] == "no_consent"
+    assert book.reasons(now, 1)["ann"] == "allowed"
+    assert book.reasons(now, 2)["ann"] == "consent_withdrawn"
+    assert book.reasons(T0, 2)["ann"] == "allowed"
+    for position in (-1, 3):
+        with pytest.raises(ConsentError, match=r"GOV-203.*does not exist"):
+            book.reasons(now, position)
+
+
+def test_backdated_consent_counts_from_when_it_was_recorded(book: Book) -> None:
+    opened, recorded = T0 + DAY, T0 + 3 * DAY
+    book.add(T0, ("bob", "grant", T0))
+    book.add(recorded, ("ann", "grant", T0 - 40 * DAY), collected_at=T0)
+    assert book.reasons(opened, 1)["ann"] == "no_consent"
+    assert book.reasons(opened, 2)["ann"] == "consent_not_yet_valid"
+    assert book.reasons(recorded, 2)["ann"] == "allowed"
+    snapshot = book.ledger.snapshot(TRAINING, "patient", recorded, 2, PEOPLE)
+    assert snapshot.backdated.tolist() == [True, False, False, False]
+    assert book.ledger.batches()[1].backdated == 1
+
+
+def test_a_backdated_withdrawal_counts_from_its_day(book: Book) -> None:
+    book.add(T0, ("ann", "grant", T0))
+    book.add(T0 + 9 * DAY, ("ann", "withdraw", T0 + DAY), collected_at=T0 + 8 * DAY)
+    assert book.reasons(T0 + 2 * DAY, 2)["ann"] == "consent_withdrawn"
+
+
+def test_late_withdrawals_are_found_and_later_grants_cure_nothing(book: Book) -> None:
+    everyone = [(name, "grant", T0) for name in NAMES]
+    book.add(T0, *everyone, ("cid", "authorize", T0))
+    opened, publish = T0 + DAY, T0 + 5 * DAY
+    book.add(
+        T0 + 2 * DAY,
+        ("ann", "withdraw", T0 + 2 * DAY),
+        ("bob", "withdraw", T0 + DAY / 2),
+        ("bob", "grant", T0 + 3 * DAY),
+        ("cid", "revoke", T0 + 2 * DAY),
+        ("dee", "withdraw", T0 + 50 * DAY),
+        collected_at=T0 + 2 * DAY,
+    )
+    late = book.ledger.late(TRAINING, "patient", publish, 1, 2, PEOPLE, opened_at=opened)
+    assert late.tolist() == [0, 1, 2]
+    assert book.ledger.late(TRAINING, "patient", publish, 1, 2, PEOPLE).tolist() == [0, 2]
+    applicable = np.full(4, Regime.GDPR, np.uint8)
+    late = book.ledger.late(
+        TRAINING,
+        "patient",
+        publish,
+        1,
+        2,
+        PEOPLE,
+        opened_at=opened,
+        regimes=applicable,
+        special_category=True,
+    )
+    assert late.tolist() == [0, 1]
+    assert book.ledger.late(TRAINING, "patient", publish, 2, 2, PEOPLE).tolist() == []
+
+
+def test_a_restriction_stops_rows_without_any_regime(book: Book) -> None:
+    book.add(T0, ("ann", "restrict", T0), ("bob", "restrict", T0), ("bob", "unrestrict", T0 + DAY))
+    reasons = book.reasons(T0 + 2 * DAY, 1, Regime.NONE)
+    assert (reasons["ann"], reasons["bob"], reasons["cid"]) == ("restricted", "allowed", "allowed")
+
+
+def test_rows_without_subject_or_jurisdiction_or_outside_the_population(book: Book) -> None:
+    book.add(T0, ("ann", "grant", T0))
+    snapshot = book.ledger.snapshot(TRAINING, "patient", T0, 1, PEOPLE)
+    codes = snapshot.decide(np.array([-1, 0, -1, 0]), np.array([1, 255, 255, 9], np.uint8), False)
+    assert [Reason(c) for c in codes] == [
+        Reason.NO_SUBJECT,
+        Reason.UNKNOWN_JURISDICTION,
+        Reason.NO_SUBJECT,
+        Reason.UNKNOWN_JURISDICTION,
+    ]
+    with pytest.raises(ConsentError, match="1 rows name subjects"):
+        snapshot.decide(np.array([0, 4]), np.array([0, 0], np.uint8), False)
+
+
+def test_an_altered_or_missing_segment_is_refused(book: Book) -> None:
+    book.add(T0, ("ann", "grant", T0))
+    [segment] = (book.directory / "consent" / "segments").iterdir()
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.write_bytes(data)
+    with pytest.raises(ConsentError, match=r"GOV-203.*was altered"):
+        book.reasons(T0, 1)
+    with pytest.raises(ConsentError, match=r"GOV-203.*was altered"):
+        book.add(T0, ("bob", "grant", T0))
+    segment.unlink()
+    with pytest.raises(ConsentError, match=r"GOV-203.*is missing"):
+        book.ledger.table(1)
+
+
+def test_nothing_on_disk_and_no_leaf_names_a_subject(book: Book) -> None:
+    subject = "canary-Zq7Kp2Lm9Rt4Wn"
+    book.add(T0, (subject, "grant", T0))
+    files = [p for p in (book.directory / "consent").rglob("*") if p.is_file()]
+    assert len(files) >= 3
+    assert not any(subject.encode() in p.read_bytes() for p in files)
+    assert "subject" not in str(book.leaves)
+    assert book.leaves[0]["actions"] == {"grant": 1}
+
+
+def test_create_and_open(tmp_path: Path, book: Book) -> None:
+    with pytest.raises(SettingError, match=r"GOV-901"):
+        ConsentLedger.create(tmp_path / "consent")
+    with pytest.raises(ConsentError, match=r"GOV-203"):
+        ConsentLedger.open(tmp_path / "nowhere")
+    book.add(T0, ("ann", "grant", T0))
+    assert ConsentLedger.open(tmp_path / "consent").batches() == book.ledger.batches()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "ledger.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(ConsentError, match=r"GOV-203"):
+        ConsentLedger.open(tmp_path / "bad")
+
+
+def test_an_explanation_lists_the_records_and_says_why(book: Book) -> None:
+    book.add(T0, ("ann", "grant", T0 - 5 * DAY), collected_at=T0)
+    book.add(T0 + DAY, ("ann", "withdraw", T0 + DAY))
+    found = book.ledger.explain(PEOPLE[0].tobytes(), TRAINING, "patient", T0 + 2 * DAY, 2)
+    assert [(r.position, r.log_index, r.action) for r in found.records] == [
+        (1, 0, "grant"),
+        (2, 1, "withdraw"),
+    ]
+    assert found.records[0].counts_from == T0
+    text = "\n".join(found.reasoning)
+    assert "backdated, counts from 2026-01-01" in text
+    assert "consent was taken back" in text
+    assert found.reasons == {
+        "none": Reason.ALLOWED,
+        "gdpr": Reason.CONSENT_WITHDRAWN,
+        "hipaa": Reason.NO_AUTHORIZATION,
+        "ccpa": Reason.ALLOWED,
+    }
+    assert (
+        "No record is in view."
+        in book.ledger.explain(PEOPLE[1].tobytes(), TRAINING, "patient", T0, 2).reasoning
+    )
+
+
+def test_a_failing_log_leaves_a_pending_batch_that_the_next_import_completes(book: Book) -> None:
+    good = book.record
+
+    def broken(_: dict[str, Any]) -> int:
+        raise OSError("the log is down")
+
+    book.record = broken  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="down"):
+        book.add(T0, ("ann", "grant", T0))
+    assert (book.ledger.position, book.ledger.pending) == (0, True)
+    book.record = good  # type: ignore[method-assign]
+    book.add(T0, ("bob", "grant", T0), ("ann", "withdraw", T0 + DAY), collected_at=T0 + DAY / 2)
+    assert (book.ledger.position, book.ledger.pending) == (2, False)
+    assert [leaf["position"] for leaf in book.leaves] == [1, 2]
+
+
+CHILD = """
+import hashlib, json, os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+import numpy as np
+import governance.consent.ledger as module
+directory, source, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+log = directory.parent / "log.jsonl"
+
+def internal(domain, identifiers):
+    packed = b"".join(hashlib.md5(f"{domain}/{i}".encode()).digest() for i in identifiers.to_pylist())
+    return np.frombuffer(packed, np.uint8).reshape(-1, 16)
+
+def die(at):
+    if at == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def record(body):
+    die("before the leaf")
+    line = json.dumps(body, sort_keys=True)
+    lines = log.read_text().splitlines() if log.exists() else []
+    if line not in lines:
+        lines.append(line)
+        log.write_text("\\n".join(lines))
+    die("after the leaf")
+    return lines.index(line)
+
+write = module.write_segment
+def write_segment(*arguments):
+    die("before the segment")
+    name = write(*arguments)
+    die("after the segment")
+    return name
+module.write_segment = write_segment
+ledger = module.ConsentLedger.open(directory, record=record if moment == "reopen" else None)
+if moment != "reopen":
+    ledger.import_file(source, internal=internal, record=record, recorded_at=datetime.now(UTC))
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "recorded", "pending"),
+    [
+        ("before the segment", 0, False),
+        ("after the segment", 0, False),
+        ("before the leaf", 0, True),
+        ("after the leaf", 1, True),
+    ],
+)
+@pytest.mark.parametrize("then", ["reopen", "import"])
+def test_killed_at_any_point_leaves_the_old_state_or_the_new(
+    tmp_path: Path, moment: str, recorded: int, pending: bool, then: str
+) -> None:
+    book = Book(tmp_path)
+    source = tmp_path / "file.csv"
+    source.write_text(
+        "record_id,domain,subject_id,purpose,action,valid_from,collected_at\n"
+        "1,patient,ann,training,grant,2026-01-01T00:00:00Z,2026-01-01T00:00:00Z\n"
+    )
+    log = tmp_path / "log.jsonl"
+
+    def run(at: str) -> int:
+        arguments = [str(tmp_path / "consent"), str(source), at]
+        code = textwrap.dedent(CHILD)
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], env=os.environ, check=False
+        ).returncode
+
+    leaves = lambda: len(log.read_text().splitlines()) if log.exists() else 0
+    assert run(moment) == -signal.SIGKILL
+    assert (book.ledger.position, book.ledger.pending, leaves()) == (0, pending, recorded)
+    assert run(then) == 0
+    if then == "import" or pending:
+        assert (book.ledger.position, book.ledger.pending, leaves()) == (1, False, 1)
+        assert book.reasons(T0 + 400 * DAY, 1)["ann"] == "allowed"
+        assert len(list((tmp_path / "consent" / "segments").iterdir())) == 1
+    else:
+        assert (book.ledger.position, book.ledger.pending, leaves()) == (0, False, 0)
+
+
+def contract(**changes: Any) -> Any:
+    jurisdiction = SimpleNamespace(source_name="jurisdiction", constant=changes.pop("constant", None))
+    return SimpleNamespace(
+        **{"dataset": "d", "covered_entity": False, "jurisdiction": jurisdiction} | changes
+    )
+
+
+def policy(establishment: tuple[str, ...] = (), **places: tuple[str, ...]) -> Any:
+    listed: Mapping[str, tuple[str, ...]] = {k.replace("_", "-"): v for k, v in places.items()}
+    return SimpleNamespace(jurisdictions=listed, establishment_regimes=establishment)
+
+
+def test_regimes_come_from_place_establishment_and_status() -> None:
+    rules = policy(DE=("GDPR",), US_CA=("ccpa",), US_TX=())
+    codes = pa.array(["DE", "US-CA", "US-TX", "US", "de", None, "ZZ"])
+    assert regimes(rules, contract(), codes, 7).tolist() == [1, 4, 0, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
+    assert regimes(rules, contract(covered_entity=True), codes.dictionary_encode(), 7).tolist()[:4] == [
+        3,
+        6,
+        2,
+        255,
+    ]
+    established = policy(("GDPR",), US_CA=("CCPA",), US_TX=())
+    assert regimes(established, contract(), pa.chunked_array([codes]), 7).tolist()[:4] == [255, 5, 1, 255]
+    assert regimes(rules, contract(constant="DE"), None, 3).tolist() == [1, 1, 1]
+    assert regimes(rules, contract(), pa.nulls(2), 2).tolist() == [255, 255]
+    with pytest.raises(ConsentError, match=r"GOV-205"):
+        regimes(rules, contract(constant="ZZ"), None, 3)
+    with pytest.raises(ConsentError, match=r"GOV-205"):
+        regimes(policy(DE=("LGPD",)), contract(), codes, 7)
+
+
+def test_the_first_reason_against_a_row_is_given() -> None:
+    none = Standing(Permission.NONE, Permission.NONE, True, True, True)
+    everything = Regime.GDPR | Regime.HIPAA | Regime.CCPA
+    objectable = Purpose("p", "", "legitimate_interests", None, None, True)
+    said = []
+    for standing in (
+        none,
+        none._replace(restricted=False),
+        none._replace(restricted=False, objected=False),
+    ):
+        said.append(decision(standing, everything, objectable, special_category=True))
+    consented = Standing(Permission.NONE, Permission.NONE, False, False, True)
+    for ground in ("authorization", None, "treatment"):
+        purpose = Purpose("p", "", "contract", "health_care", ground, True)
+        said.append(decision(consented, everything, purpose, special_category=True))
+    assert said == [
+        Reason.RESTRICTED,
+        Reason.OBJECTED,
+        Reason.NO_ART_9_CONDITION,
+        Reason.NO_AUTHORIZATION,
+        Reason.NO_LAWFUL_BASIS,
+        Reason.OPTED_OUT,
+    ]
+
+
+def test_the_sample_recounts_in_sql_from_its_own_file(tmp_path: Path) -> None:
+    """Decisions on the sample equal the documented SQL on the raw ledger file, by subject id."""
+    from test_consent_oracle import SQL
+
+    sample = make_samples(tmp_path / "sample", rows=4_000)
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    ledger = ConsentLedger.create(tmp_path / "consent")
+    ledger.import_file(sample.consent_ledger, internal=internal, record=lambda _: 0, recorded_at=now)
+    rows = pq.read_table(sample.clinical_encounters, columns=["mrn", "jurisdiction"])
+    subjects = rows["mrn"].unique().drop_null()
+    places = {"US-CA": 6, "US-TX": 2, "US-NY": 2, "DE": 3, "FR": 3, "ES": 3, "GB": 3}
+    codes = pc.index_in(rows["jurisdiction"], pa.array(list(places)))
+    applicable = pa.array(list(places.values())).take(codes)
+    purpose = Purpose("model_training", "", "consent", "explicit_consent", "authorization", True)
+    opened = now + DAY
+    snapshot = ledger.snapshot(purpose, "patient", opened, 1, internal("patient", subjects))
+    ordinals = pc.fill_null(pc.index_in(rows["mrn"], subjects), -1).to_numpy().astype(np.int64)
+    bits = pc.fill_null(applicable, 255).to_numpy().astype(np.uint8)
+    decided = [Reason(c).label for c in snapshot.decide(ordinals, bits, special_category=True)]
+
+    raw = pq.read_table(sample.consent_ledger).rename_columns({"subject_id": "subject"})
+    raw = raw.append_column("position", pa.array(np.ones(raw.num_rows, np.int64)))
+    raw = raw.append_column("recorded_at", pa.array([now] * raw.num_rows, pa.timestamp("us", "UTC")))
+    source = pa.table({"number": range(rows.num_rows), "subject": rows["mrn"], "regimes": applicable})
+    parameters = {
+        "domain": "patient",
+        "purpose": "model_training",
+        "instant": opened,
+        "position": 1,
+        "gdpr_basis": "consent",
+        "gdpr_condition": "explicit_consent",
+        "hipaa_ground": "authorization",
+        "ccpa_opt_out": True,
+        "special_category": True,
+    }
+    with duckdb.connect() as connection:
+        connection.register("consent", raw)
+        connection.register("source", source)
+        found = connection.execute(f"SELECT reason FROM ({SQL}) ORDER BY number", parameters).fetchall()
+    assert decided == [reason for (reason,) in found]
+    assert len(set(decided)) >= 9
+
+
+def test_a_canary_subject_is_decided_as_the_listing_says(tmp_path: Path) -> None:
+    import json
+
+    sample = make_samples(tmp_path / "sample", rows=2_000)
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    ledger = ConsentLedger.create(tmp_path / "consent")
+    ledger.import_file(sample.consent_ledger, internal=internal, record=lambda _: 0, recorded_at=now)
+    details = json.loads((sample.directory / "canary_details.json").read_text())
+    places = {"US-CA": 4, "US-TX": 0, "US-NY": 0, "DE": 1, "FR": 1, "ES": 1, "GB": 1}
+    patients = pq.read_table(sample.clinical_encounters, columns=["mrn", "jurisdiction"]).to_pylist()
+    where = {r["mrn"]: r["jurisdiction"] for r in patients if r["jurisdiction"] in places}
+    purpose = Purpose("model_training", "", "consent", "explicit_consent", "authorization", True)
+    for detail in details:
+        if (detail["dataset"], detail["column"]) == ("clinical_encounters", "mrn"):
+            one = internal("patient", pa.array([detail["value"]]))
+            snapshot = ledger.snapshot(purpose, "patient", now, 1, one)
+            bits = np.array([places[where[detail["value"]]] | Regime.HIPAA], np.uint8)
+            allowed = snapshot.decide(np.array([0]), bits, True)[0] == Reason.ALLOWED
+            assert allowed == detail["subject_allowed"]
