@@ -163,7 +163,25 @@ def _facts(run_public_key: str) -> dict[Stage, dict[str, Any]]:
                     "success": False,
                     "element_count": None,
                     "unexpected_count": None,
-                }
+                },
+                {
+                    "rule": "age_known",
+                    "expectation": "expect_column_values_to_not_be_null",
+                    "column": "age",
+                    "success": True,
+                    "expectation_config": {
+                        "type": "expect_column_values_to_not_be_null",
+                        "kwargs": {"column": "age"},
+                        "meta": {},
+                    },
+                    "result": {"element_count": 7, "unexpected_count": 0, "unexpected_percent": 0.0},
+                    "exception_info": {
+                        "raised_exception": False,
+                        "exception_message": None,
+                        "exception_traceback": None,
+                    },
+                    "meta": {},
+                },
             ],
             "checks": [{"check": "row_counts_reconcile", "success": True, "detail": "10 = 7 + 2 + 1"}],
         },
