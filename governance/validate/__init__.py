@@ -1,0 +1,10 @@
+"""Expectations in Great Expectations' vocabulary: on source rows, and on the version read back."""
+
+from __future__ import annotations
+
+from governance.validate.judge import judge
+from governance.validate.results import ValidationResult
+from governance.validate.rules import check, expectations
+from governance.validate.source import SourceRules
+
+__all__ = ["SourceRules", "ValidationResult", "check", "expectations", "judge"]
