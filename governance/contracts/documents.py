@@ -161,6 +161,10 @@ _PROBLEMS: Final = (
         "did not find expected key",
         "the indentation does not fit the lines above; align it",
     ),
+    ("expected <document start>", "the indentation does not fit the lines above; align it"),
+    ("mapping keys are not allowed", "a text cannot begin with `?`; put it in quotes"),
+    ("expected comment or line break", "text after `|` or `>`; write it on the next line, or in quotes"),
+    ("expected node content", "a value is missing here; write one, in quotes if it begins with a sign"),
     ("block end", "the indentation does not fit the lines above; align it"),
     ("did not find expected '-'", "the indentation does not fit the list above; align its `-`"),
     (

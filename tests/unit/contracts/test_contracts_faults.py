@@ -75,6 +75,9 @@ NOT_YAML = {
     "a: %x\n": "1:4: a text cannot start with this character; put it in quotes",
     "a: \x01": "1:4: a control character; remove it",
     "a: b\n- c\n": "2:1: the indentation does not fit the lines above; align it",
+    " a: 1\nb: 2\n": "2:1: the indentation does not fit the lines above; align it",
+    "a: }\n": "1:4: a value is missing here; write one, in quotes if it begins with a sign",
+    "a: | x\n": "1:6: text after `|` or `>`; write it on the next line, or in quotes",
     "- 1\n": "1:1: the file holds no mapping at its top level; "
     "write `key: value` lines, beginning with `apiVersion:`",
     "": "1:1: the file is empty; write `key: value` lines, beginning with `apiVersion:`",
