@@ -40,7 +40,9 @@ class RewritePlan:
         divert: batch → pairs of a rule's name and the (n,) mask of rows that fail it.
         pseudonyms: ordinals (m,), all ≥ 0 → (m, 16) uint8 for the audience.
         token_key: domain → AES key of 16 or 32 bytes.
-        redact: free text → free text with type tags.
+        redact: free text and the source rows it stands in → free text with type tags.
+        beside: source columns that ``redact`` is shown besides the released ones: a row's own
+            identifiers, so that they are found in its free text too.
         year: calendar year (UTC) of the run's opening.
         segment_prefix: begins every segment's id, e.g. the version's; a random part follows, so
             that no attempt writes where another one did.
@@ -54,8 +56,9 @@ class RewritePlan:
     divert: Callable[[pa.RecordBatch], Sequence[tuple[str, Failing]]]
     pseudonyms: Callable[[Ordinals], npt.NDArray[np.uint8]]
     token_key: Callable[[str], bytes]
-    redact: Callable[[pa.Array], pa.Array]
+    redact: Callable[[pa.Array, pa.RecordBatch], pa.Array]
     year: int
+    beside: Sequence[str] = ()
     segment_prefix: str = "s"
     partition_by: Sequence[str] = ()
     clear: frozenset[str] = frozenset({"public", "internal"})

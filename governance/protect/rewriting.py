@@ -142,7 +142,8 @@ class _Pass:
         self._batches += 1
 
     def _released(self, batch: pa.RecordBatch, kept: Failing, ordinals: Ordinals) -> Iterator[Piece]:
-        needed = list(dict.fromkeys(column.plan.source_name for column in self._columns))
+        released = (column.plan.source_name for column in self._columns)
+        needed = list(dict.fromkeys([*released, *self._plan.beside]))
         source = batch.select(needed)
         if not kept.all():
             source, ordinals = source.filter(pa.array(kept)), ordinals[kept]
@@ -150,9 +151,9 @@ class _Pass:
             self._batches < self._plan.verify_first or self._batches % max(self._plan.verify_every, 1) == 0
         )
         arrays = [self._transformed(column, source, ordinals, verified) for column in self._columns]
-        released = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-        self._rows_out += released.num_rows
-        yield from self._outputs.released(released)
+        written = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        self._rows_out += written.num_rows
+        yield from self._outputs.released(written)
 
     def _transformed(
         self, column: _Column, source: pa.RecordBatch, ordinals: Ordinals, verified: bool
@@ -163,7 +164,7 @@ class _Pass:
             ordinals=ordinals,
             pseudonyms=self._plan.pseudonyms,
             token_key=self._plan.token_key,
-            redact=self._plan.redact,
+            redact=lambda values: self._plan.redact(values, source),
             arguments=arguments,
             year=self._plan.year,
         )
@@ -225,7 +226,7 @@ class _Pass:
 
 def _planned(plan: RewritePlan, source: pa.Schema) -> Iterator[_Column]:
     """The columns that are written, with their types; GOV-103, GOV-305."""
-    missing = sorted({c.source_name for c in plan.columns} - set(source.names))
+    missing = sorted({*(c.source_name for c in plan.columns), *plan.beside} - set(source.names))
     if missing:
         raise ContractError(
             "GOV-103",

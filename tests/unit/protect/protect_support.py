@@ -102,7 +102,7 @@ def make_plan(**changes: object) -> RewritePlan:
         "divert": divert,
         "pseudonyms": pseudonyms,
         "token_key": lambda domain: hashlib.sha256(domain.encode()).digest(),
-        "redact": lambda text: text,
+        "redact": lambda text, rows: text,
         "year": 2026,
         "segment_prefix": "v1-a1",
     }

@@ -249,8 +249,22 @@ def test_a_transform_that_does_not_hold_is_refused(storage: FileStorage, keys: M
     assert stored(storage) == []
 
 
+def test_redaction_sees_the_identifiers_beside_the_text(storage: FileStorage, keys: MemoryKeys) -> None:
+    seen: list[list[str]] = []
+
+    def redact(text: pa.Array, rows: pa.RecordBatch) -> pa.Array:
+        assert len(text) == rows.num_rows
+        seen.append(rows.schema.names)
+        return pa.array(["[TEXT]"] * len(text))
+
+    columns = [ColumnPlan("note", "secret", "redact", "free_text", "restricted")]
+    rewrite(source(), make_plan(columns=columns, redact=redact, beside=["email"]), storage=storage, keys=keys)
+    assert seen
+    assert set(map(tuple, seen)) == {("secret", "email")}
+
+
 def test_errors_of_transforms_carry_no_value(storage: FileStorage, keys: MemoryKeys) -> None:
-    def redact(text: pa.Array) -> pa.Array:
+    def redact(text: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         raise pa.ArrowInvalid(f"could not parse {text[0]}")
 
     columns = [ColumnPlan("note", "secret", "redact", "free_text", "restricted")]
