@@ -79,6 +79,6 @@ def _disclose(workspace: Workspace) -> None:
         recipient="northlake-research",
         purpose="research",
         directory=home / "disclosures" / f"northlake-research-{number + 1}",
-        columns=["mrn", "sex", "age", "state", "diagnosis_code", "length_of_stay_days"],
+        columns=["patient_pseudonym", "sex", "age", "state", "diagnosis_code", "length_of_stay_days"],
         description="Encounters with diagnosis codes and lengths of stay, for outcomes research",
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from governance import sources
-from governance.contracts import check, columns_match, load_contract
+from governance.contracts import columns_match, load_contract
 from governance.errors import ContractError, LogError
 from governance.log import CONTRACT, POLICY
 from governance.model.canonical import canonical, parse, timestamp
@@ -49,8 +49,7 @@ def open_run(
     asked = {"dataset": contract_path.name.split(".")[0], "run_id": run_id, "purpose": purpose}
     with reported(recorder, Stage.OPEN, asked):
         policy = workspace.policy
-        contract = load_contract(contract_path)
-        check(contract, policy)
+        contract = load_contract(contract_path, policy)
         _require_purpose(contract, policy, purpose)
         snapshot = sources.pin(source)
         schema = sources.schema(snapshot, types=source_types(contract))
