@@ -6,7 +6,7 @@ carries what other producers send, ``index`` answers questions. Nothing here imp
 
 from typing import TYPE_CHECKING, Any
 
-from governance.lineage.naming import PRODUCER, as_sent, openlineage_run_id
+from governance.lineage.naming import as_sent, openlineage_run_id
 from governance.lineage.signatures import Declared, Observed, RunKeys, verify_event, verify_evidence
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from governance.lineage.recorder import OpenLineageRecorder
 
 __all__ = [
-    "PRODUCER",
     "Declared",
     "Index",
     "Observed",

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-import governance
 from governance.model.canonical import canonical
 from governance.model.evidence import Stage
 
@@ -22,9 +21,6 @@ EVENT_MEDIA_TYPE = "application/vnd.openlineage.event+json"
 
 EVIDENCE_PRINCIPAL = "evidence:"
 """What the principal of a leaf begins with when it may report evidence."""
-
-PRODUCER = f"urn:airflow-governance:producer:{governance.__version__}"
-"""Who we are in OpenLineage: the URI in ``producer`` and ``_producer``."""
 
 _RUN_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:airflow-governance:run")
 

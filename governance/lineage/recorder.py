@@ -7,7 +7,6 @@ Events go from the client's classes through its serializer straight to our trans
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -26,7 +25,7 @@ from governance.lineage.events import (
     parent_facet,
 )
 from governance.lineage.facets import EVIDENCE_FACETS
-from governance.lineage.naming import PREFIX, PRODUCER, as_sent, facet_key, openlineage_run_id
+from governance.lineage.naming import PREFIX, as_sent, facet_key
 from governance.lineage.signatures import sign, statement
 from governance.lineage.transport import AppendOnly, LogConfig, LogTransport
 from governance.model.canonical import timestamp
@@ -43,8 +42,8 @@ class OpenLineageRecorder:
         log: where events are appended; each call returns when its event is durable.
         producer: the URI of ``producer`` and ``_producer``.
         namespace: the job namespace.
+        job: the job name of a stage.
         run_id: the OpenLineage run id (a UUID) of a stage; the same at every call for one attempt.
-        job: the job name of a stage; ``<dataset>.<stage>`` without it.
         parent: the run that spawned the stages.
         lifecycle: true emits START, COMPLETE and FAIL here. False leaves them, and what describes
             the job, to Airflow's provider; evidence then rides on a RUNNING event of the task's run.
@@ -57,8 +56,8 @@ class OpenLineageRecorder:
         *,
         producer: str,
         namespace: str,
+        job: Callable[[Stage], str],
         run_id: Callable[[Stage], str],
-        job: Callable[[Stage], str] | None = None,
         parent: ParentRun | None = None,
         lifecycle: bool,
         clock: Callable[[], datetime],
@@ -72,28 +71,6 @@ class OpenLineageRecorder:
         self._parent = parent
         self._lifecycle = lifecycle
         self._clock = clock
-        self._names: dict[str, str] = {}
-
-    @classmethod
-    def local(
-        cls, log: AppendOnly, *, namespace: str, run_id: str, clock: Callable[[], datetime]
-    ) -> OpenLineageRecorder:
-        """A recorder for one attempt at one run in this process; it reports the lifecycle itself.
-
-        Args:
-            log: the log.
-            namespace: the job namespace.
-            run_id: our id of the run; a new recorder for the same run is a new attempt.
-            clock: an aware instant.
-        """
-        attempt = secrets.token_hex(4)
-
-        def run_of(stage: Stage) -> str:
-            return openlineage_run_id(
-                namespace=namespace, dataset="", run_id=run_id, map_index=-1, stage=stage, attempt=attempt
-            )
-
-        return cls(log, producer=PRODUCER, namespace=namespace, run_id=run_of, lifecycle=True, clock=clock)
 
     def started(self, stage: Stage, context: Mapping[str, Any]) -> None:
         """Append START.
@@ -101,8 +78,9 @@ class OpenLineageRecorder:
         Raises:
             LogError: it was not durably appended.
         """
+        del context
         if self._lifecycle:
-            self._emit(RunState.START, stage, context)
+            self._emit(RunState.START, stage)
 
     def record(self, record: StageRecord, signer: Signer) -> int:
         """Append signed evidence on a RUNNING event and return its log index.
@@ -137,7 +115,7 @@ class OpenLineageRecorder:
             producer=self._producer,
         )
         evidence = {facet_key(stage): facet}
-        return self._emit(RunState.RUNNING, stage, context, evidence, inputs, outputs)
+        return self._emit(RunState.RUNNING, stage, evidence, inputs, outputs)
 
     def completed(self, stage: Stage, context: Mapping[str, Any], record: StageRecord) -> None:
         """Append COMPLETE with what was read and written, for consumers that look at it alone.
@@ -145,8 +123,9 @@ class OpenLineageRecorder:
         Raises:
             LogError: it was not durably appended.
         """
+        del context
         if self._lifecycle:
-            self._emit(RunState.COMPLETE, stage, context, {}, *self.datasets(record))
+            self._emit(RunState.COMPLETE, stage, {}, *self.datasets(record))
 
     def failed(self, stage: Stage, context: Mapping[str, Any], code: str, message: str) -> None:
         """Append FAIL with the code and message.
@@ -154,9 +133,10 @@ class OpenLineageRecorder:
         Raises:
             LogError: it was not durably appended.
         """
+        del context
         if self._lifecycle:
             fault = {"errorMessage": error_facet(code, message, self._producer)}
-            self._emit(RunState.FAIL, stage, context, fault)
+            self._emit(RunState.FAIL, stage, fault)
 
     def datasets(self, record: StageRecord) -> tuple[list[Any], list[Any]]:
         """Inputs and outputs of a record for an event without evidence: none of our facets on them."""
@@ -176,7 +156,6 @@ class OpenLineageRecorder:
         self,
         state: RunState,
         stage: Stage,
-        context: Mapping[str, Any],
         facets: Mapping[str, Any] | None = None,
         inputs: list[Any] | None = None,
         outputs: list[Any] | None = None,
@@ -194,14 +173,8 @@ class OpenLineageRecorder:
             eventTime=timestamp(self._clock()),
             producer=self._producer,
             run=Run(self._run_id(stage), facets=run_facets),
-            job=Job(self._namespace, self._job_name(stage, context), facets=job_facets),
+            job=Job(self._namespace, self._job(stage), facets=job_facets),
             inputs=inputs or [],
             outputs=outputs or [],
         )
         return self._transport.emit(event)
-
-    def _job_name(self, stage: Stage, context: Mapping[str, Any]) -> str:
-        """One name for all events of a run, whatever its later contexts say."""
-        if self._job is not None:
-            return self._job(stage)
-        return self._names.setdefault(self._run_id(stage), f"{context['dataset']}.{stage.value}")

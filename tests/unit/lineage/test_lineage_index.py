@@ -3,11 +3,12 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lineage_samples import RELEASED, SOURCE, VERSION, Key, MemoryLog, facts_of
+from lineage_samples import PRODUCER, RELEASED, SOURCE, VERSION, Key, MemoryLog, facts_of
 
 from governance.lineage import as_sent
 from governance.lineage.index import Index
@@ -356,7 +357,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_event_breaks_the_index(value: Any) -> None:
     _, index = built({"run": value, "job": value, "inputs": value, "outputs": [value]}, {"dataset": value})
     for answer in (index.runs, index.jobs, index.datasets, index.evidence, index.completeness):
@@ -411,7 +412,7 @@ def projected(log: MemoryLog) -> dict[str, Any]:
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=6), st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_order_and_duplication_change_nothing(events: list[dict[str, Any]], data: st.DataObject) -> None:
     once, again = MemoryLog(), MemoryLog()
     for body in events:
@@ -432,8 +433,14 @@ def test_over_the_real_log(tmp_path, root_key, run_key, evidence) -> None:
     )
     genesis = {"evidence_public_key": base64.b64encode(root_key.public_key).decode()}
     log.append([NewEntry(json.dumps(genesis).encode(), GENESIS, "operator:cli")])
-    recorder = OpenLineageRecorder.local(
-        log, namespace="governance", run_id="r1", clock=lambda: datetime(2026, 11, 24, 11, tzinfo=UTC)
+    recorder = OpenLineageRecorder(
+        log,
+        producer=PRODUCER,
+        namespace="governance",
+        job=lambda stage: f"clinical_encounters.{stage}",
+        run_id=lambda stage: str(UUID(int=list(Stage).index(stage))),
+        lifecycle=True,
+        clock=lambda: datetime(2026, 11, 24, 11, tzinfo=UTC),
     )
     for stage, signer in ((Stage.OPEN, root_key), (Stage.PROTECT, run_key)):
         record = evidence(stage, inputs=(SOURCE,), outputs=(RELEASED,) if stage is Stage.PROTECT else ())

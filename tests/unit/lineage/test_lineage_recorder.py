@@ -187,16 +187,3 @@ def test_what_was_recorded_verifies(recorder, log, root_key, run_key: Key, evide
             log.entry(index), evidence_public_key=root_key.public_key, run_public_key=text
         )
         assert verdict, verdict
-
-
-def test_a_local_run_names_its_jobs_and_each_attempt(log, clock, run_key, evidence) -> None:
-    first, second = (
-        OpenLineageRecorder.local(log, namespace="governance", run_id="r1", clock=clock) for _ in range(2)
-    )
-    first.started(Stage.OPEN, {"dataset": "encounters", "run_id": "r1"})
-    first.record(evidence(Stage.OPEN), run_key)
-    second.started(Stage.OPEN, {"dataset": "encounters"})
-    said = [event(log, i) for i in range(3)]
-    assert {e["job"]["name"] for e in said} == {"encounters.open"}
-    assert said[0]["run"]["runId"] == said[1]["run"]["runId"] != said[2]["run"]["runId"]
-    assert said[0]["producer"].startswith("urn:airflow-governance:producer:")
