@@ -21,6 +21,7 @@ _MAX_NAME = 255
 _MEMBERS = frozenset({"digest", "media_type", "principal", "received_at", "size", "v"})
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _INSTANT = re.compile("[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}[.][0-9]{6}Z")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _REMEDY = "The entry was altered; run `governance log verify` on the store it came from."
 
 
@@ -50,7 +51,7 @@ class Envelope:
         """The leaf: RFC 8785 canonical JSON."""
         # For members that are ASCII names, strings and small integers the standard library writes
         # exactly RFC 8785, several times faster; a property test holds the two equal.
-        return json.dumps(
+        return _encode(
             {
                 "digest": self.digest,
                 "media_type": self.media_type,
@@ -58,9 +59,7 @@ class Envelope:
                 "received_at": self.received_at,
                 "size": self.size,
                 "v": self.v,
-            },
-            ensure_ascii=False,
-            separators=(",", ":"),
+            }
         ).encode()
 
     @classmethod

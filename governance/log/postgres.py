@@ -192,6 +192,10 @@ class PostgresStorage:
                 "SELECT set_config('synchronous_commit', 'on', false)"
                 " WHERE current_setting('synchronous_commit') = 'off'"
             )
+            # Every statement here looks up keys; a plan made while the tables were small must not scan them
+            # once they have grown.
+            connection.execute("SET enable_seqscan = off")
+            connection.execute("SET jit = off")
             if _one(connection, "SELECT current_setting('fsync')") != "on":
                 raise LogError(
                     "GOV-501",

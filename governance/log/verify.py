@@ -8,8 +8,10 @@ everything in the store was rewritten consistently and only the signatures disag
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from governance.errors import LogError
 from governance.log.note import Checkpoint, VerifierKey, parse_checkpoint
@@ -55,6 +57,25 @@ class LogReport:
     def verdict(self) -> str:
         """The outcome in a few words, never more than was shown."""
         return "verified, self-attested" if self.ok else f"not verified: {self.faults[0].kind}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The report for machines; hashes in base64, the checkpoint as its signed note."""
+        return {
+            "ok": self.ok,
+            "verdict": self.verdict,
+            "origin": self.origin,
+            "size": self.size,
+            "root": None if self.root is None else base64.b64encode(self.root).decode(),
+            "checkpoint": None if self.checkpoint is None else self.checkpoint.note,
+            "checkpoints_compared": self.compared,
+            "unsigned": self.unsigned,
+            "redacted": self.redacted,
+            "faults": [
+                {"kind": str(fault.kind), "reason": fault.reason, "first": fault.first, "last": fault.last}
+                for fault in self.faults
+            ],
+            "unknown": list(self.unknown),
+        }
 
 
 def verify_log(

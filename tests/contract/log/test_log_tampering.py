@@ -70,6 +70,8 @@ def test_an_untouched_log_verifies(signed: Log) -> None:
     assert report.verdict == "verified, self-attested"
     assert any("witness" in unknown for unknown in report.unknown)
     assert seen[-1] == (SIZE, SIZE)
+    members = json.loads(json.dumps(report.to_json()))
+    assert (members["ok"], members["size"], members["faults"]) == (True, SIZE, [])
 
 
 def test_entries_after_the_newest_checkpoint_are_said_to_be_unsigned(signed: Log) -> None:

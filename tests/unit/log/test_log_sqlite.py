@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.errors import GovernanceError, LogError
-from governance.log import CheckpointSigner, Log, NewEntry, open_storage, verify_log
+from governance.log import CheckpointSigner, FaultKind, Log, NewEntry, open_storage, verify_log
 
 SECRET = b"4929-1234-5678-9010-canary"
 
@@ -161,7 +161,11 @@ def test_a_flipped_byte_is_found_wherever_it_matters(tmp_path: Path) -> None:
             log = opened(tmp_path / "store")
             report = verify_log(log.storage, vkey)
             assert not report.ok
-            assert report.first_bad in (4, 5), report.faults
+            if needle == needles[-1]:
+                # A marker out of order hides others from a search of its B-tree too.
+                assert report.faults[0].kind is FaultKind.MARKER
+            else:
+                assert report.first_bad in (4, 5), report.faults
             log.close()
             file.write_bytes(content)
 
