@@ -65,6 +65,8 @@ class _Scan:
                     counter.update(batch)
                 arrays = [normalized(batch.column(name)) for name in self.names]
                 yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        except GeneratorExit:  # the query failed and reads no further
+            raise
         except BaseException as failure:  # DuckDB would turn it into its own
             self.failure = failure
             raise
