@@ -21,8 +21,8 @@ BASES = OBJECTABLE | {"consent", "contract", "legal_obligation", "vital_interest
 EXPLICIT_CONSENT = "explicit_consent"
 """GDPR Art. 9(2)(a)."""
 
-EXCEPTIONS = frozenset({"treatment", "payment", "operations"})
-"""Uses that need no authorization: 45 CFR 164.506(c)."""
+EXCEPTIONS = frozenset({"treatment", "payment", "operations", "research_waiver"})
+"""Uses that need no authorization: 45 CFR 164.506(c), and research under a waiver, 164.512(i)(1)(i)."""
 
 
 class Permission(IntEnum):
