@@ -91,7 +91,7 @@ def disclose(
     partial = directory.parent / f".{disclosure_id}.partial"
     partial.mkdir(parents=True, mode=0o700)
     try:
-        written = _write(workspace, manifest, contract, to, wanted, partial)
+        written = _write(workspace, manifest, contract, to, purpose, wanted, partial)
         facts = _facts(
             workspace, manifest, contract, to, disclosure_id, purpose, description, wanted, written
         )
@@ -141,10 +141,12 @@ def _write(
     manifest: Manifest,
     contract: Contract,
     to: Recipient,
+    purpose: str,
     wanted: list[str],
     folder: Path,
 ) -> dict[str, Any]:
-    released = released_subjects(workspace, contract, manifest, manifest.body["run"]["purpose"])
+    # What the version was made for, and what it is disclosed for: both must still be allowed.
+    released = released_subjects(workspace, contract, manifest, manifest.body["run"]["purpose"], purpose)
     domain = contract.subject.domain
     key = secrets.token_bytes(32)
     seen = np.zeros(len(workspace.vault.internal(domain)) + 1, bool)

@@ -93,13 +93,15 @@ def released_contract(workspace: Workspace, manifest: Manifest) -> Contract:
 
 
 def released_subjects(
-    workspace: Workspace, contract: Contract, manifest: Manifest, purpose: str
+    workspace: Workspace, contract: Contract, manifest: Manifest, *purposes: str
 ) -> ReleasedSubjects:
-    """Consent on the version's rows, now: at the ledger's present position."""
-    decision = ConsentDecision(
-        workspace, contract, workspace.policy, purpose, workspace.clock(), workspace.ledger.position
-    )
-    return ReleasedSubjects(decision, workspace.vault, {c["name"] for c in manifest.body["schema"]})
+    """Consent on the version's rows for every one of ``purposes``, now: at the ledger's present position."""
+    instant, position = workspace.clock(), workspace.ledger.position
+    decisions = [
+        ConsentDecision(workspace, contract, workspace.policy, purpose, instant, position)
+        for purpose in dict.fromkeys(purposes)
+    ]
+    return ReleasedSubjects(decisions, workspace.vault, {c["name"] for c in manifest.body["schema"]})
 
 
 def permitted(

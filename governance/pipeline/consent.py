@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from governance.consent import ConsentSnapshot, regimes
+from governance.keys.vault import SubjectVault
 from governance.model.contract import Contract
 from governance.model.decision import Reason, Regime
 from governance.model.evidence import Stage
@@ -116,11 +118,11 @@ class ConsentDecision:
 class ReleasedSubjects:
     """Decides consent on released rows, by the pseudonym and the jurisdiction they carry."""
 
-    def __init__(self, decision: ConsentDecision, vault: Any, columns: set[str]) -> None:
-        contract = decision.contract
+    def __init__(self, decisions: Sequence[ConsentDecision], vault: SubjectVault, columns: set[str]) -> None:
+        contract = decisions[0].contract
         subject = contract.column(contract.subject.source_name)
         where = contract.column(contract.jurisdiction.source_name or "")
-        self._decision = decision
+        self._decisions = decisions
         self.subject = subject.name if subject and subject.protection.method == "pseudonym" else None
         self._where = where.name if where and where.protection.method == "keep" else None
         constant = contract.jurisdiction.source_name is None
@@ -147,10 +149,14 @@ class ReleasedSubjects:
         return np.where(rows >= 0, of_distinct[np.maximum(rows, 0)], -1)
 
     def decide(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Reasons and ordinals of released rows."""
+        """Reasons and ordinals of released rows; the first purpose that denies gives the reason."""
         ordinals = self.ordinals(batch)
-        applicable = self._decision.regimes_of(batch[self._where] if self._where else None, batch.num_rows)
-        return self._decision.decide(ordinals, applicable), ordinals
+        where = batch[self._where] if self._where else None
+        applicable = self._decisions[0].regimes_of(where, batch.num_rows)
+        reasons = np.full(batch.num_rows, np.uint8(Reason.ALLOWED))
+        for decision in self._decisions:
+            reasons = np.where(reasons == Reason.ALLOWED, decision.decide(ordinals, applicable), reasons)
+        return reasons, ordinals
 
 
 def audience(domain: str) -> str:

@@ -88,7 +88,7 @@ class _SubjectPresence:
 
     def __init__(self, context: RunContext, manifest: Manifest, late: np.ndarray | None) -> None:
         self._released = ReleasedSubjects(
-            ConsentDecision.of_run(context, late=late),
+            [ConsentDecision.of_run(context, late=late)],
             context.workspace.vault,
             {c["name"] for c in manifest.body["schema"]},
         )
