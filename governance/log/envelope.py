@@ -70,7 +70,7 @@ class Envelope:
             LogError: GOV-504 when it is not an envelope of a version known here.
         """
         try:
-            members = json.loads(leaf)
+            members = json.loads(leaf.decode())
             if not isinstance(members, dict) or members.keys() != _MEMBERS or members["v"] != VERSION:
                 raise ValueError
             envelope = cls(**members)

@@ -99,39 +99,33 @@ class Scan:
         return fault or self._end(markers)
 
     def _page(self, page: Sequence[StoredEntry]) -> LogFault | None:
-        keyed = [self._keyed(row) for row in page]
+        envelopes = [_envelope(row) for row in page]
+        keyed = [self._keyed(row, envelope) for row, envelope in zip(page, envelopes, strict=True)]
         places = self._storage.markers([marker for marker in keyed if marker is not None])
-        for row, marker in zip(page, keyed, strict=True):
-            fault = self._row(row, None if marker is None else places.get(marker)) or self._compare()
+        for row, envelope, marker in zip(page, envelopes, keyed, strict=True):
+            place = None if marker is None else places.get(marker)
+            fault = self._row(row, envelope, place) or self._compare()
             if fault is not None:
                 # An older disagreement comes first: nothing signed has cleared it.
                 doubt = self._doubt
                 return doubt.unsettled() if doubt and fault not in (doubt.harmless, doubt.serious) else fault
         return None
 
-    def _keyed(self, row: StoredEntry) -> bytes | None:
-        if row.body is None:
-            return None
-        try:
-            envelope = Envelope.from_leaf(row.leaf)
-        except LogError:
+    def _keyed(self, row: StoredEntry, envelope: Envelope | None) -> bytes | None:
+        if row.body is None or envelope is None:
             return None
         entry = NewEntry(row.body, envelope.media_type, envelope.principal)
         return keyed_digests(self._storage.dedup_key, entry)[0]
 
-    def _row(self, row: StoredEntry, place: int | None) -> LogFault | None:
+    def _row(self, row: StoredEntry, envelope: Envelope | None, place: int | None) -> LogFault | None:
         index = self.frontier.size
         if row.index != index:
             return self._deleted(row.index)
         leaf = leaf_hash(row.leaf)
         if row.nodes[:HASH_SIZE] != leaf:
             return self._misplaced(index, leaf)
-        try:
-            envelope = Envelope.from_leaf(row.leaf)
-        except LogError:
-            return _at(
-                index, FaultKind.EDITED_ENVELOPE, f"the leaf of entry {index} is no canonical envelope"
-            )
+        if envelope is None:
+            return _at(index, FaultKind.EDITED_ENVELOPE, f"the leaf of entry {index} is no envelope")
         fault = self._body(row, envelope, place)
         if fault is not None:
             return fault
@@ -271,6 +265,13 @@ class Scan:
             if size == self.size:
                 return count
             self.size = size
+        return None
+
+
+def _envelope(row: StoredEntry) -> Envelope | None:
+    try:
+        return Envelope.from_leaf(row.leaf)
+    except LogError:
         return None
 
 
