@@ -29,8 +29,10 @@ from governance.model.contract import Contract
 from governance.model.dataset import Manifest
 from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage, StageRecord
 from governance.model.policy import Policy, Recipient
+from governance.model.run import OpenedRun
 from governance.pipeline.pointer import released_manifest
 from governance.pipeline.protect import DATASETS
+from governance.pipeline.step import event_context
 from governance.pipeline.workspace import Workspace
 from governance.protect.transforms.identity import hexadecimal
 
@@ -99,7 +101,7 @@ def disclose(
         _write_statement(partial / STATEMENT, canonical(statement))
         record = StageRecord(
             Evidence(Stage.DISCLOSE, facts),
-            {**manifest.body["run"], "source_digest": manifest.body["run"]["source"]["digest"]},
+            event_context(OpenedRun.from_json(manifest.body["run"])),
             inputs=(DatasetLineage(DATASETS, dataset, version=manifest.version),),
             outputs=(DatasetLineage("disclosure", f"{recipient}/{disclosure_id}", rows=written["rows"]),),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from governance.lineage.events import ParentRun
-from governance.lineage.naming import PREFIX
 from governance.lineage.recorder import OpenLineageRecorder
 from governance.model.evidence import Signer, Stage, StageRecord
 from governance.pipeline.workspace import PRODUCER, Workspace
@@ -19,13 +18,6 @@ class TaskRecorder(OpenLineageRecorder):
     def record(self, record: StageRecord, signer: Signer) -> int:
         self.last = record
         return super().record(record, signer)
-
-    def datasets(self, record: StageRecord) -> tuple[list[Any], list[Any]]:
-        """Inputs and outputs for an event that carries no evidence."""
-        inputs, outputs = self._datasets(record)
-        for dataset in (*inputs, *outputs):
-            dataset.facets = {k: v for k, v in dataset.facets.items() if not k.startswith(PREFIX)}
-        return inputs, outputs
 
 
 def task_recorder(workspace: Workspace, task_instance: Any) -> TaskRecorder:

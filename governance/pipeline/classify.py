@@ -59,6 +59,7 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
                     version=lineage.version,
                     rows=rows,
                     classifications={c["column"]: c["classification"] for c in columns},
+                    sensitivities={c["column"]: c["sensitivity"] for c in columns},
                 ),
             ),
         )

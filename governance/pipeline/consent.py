@@ -131,7 +131,7 @@ class ReleasedSubjects:
             domain = contract.subject.domain
             known = np.arange(len(vault.internal(domain)))
             released = vault.pseudonyms(domain, audience(domain), known, create=False)
-            made = released.any(axis=1)
+            made = np.asarray(released.any(axis=1), bool)
             # A subject without a pseudonym for this audience has none in the version either.
             self._pseudonyms = hexadecimal(np.ascontiguousarray(released), made)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from governance.lineage.events import ParentRun
 from governance.lineage.naming import openlineage_run_id
 from governance.lineage.recorder import OpenLineageRecorder
@@ -17,10 +19,12 @@ def local_recorder(workspace: Workspace, job: str, run_id: str) -> OpenLineageRe
         run_id: the command's run.
     """
     namespace = workspace.settings.namespace
+    # A second try under the same run id is another OpenLineage run: terminal states stick.
+    attempt = secrets.token_hex(4)
 
     def identifier(stage: str) -> str:
         return openlineage_run_id(
-            namespace=namespace, dataset=job, run_id=run_id, map_index=-1, stage=stage, attempt=""
+            namespace=namespace, dataset=job, run_id=run_id, map_index=-1, stage=stage, attempt=attempt
         )
 
     def stage_job(stage: Stage) -> str:

@@ -91,6 +91,7 @@ def version_lineage(
             if c.method != "drop"
         ),
         classifications={c.name: c.classification for c in columns if c.method != "drop"},
+        sensitivities={c.name: c.sensitivity for c in columns if c.method != "drop"},
     )
 
 
