@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance import sources
 from governance.detect import TableScanner
 from governance.errors import ContractError, ContractFindings
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification
@@ -12,7 +11,7 @@ from governance.model.contract import ContractColumn
 from governance.model.evidence import DatasetLineage, Stage
 from governance.model.policy import Policy
 from governance.pipeline.open import source_lineage
-from governance.pipeline.step import RunContext, prove, reported, source_types, stage_record
+from governance.pipeline.step import RunContext, prove, reported, stage_record
 
 AGREES, STRICTER, DIFFERS, UNDECLARED = "agrees", "stricter", "differs", "undeclared"
 
@@ -37,9 +36,7 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
         )
     stage = Stage.CLASSIFY
     with reported(context.recorder, stage, stage_record(context, stage, {}).context):
-        scanner = TableScanner(
-            sources.schema(context.run.source, types=source_types(context.contract)), sample=sample
-        )
+        scanner = TableScanner(context.source_schema, sample=sample)
         rows = 0
         for batch in context.read_source(stage):
             rows += batch.num_rows

@@ -9,17 +9,17 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from governance import sources
+from governance import sources, validate
 from governance.contracts import columns_match, load_contract
 from governance.errors import ContractError, LogError
 from governance.log import CONTRACT, POLICY
 from governance.model.canonical import canonical, parse, timestamp
-from governance.model.contract import Contract
+from governance.model.contract import Contract, RuleScope
 from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage, StageRecord
 from governance.model.policy import Policy
 from governance.model.run import OpenedRun, version_id
 from governance.pipeline.pointer import current_version
-from governance.pipeline.step import RunReference, event_context, reported, source_types
+from governance.pipeline.step import SCHEMA, RunReference, event_context, reported, source_types
 from governance.pipeline.workspace import Workspace
 from governance.storage import Storage
 
@@ -42,6 +42,7 @@ def open_run(
 
     Raises:
         ContractError: GOV-101 … GOV-109 for the contract, the policy, the purpose or the columns.
+        ValidationError: GOV-401 for quality rules that cannot be judged.
         SourceError: GOV-701 … GOV-706 for the source.
         LogError: GOV-502 when the dataset root names another store; GOV-50x when evidence cannot be logged.
     """
@@ -54,6 +55,8 @@ def open_run(
         snapshot = sources.pin(source)
         schema = sources.schema(snapshot, types=source_types(contract))
         columns_match(contract, schema.names)
+        validate.check([r for r in contract.rules if r.scope is RuleScope.SOURCE], schema)
+        validate.check([r for r in contract.rules if r.scope is RuleScope.PROTECTED])
         storage = workspace.dataset_storage(contract.dataset)
         pin_root(workspace, storage, contract.dataset)
         contract_index = workspace.append_file(contract_path, CONTRACT)
@@ -90,6 +93,7 @@ def open_run(
         )
         reference = RunReference(contract.dataset, version, attempt)
         storage.write(f"{reference.folder}/contract.odcs.yaml", contract_path.read_bytes())
+        storage.write(f"{reference.folder}/{SCHEMA}", schema.serialize().to_pybytes())
         storage.write(f"{reference.folder}/run.json", canonical(run.to_json()))
         record = StageRecord(
             Evidence(Stage.OPEN, _facts(run, contract, contract_index, policy_index)),

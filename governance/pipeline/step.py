@@ -6,6 +6,7 @@ import contextlib
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ Progress = Callable[[str, int], None]
 """Called with a stage's name and the rows it has read so far."""
 
 _TYPES = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+
+
+SCHEMA = "schema.arrow"
+"""In a run's staging folder: the Arrow schema of its source, so that no step has to find it again."""
 
 
 def silent(_stage: str, _rows: int) -> None:
@@ -94,10 +99,16 @@ class RunContext:
             canonical({"facts": dict(facts), "log_index": log_index}),
         )
 
+    @cached_property
+    def source_schema(self) -> pa.Schema:
+        """The source's columns as they were when the run opened."""
+        return pa.ipc.read_schema(pa.py_buffer(self.storage.read(f"{self.reference.folder}/{SCHEMA}")))
+
     def read_source(self, stage: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Stream the pinned source, verified, counting rows for the progress display."""
         rows = 0
-        for batch in sources.read(self.run.source, types=source_types(self.contract), columns=columns):
+        types = source_types(self.contract)
+        for batch in sources.read(self.run.source, types=types, columns=columns, known=self.source_schema):
             rows += batch.num_rows
             yield batch
             self.progress(stage, rows)

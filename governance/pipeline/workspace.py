@@ -19,7 +19,7 @@ from governance.errors import LogError, SettingError
 from governance.keys.provider import provider_for
 from governance.keys.store import Keyring
 from governance.keys.vault import SubjectVault
-from governance.log import GENESIS, CheckpointSigner, Log, NewEntry, open_storage
+from governance.log import CONSENT_BATCH, GENESIS, CheckpointSigner, Log, NewEntry, open_storage
 from governance.model.canonical import canonical, parse, timestamp
 from governance.model.policy import Policy
 from governance.storage import Storage, storage_for
@@ -97,10 +97,11 @@ class Workspace:
         provider = provider_for(settings.kek, settings.passphrase)
         keyring = Keyring.open(settings.home / "keys", provider)
         vault = SubjectVault.open(settings.home / "vault", keyring)
-        ledger = ConsentLedger.open(settings.home / "consent")
         storage = open_storage(settings.store)
         signer = _signer(settings, keyring, storage.origin)
         log = Log(storage, signer=signer, clock=clock)
+        # An import that was killed between its leaf and its head is completed, not lost.
+        ledger = ConsentLedger.open(settings.home / "consent", record=lambda body: _leaf(log, body))
         workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
         workspace._require_own_log()
         return workspace
@@ -147,6 +148,10 @@ class Workspace:
                 f"the store at {self.settings.store} was not opened by this home's keys",
                 "point GOVERNANCE_STORE (or --store) at the store made with this home",
             )
+
+
+def _leaf(log: Log, body: dict[str, Any]) -> int:
+    return log.append([NewEntry(canonical(body), CONSENT_BATCH, OPERATOR)])[0]
 
 
 def _signer(settings: Settings, keyring: Keyring, origin: str) -> CheckpointSigner:

@@ -263,6 +263,17 @@ def test_redaction_sees_the_identifiers_beside_the_text(storage: FileStorage, ke
     assert set(map(tuple, seen)) == {("secret", "email")}
 
 
+def test_each_set_aside_row_names_every_rule_it_fails(storage: FileStorage, keys: MemoryKeys) -> None:
+    def divert(batch: pa.RecordBatch) -> list[tuple[str, np.ndarray]]:
+        rows = np.arange(batch.num_rows)
+        return [("even", rows % 2 == 0), ("third", rows % 3 == 0), ("none", rows < 0)]
+
+    result = rewrite(source(), make_plan(divert=divert), storage=storage, keys=keys)
+    names = data_of(storage, result.quarantine, keys)["_governance_rule"].to_pylist()
+    assert set(names) == {"even", "third", "even\nthird"}
+    assert "" not in names and None not in names
+
+
 def test_errors_of_transforms_carry_no_value(storage: FileStorage, keys: MemoryKeys) -> None:
     def redact(text: pa.Array, rows: pa.RecordBatch) -> pa.Array:
         raise pa.ArrowInvalid(f"could not parse {text[0]}")
