@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ROWS   ?= 200000
 PORT   ?= 8080
+ADMIN_PASSWORD ?= admin
 DEMO   := out/demo
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
@@ -31,7 +32,7 @@ demo: $(VENV)/.demo ## Make sample data, run both DAGs through Airflow, write an
 
 up: $(VENV)/.demo ## Start a real Airflow with the DAGs and the lineage store
 	@$(BIN)/governance demo --out $(DEMO) --rows $(ROWS) --prepare-only
-	@$(BIN)/python -m governance.airflow.standalone up $(DEMO) dags $(PORT)
+	@$(BIN)/python -m governance.airflow.standalone up $(DEMO) dags $(PORT) $(ADMIN_PASSWORD)
 
 down: ## Stop it
 	@$(BIN)/python -m governance.airflow.standalone down $(DEMO)

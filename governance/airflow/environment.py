@@ -49,13 +49,11 @@ def airflow_environment(settings: Settings, dags: Path, *, port: int = 8080) -> 
     }
 
 
-def admin_password(settings: Settings) -> str:
-    """The admin's password: made once, kept in a file only its owner reads."""
+def set_admin_password(settings: Settings, password: str) -> None:
+    """Give Airflow's simple auth manager the admin's password, in a file only its owner reads."""
     path = settings.home / "airflow" / "passwords.json"
-    if not path.exists():
-        _write_secret(path, json.dumps({"admin": secrets.token_urlsafe(12)}))
-    password: str = json.loads(path.read_text("utf-8"))["admin"]
-    return password
+    path.unlink(missing_ok=True)
+    _write_secret(path, json.dumps({"admin": password}))
 
 
 def _kept_secret(path: Path) -> str:

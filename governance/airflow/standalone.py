@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from governance.airflow.environment import admin_password, airflow_environment
+from governance.airflow.environment import airflow_environment, set_admin_password
 from governance.config import Settings
 
 _START_SECONDS = 180
@@ -21,13 +21,16 @@ _STOP_SECONDS = 60
 _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
-def up(settings: Settings, dags: Path, port: int) -> None:
-    """Start ``airflow standalone`` in the background and wait until all its parts are healthy."""
+def up(settings: Settings, dags: Path, port: int, password: str) -> None:
+    """Start ``airflow standalone`` in the background and wait until all its parts are healthy.
+
+    It listens on 127.0.0.1 only, so a known password is no default one on a network.
+    """
     pid_file = settings.home / "airflow" / "standalone.pid"
     if _running(pid_file):
         _say(f"already running (process {pid_file.read_text()}); `make down` stops it")
         return
-    password = admin_password(settings)
+    set_admin_password(settings, password)
     environment = {**os.environ, **airflow_environment(settings, dags, port=port)}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
     log = settings.home / "airflow" / "standalone.log"
@@ -108,11 +111,11 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """``up HOME DAGS [PORT]`` or ``down HOME``."""
+    """``up HOME DAGS PORT PASSWORD`` or ``down HOME``."""
     action, home = sys.argv[1], Path(sys.argv[2]).resolve()
     settings = Settings.at(home, kek=f"file:{home}/secrets/kek.json")
     if action == "up":
-        up(settings, Path(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else 8080)
+        up(settings, Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
     else:
         down(settings)
 
