@@ -39,7 +39,9 @@ def test_error_codes_page() -> None:
 
 
 def test_every_code_is_raised_somewhere() -> None:
-    code = "\n".join(p.read_text("utf-8") for p in (ROOT / "governance").rglob("*.py") if p.name != "errors.py")
+    code = "\n".join(
+        p.read_text("utf-8") for p in (ROOT / "governance").rglob("*.py") if p.name != "errors.py"
+    )
     assert [c for c in CODES if f'"{c}"' not in code] == []
 
 
@@ -93,13 +95,17 @@ def test_readme_commands_exist() -> None:
         words = line.removeprefix("$ governance ").split()
         command = cli.get_command(None, words[0])
         assert command is not None, line
-        sub = getattr(command, "commands", {}).get(words[1]) if getattr(command, "commands", None) else command
+        sub = (
+            getattr(command, "commands", {}).get(words[1]) if getattr(command, "commands", None) else command
+        )
         assert sub is not None, line
         options = {o for p in sub.params for o in p.opts}
         assert {w for w in words if w.startswith("--")} <= options, line
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text("utf-8")):

@@ -18,9 +18,20 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("statement", ["import governance", "import governance.cli", "import governance.airflow"])
+@pytest.mark.parametrize(
+    "statement", ["import governance", "import governance.cli", "import governance.airflow"]
+)
 def test_importing_is_light(statement: str) -> None:
-    heavy = {"airflow", "pandas", "great_expectations", "pyarrow", "duckdb", "openlineage", "pydantic", "jinja2"}
+    heavy = {
+        "airflow",
+        "pandas",
+        "great_expectations",
+        "pyarrow",
+        "duckdb",
+        "openlineage",
+        "pydantic",
+        "jinja2",
+    }
     assert loaded_by(statement) & heavy == set()
 
 
@@ -35,13 +46,19 @@ def tracked() -> list[Path]:
 
 
 def test_files_stay_readable_in_one_go() -> None:
-    long = {p.name: n for p in tracked() if p.suffix == ".py" and (n := len(p.read_text("utf-8").splitlines())) > 400}
+    long = {
+        p.name: n
+        for p in tracked()
+        if p.suffix == ".py" and (n := len(p.read_text("utf-8").splitlines())) > 400
+    }
     assert long == {}
 
 
 def test_no_registry_and_no_machine_path() -> None:
     # Joined here, so that this file does not name what it looks for.
-    forbidden = re.compile("|".join(["files\\." + "pythonhosted", "/wo" + "rk/main", "pypi\\." + "org", r"\.whl\b"]))
+    forbidden = re.compile(
+        "|".join(["files\\." + "pythonhosted", "/wo" + "rk/main", "pypi\\." + "org", r"\.whl\b"])
+    )
     found = []
     for path in tracked():
         if path == Path(__file__).resolve():

@@ -1,0 +1,151 @@
+"""A real Airflow: scheduler, API server, DAG processor, triggerer; DAGs triggered over REST and by assets."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.config import Settings
+from governance.demo.home import prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = ("open", "classify", "consent", "protect", "validate", "release")
+PATIENCE = 240
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.xdist_group("standalone")]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Airflow:
+    """A small REST client of one running Airflow."""
+
+    def __init__(self, port: int, settings: Settings) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+        self.settings = settings
+        login = {"username": "admin", "password": "admin"}
+        self.token = self.call("POST", "/auth/token", login)["access_token"]
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(self.base + path, method=method)
+        request.add_header("Content-Type", "application/json")
+        if hasattr(self, "token"):
+            request.add_header("Authorization", f"Bearer {self.token}")
+        data = json.dumps(body).encode() if body is not None else None
+        with urllib.request.urlopen(request, data, timeout=30) as answer:
+            return json.load(answer)
+
+    def wait(self, found: Any, what: str) -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if value := found():
+                return value
+            time.sleep(0.5)
+        raise AssertionError(f"waited {PATIENCE} s for {what}")
+
+    def ended(self, dag_id: str, run_type: str) -> dict[str, Any] | None:
+        runs = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]
+        return next(
+            (r for r in runs if r["run_type"] == run_type and r["state"] in ("success", "failed")), None
+        )
+
+    def task_states(self, run: dict[str, Any]) -> dict[str, str]:
+        path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances"
+        return {t["task_id"]: t["state"] for t in self.call("GET", path)["task_instances"]}
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    home = tmp_path_factory.mktemp("up") / "home"
+    settings = prepare(home, rows=600, seed=7, say=lambda _text: None)
+    port = free_port()
+    control = [sys.executable, "-m", "governance.airflow.standalone"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("GOVERNANCE_", "AIRFLOW"))}
+    started = subprocess.run(
+        [*control, "up", str(home), str(ROOT / "dags"), str(port), "admin"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        assert started.returncode == 0, started.stdout + started.stderr
+        assert "user admin   password admin" in started.stdout
+        yield Airflow(port, settings)
+    finally:
+        stopped = subprocess.run(
+            [*control, "down", str(home)], env=environment, capture_output=True, text=True, check=False
+        )
+        assert "stopped" in stopped.stdout
+
+
+def test_dags_run_by_rest_and_by_asset(airflow: Airflow) -> None:
+    for dag_id in ("governed_training_dataset", "governed_inference_dataset"):
+        airflow.wait(
+            lambda dag_id=dag_id: [
+                d for d in airflow.call("GET", "/api/v2/dags")["dags"] if d["dag_id"] == dag_id
+            ],
+            dag_id,
+        )
+        airflow.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+    assert airflow.call("GET", "/api/v2/importErrors")["total_entries"] == 0
+    assert airflow.call("GET", "/api/v2/plugins/importErrors")["total_entries"] == 0
+
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        path = "/api/v2/dags/governed_training_dataset/dagRuns"
+        airflow.call("POST", path, {"logical_date": None, "conf": {"purpose": "advertising"}})
+    airflow.call("POST", "/api/v2/dags/governed_training_dataset/dagRuns", {"logical_date": None})
+
+    training = airflow.wait(lambda: airflow.ended("governed_training_dataset", "manual"), "the training run")
+    states = airflow.task_states(training)
+    assert training["state"] == "success", states
+    assert len(states) == 2 * len(STAGES)
+
+    inference = airflow.wait(
+        lambda: airflow.ended("governed_inference_dataset", "asset_triggered"), "the run by asset"
+    )
+    assert inference["state"] == "success", airflow.task_states(inference)
+
+    events = airflow.call("GET", "/api/v2/assets/events")["asset_events"]
+    extra = {e["uri"]: e["extra"] for e in events}
+    assert {"gov://governance/clinical_encounters", "gov://governance/customer_profiles"} <= set(extra)
+    assert extra["gov://governance/clinical_encounters"]["manifest_digest"].startswith("sha256:")
+
+    expected = {
+        f"governed_training_dataset.{d}.{s}"
+        for d in ("clinical_encounters", "customer_profiles")
+        for s in STAGES
+    }
+    expected |= {f"governed_inference_dataset.support_prompts.{s}" for s in STAGES}
+    expected |= {"governed_training_dataset", "governed_inference_dataset"}
+    complete = airflow.wait(
+        lambda: expected <= completed_jobs(airflow.settings), "OpenLineage events in the store"
+    )
+    assert complete
+
+
+def completed_jobs(settings: Settings) -> set[str]:
+    """Jobs whose START and COMPLETE both reached the lineage store."""
+    from governance.lineage import Index
+    from governance.pipeline.workspace import Workspace
+
+    workspace = Workspace.open(settings)
+    try:
+        index = Index.build(workspace.log, evidence_public_key=workspace.evidence_public_key)
+        return {r["job_name"] for r in index.runs() if r["state"] == "COMPLETE" and r["started_at"]}
+    finally:
+        workspace.log.close()
