@@ -1,0 +1,142 @@
+"""Makes a report from a log: reads it up to a checkpoint, checks what it reads, writes three files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from governance.audit.bundle import make_bundle
+from governance.audit.record import make_record, read_period
+from governance.audit.registry import report_kind
+from governance.audit.trail import read_trail
+from governance.errors import AuditError, LogError
+from governance.log.log import Entry, Log
+from governance.log.note import Checkpoint, parse_checkpoint, read_checkpoint
+from governance.log.tree import Frontier, leaf_hash
+from governance.model.canonical import canonical
+
+
+class ReportSource(Protocol):
+    """What a report needs of a workspace."""
+
+    @property
+    def log(self) -> Log:
+        """The log."""
+
+    @property
+    def vkey(self) -> str:
+        """Its public key."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeReport:
+    """Where a report was written. ``record`` is what ``json`` holds, in RFC 8785 canonical form."""
+
+    html: Path
+    json: Path
+    bundle: Path | None
+    record: dict[str, Any]
+
+
+def make_report(
+    workspace: ReportSource,
+    kind: str,
+    out_dir: Path,
+    *,
+    bundle: bool = False,
+    as_of: int | None = None,
+    period: str | tuple[str, str] | None = None,
+) -> MadeReport:
+    """Make a report and write it into ``out_dir`` as ``KIND-SIZE.json``, ``.html`` and ``.zip``.
+
+    The same checkpoint gives the same bytes. Nothing is appended to the log.
+
+    Args:
+        as_of: a log size in the past: the newest checkpoint signed at or below it. Without it the log
+            is signed as it is now.
+        period: two days, ``2026-01-01/2026-06-30``, for kinds that take one.
+
+    Raises:
+        AuditError: GOV-804 for an unknown kind, a wrong period or a time before the first checkpoint.
+        LogError: GOV-504 when an entry is not what its leaf or the checkpoint commits to.
+        SettingError: GOV-902 when the template engine is not installed.
+    """
+    report, asked = report_kind(kind), read_period(period)
+    if asked is not None and not report.takes_period:
+        raise AuditError(
+            "GOV-804", f"{kind} takes no period", "leave the period out; use as_of for a state in the past"
+        )
+    from governance.audit.rendering import render, template
+
+    template(kind)  # a missing template engine is found before the log is read
+    log = workspace.log
+    checkpoint = log.checkpoint() if as_of is None else _past(log, workspace.vkey, as_of)
+    if checkpoint.size == 0:
+        raise AuditError("GOV-804", "the log is empty", "open a governance home first; it writes the genesis")
+    trail = read_trail(_verified(log, checkpoint), checkpoint.size)
+    record = make_record(report, trail, checkpoint, log.entry, asked)
+    html = render(record).encode()
+    out_dir.mkdir(parents=True, exist_ok=True)
+    stem = f"{kind}-{checkpoint.size}"
+    made = {out_dir / f"{stem}.json": canonical(record), out_dir / f"{stem}.html": html}
+    zipped = out_dir / f"{stem}.zip"
+    if bundle:
+        entries = [log.entry(described["index"]) for described in record["entries"]]
+        made[zipped] = make_bundle(log, workspace.vkey, checkpoint, record, html, entries)
+    for path, data in made.items():
+        _write(path, data)
+    return MadeReport(out_dir / f"{stem}.html", out_dir / f"{stem}.json", zipped if bundle else None, record)
+
+
+def _past(log: Log, vkey: str, as_of: int) -> Checkpoint:
+    if not 0 < as_of <= log.size():
+        raise AuditError(
+            "GOV-804", f"the log has {log.size()} entries, not {as_of}", "name a size the log has had"
+        )
+    notes = {read_checkpoint(note).size: note for note in log.storage.checkpoints()}
+    sizes = [size for size in notes if 0 < size <= as_of]
+    if not sizes:
+        raise AuditError(
+            "GOV-804",
+            f"no checkpoint was signed at size {as_of} or before",
+            f"the first was signed at {min(notes)}" if notes else "sign one: `governance log status`",
+        )
+    return parse_checkpoint(notes[max(sizes)], vkey)
+
+
+def _verified(log: Log, checkpoint: Checkpoint) -> Iterator[Entry]:
+    """The entries under a checkpoint; raises at the first that is not what was signed."""
+    tree = Frontier()
+    for entry in log.entries(0, checkpoint.size):
+        if entry.body is not None and not entry.envelope.covers(entry.salt or b"", entry.body):
+            raise _not_signed(f"the body of log entry {entry.index} is not the one its leaf commits to")
+        tree.append(leaf_hash(entry.leaf))
+        yield entry
+    if tree.size != checkpoint.size or tree.root() != checkpoint.root:
+        raise _not_signed(f"the log's first {checkpoint.size} entries are not those the checkpoint signed")
+
+
+def _not_signed(what: str) -> LogError:
+    return LogError(
+        "GOV-504", what, "no report is made of it; `governance log verify` names what was altered"
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,28 @@
+"""The kinds of reports. A new one is a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from governance.audit import gdpr_art30, hipaa_528
+from governance.audit.record import ReportKind
+from governance.errors import AuditError
+
+REPORTS: Mapping[str, ReportKind] = MappingProxyType(
+    {report.kind: report for report in (gdpr_art30.REPORT, hipaa_528.REPORT)}
+)
+"""Every kind by its name."""
+
+
+def report_kind(name: str) -> ReportKind:
+    """The kind of that name.
+
+    Raises:
+        AuditError: GOV-804.
+    """
+    if name not in REPORTS:
+        raise AuditError(
+            "GOV-804", f"there is no report {name!r}", f"choose from {', '.join(sorted(REPORTS))}"
+        )
+    return REPORTS[name]

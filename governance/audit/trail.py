@@ -1,0 +1,332 @@
+"""The log up to a checkpoint, read once: runs, disclosures, declarations, and what is amiss.
+
+Everything a report says comes through here, so this is also what a verifier runs over a bundle's
+entries. Order is log order; event times are shown, never believed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+
+from governance.audit.declarations import ContractLeaf, PolicyLeaf, part, read_yaml, words
+from governance.errors import GovernanceError
+from governance.lineage.reading import ReadEvent, instant_of, read_event
+from governance.lineage.signatures import Observed, RunKeys, evidence_keys, verify_event
+from governance.log.envelope import Envelope
+from governance.log.log import CONSENT_BATCH, CONTRACT, GENESIS, OPENLINEAGE_EVENT, POLICY, REDACTION
+from governance.model.canonical import digest
+from governance.model.evidence import Stage
+
+SKEW = timedelta(days=1)
+"""An event time further than this from the log's own time is flagged."""
+
+_RUN_IDENTITY = ("dataset", "version", "run_id", "map_index", "attempt")
+_CODE = re.compile(r"GOV-[0-9]{3}\b")
+
+
+class ReadEntry(Protocol):
+    """An entry as :class:`governance.log.Entry` has it."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def leaf(self) -> bytes: ...
+
+    @property
+    def body(self) -> bytes | None: ...
+
+    @property
+    def salt(self) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Evidence that verifies. ``event_time`` is the producer's, ``received_at`` the log's."""
+
+    index: int
+    stage: Stage
+    context: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    event_time: str | None
+    received_at: str
+
+
+@dataclass(slots=True)
+class GovernedRun:
+    """One attempt at a version: its opening and what followed under the key it introduced.
+
+    A stage that ran again (a retry, a rewrite after late withdrawals) counts with its newest evidence;
+    what that replaced is ``superseded``.
+    """
+
+    opened: Proof
+    stages: dict[Stage, Proof] = field(default_factory=dict)
+    releases: list[Proof] = field(default_factory=list)
+    superseded: list[Proof] = field(default_factory=list)
+
+    @property
+    def dataset(self) -> str:
+        return str(self.opened.context.get("dataset"))
+
+    @property
+    def purpose(self) -> str:
+        return str(self.opened.context.get("purpose"))
+
+    @property
+    def version(self) -> str:
+        return str(self.opened.context.get("version"))
+
+    def release(self, state: str) -> Proof | None:
+        """The first release evidence in that state."""
+        return next((p for p in self.releases if p.facts.get("state") == state), None)
+
+    @property
+    def state(self) -> str:
+        """``released``, ``quarantined``, ``abandoned``, ``intended`` (and nothing after it) or ``unfinished``."""
+        for state in ("released", "quarantined", "abandoned", "intended"):
+            if self.release(state):
+                return state
+        return "unfinished"
+
+    def indexes(self) -> list[int]:
+        """Where all its evidence stands."""
+        later = (*self.stages.values(), *self.superseded, *self.releases)
+        return [self.opened.index, *(p.index for p in later)]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredEvidence:
+    """A ``governance_*`` facet that proves nothing, and why."""
+
+    index: int
+    stage: Stage | None
+    reason: str
+    principal: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """A START or FAIL of some job. ``code`` is ours, if the pipeline itself gave one."""
+
+    index: int
+    job: str
+    code: str | None = None
+
+
+@dataclass(slots=True)
+class Trail:
+    """What the entries say. ``size`` is the checkpoint's; the entries may be a bundle's few.
+
+    ``repeated`` pairs evidence with an earlier one that it repeats: (first, again).
+    """
+
+    size: int
+    counts: Counter[str] = field(default_factory=Counter)
+    media_types: Counter[str] = field(default_factory=Counter)
+    evidence: Counter[str] = field(default_factory=Counter)
+    genesis: int | None = None
+    evidence_key: bytes | None = None
+    log_key: str | None = None
+    first_received: str | None = None
+    last_received: str | None = None
+    runs: list[GovernedRun] = field(default_factory=list)
+    disclosures: list[Proof] = field(default_factory=list)
+    repeated: list[tuple[int, int]] = field(default_factory=list)
+    declared: list[DeclaredEvidence] = field(default_factory=list)
+    batches: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    failed: list[TaskEvent] = field(default_factory=list)
+    unended: list[TaskEvent] = field(default_factory=list)
+    skewed: list[int] = field(default_factory=list)
+    redacted: list[int] = field(default_factory=list)
+    unparsable: list[int] = field(default_factory=list)
+    _documents: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    _runs: dict[tuple[Any, ...], GovernedRun] = field(default_factory=dict)
+    _keys: RunKeys = field(default_factory=RunKeys)
+    _disclosed: dict[str, int] = field(default_factory=dict)
+
+    def policy(self, reference: Mapping[str, Any]) -> PolicyLeaf | None:
+        """The policy leaf a run pinned, if it stands where the run says and is what it pinned."""
+        found = self._document(POLICY, reference)
+        return None if found is None else PolicyLeaf(*found)
+
+    def contract(self, reference: Mapping[str, Any]) -> ContractLeaf | None:
+        """The contract leaf a run pinned, likewise."""
+        found = self._document(CONTRACT, reference)
+        return None if found is None else ContractLeaf(*found)
+
+    def _document(self, media_type: str, reference: Mapping[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        index = reference.get("log_index")
+        kind, body = self._documents.get(index if isinstance(index, int) else -1, ("", b""))
+        if kind != media_type or digest(body) != reference.get("digest") or not isinstance(index, int):
+            return None
+        root = read_yaml(body)
+        return None if root is None else (index, root)
+
+    def run_of(self, context: Mapping[str, Any]) -> GovernedRun | None:
+        """The run that made the version a disclosure names."""
+        return self._runs.get(_identity(context))
+
+
+def read_trail(entries: Iterable[ReadEntry], size: int) -> Trail:
+    """Read entries in log order. Nothing is raised for what they hold: it becomes a remark."""
+    trail, starts, ended = Trail(size), {}, set()  # type: ignore[var-annotated]
+    for entry in entries:
+        envelope = Envelope.from_leaf(entry.leaf)
+        trail.counts["entries"] += 1
+        trail.media_types[envelope.media_type] += 1
+        if entry.index == 0:
+            trail.first_received = envelope.received_at
+        if entry.index == size - 1:
+            trail.last_received = envelope.received_at
+        if entry.body is None:
+            trail.redacted.append(entry.index)
+        elif envelope.media_type == OPENLINEAGE_EVENT:
+            event = _event(trail, entry)
+            if event is not None:
+                _task(trail, entry.index, event, envelope, starts, ended)
+                if evidence_keys(event.body):
+                    _evidence(trail, entry.index, event, envelope)
+        else:
+            _leaf(trail, entry.index, envelope.media_type, entry.body)
+    trail.counts["tasks_started"], trail.counts["tasks_ended"] = len(starts), len(ended)
+    trail.unended = sorted(
+        (task for run_id, task in starts.items() if run_id not in ended), key=lambda task: task.index
+    )
+    return trail
+
+
+def _event(trail: Trail, entry: ReadEntry) -> ReadEvent | None:
+    try:
+        return read_event(entry.body or b"")
+    except GovernanceError:
+        trail.unparsable.append(entry.index)
+        return None
+
+
+def _task(
+    trail: Trail,
+    index: int,
+    event: ReadEvent,
+    envelope: Envelope,
+    starts: dict[str, TaskEvent],
+    ended: set[str],
+) -> None:
+    if event.run_id is None or event.event_type is None:
+        return
+    job = ".".join(event.job) if event.job else "an unnamed job"
+    if event.event_type == "START":
+        starts.setdefault(event.run_id, TaskEvent(index, job))
+    elif event.event_type in ("COMPLETE", "FAIL", "ABORT"):
+        ended.add(event.run_id)
+        if event.event_type != "COMPLETE":
+            trail.failed.append(TaskEvent(index, job, _code(event, envelope.principal)))
+
+
+def _code(event: ReadEvent, principal: str) -> str | None:
+    # Other producers' messages may quote data; ours begins with its code, and only that is taken.
+    said = words(part(event.body, "run", "facets", "errorMessage"), "message")
+    found = _CODE.match(said) if said and principal.startswith("evidence:") else None
+    return found[0] if found else None
+
+
+def _evidence(trail: Trail, index: int, event: ReadEvent, envelope: Envelope) -> None:
+    verdict = verify_event(
+        event.body, principal=envelope.principal, root_key=trail.evidence_key, run_keys=trail._keys
+    )
+    if not isinstance(verdict, Observed):
+        trail.declared.append(DeclaredEvidence(index, verdict.stage, verdict.reason, envelope.principal))
+        return
+    time = words(event.body, "eventTime")
+    proof = Proof(index, verdict.stage, verdict.context, verdict.facts, time, envelope.received_at)
+    trail.evidence[verdict.stage.value] += 1
+    if _is_skewed(proof):
+        trail.skewed.append(index)
+    if verdict.stage is Stage.OPEN:
+        _open(trail, proof, verdict)
+    elif verdict.stage is Stage.DISCLOSE:
+        _disclose(trail, proof)
+    else:
+        run = trail._runs.get(_identity(verdict.context))
+        if run is None:
+            return
+        if verdict.stage is Stage.RELEASE:
+            run.releases.append(proof)
+        else:
+            if (before := run.stages.get(verdict.stage)) is not None:
+                run.superseded.append(before)
+            run.stages[verdict.stage] = proof
+
+
+def _open(trail: Trail, proof: Proof, verdict: Observed) -> None:
+    identity = _identity(proof.context)
+    if identity in trail._runs:
+        trail.repeated.append((trail._runs[identity].opened.index, proof.index))
+        return
+    trail._keys.admit(verdict)
+    run = GovernedRun(proof)
+    trail._runs[identity] = run
+    trail.runs.append(run)
+
+
+def _disclose(trail: Trail, proof: Proof) -> None:
+    identity = str(proof.facts.get("disclosure_id"))
+    if identity in trail._disclosed:
+        trail.repeated.append((trail._disclosed[identity], proof.index))
+    else:
+        trail._disclosed[identity] = proof.index
+        trail.disclosures.append(proof)
+
+
+def _leaf(trail: Trail, index: int, media_type: str, body: bytes) -> None:
+    if media_type in (CONTRACT, POLICY):
+        trail._documents[index] = (media_type, body)
+    elif media_type in (GENESIS, CONSENT_BATCH, REDACTION):
+        said = _json(body)
+        if said is None:
+            trail.unparsable.append(index)
+        elif media_type == CONSENT_BATCH:
+            trail.batches.append((index, said))
+        elif media_type == GENESIS and index == 0:
+            trail.genesis, trail.log_key = index, words(said, "log_public_key")
+            trail.evidence_key = _key(words(said, "evidence_public_key"))
+
+
+def _json(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _key(text: str | None) -> bytes | None:
+    try:
+        key = base64.b64decode(text or "", validate=True)
+    except ValueError:
+        return None
+    return key if len(key) == 32 else None
+
+
+def _identity(context: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(str(context.get(name)) for name in _RUN_IDENTITY)
+
+
+def _is_skewed(proof: Proof) -> bool:
+    said, received = instant_of(proof.event_time), instant_of(proof.received_at)
+    return said is None or received is None or abs(said - received) > SKEW
+
+
+def tasks_by_job(tasks: Iterable[TaskEvent]) -> Iterator[tuple[str, list[TaskEvent]]]:
+    """Tasks grouped by job, in order of the job's name."""
+    grouped: dict[str, list[TaskEvent]] = {}
+    for task in tasks:
+        grouped.setdefault(task.job, []).append(task)
+    yield from sorted(grouped.items())

@@ -1,0 +1,381 @@
+"""Checks a bundle offline: row → entry → envelope → leaf → proof → checkpoint → pinned key.
+
+The record is not in the log. It is computed again from the bundled entries by the function that made
+it, and must come out the same. Nothing in the bundle is trusted, least of all the key it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from governance.audit import container
+from governance.audit.bundle import (
+    CHECKPOINT,
+    ENTRIES,
+    HOWTO,
+    HOWTO_TEXT,
+    HTML,
+    KEY,
+    MANIFEST,
+    PROOFS,
+    RECORD,
+    BundledEntry,
+    manifest,
+    read_proofs,
+)
+from governance.audit.comparing import first_difference, resting_on
+from governance.audit.record import make_record
+from governance.audit.registry import REPORTS
+from governance.audit.trail import read_trail
+from governance.errors import GovernanceError
+from governance.log.note import Checkpoint, VerifierKey, parse_checkpoint
+from governance.log.proof import InclusionProof, verify_entry
+from governance.log.tree import verify_consistency
+from governance.model.canonical import canonical, digest, parse
+
+_FIXED = frozenset({RECORD, HTML, CHECKPOINT, KEY, PROOFS, MANIFEST, HOWTO})
+
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome. ``ok`` is true only under a pinned key and when nothing failed.
+
+    ``self_attested`` is true: no witness is known here. ``rows_checked`` counts rows that were computed
+    again and are the same. ``first_failure`` names file and row. ``lines`` say what was checked, what
+    was not, and what cannot be known.
+    """
+
+    ok: bool
+    pinned: bool
+    self_attested: bool
+    rows_checked: int
+    first_failure: str | None
+    lines: tuple[str, ...]
+
+    @property
+    def code(self) -> str | None:
+        """GOV-802 when something failed, GOV-803 when only the key was missing."""
+        return "GOV-802" if self.first_failure else None if self.pinned else "GOV-803"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "code": self.code,
+            "pinned": self.pinned,
+            "self_attested": self.self_attested,
+            "rows_checked": self.rows_checked,
+            "first_failure": self.first_failure,
+            "lines": list(self.lines),
+        }
+
+
+class _FailedError(Exception):
+    """The first thing that does not verify: the file it is in, and what is wrong."""
+
+    def __init__(self, file: str, what: str) -> None:
+        super().__init__(f"{file}: {what}")
+
+
+def verify_bundle(path: Path, vkey: str | None, *, older_checkpoint: str | None = None) -> Verdict:
+    """Check a bundle with nothing but itself and a key.
+
+    Args:
+        vkey: the log's public key, from elsewhere. Without it the bundle is checked against the key it
+            names itself, which proves nothing about who made it.
+        older_checkpoint: a signed note from before, with which the log must still be consistent.
+
+    Raises:
+        AuditError: GOV-801 when the file is no bundle at all.
+        LogError: GOV-506 when ``vkey`` is not a public key.
+    """
+    if vkey is not None:
+        VerifierKey.parse(vkey)
+    check = _Check(container.read(path), vkey)
+    failure: str | None = None
+    try:
+        check.run(older_checkpoint)
+    except _FailedError as fault:
+        failure = str(fault)
+    if check.packed.damaged:
+        also = "" if failure is None else f"; {failure}"
+        failure = f"{check.packed.damaged[0]}: its bytes are not those that were packed{check.who()}{also}"
+    return Verdict(
+        ok=failure is None and vkey is not None,
+        pinned=vkey is not None,
+        self_attested=True,
+        rows_checked=check.rows_checked,
+        first_failure=failure,
+        lines=tuple(check.lines),
+    )
+
+
+class _Check:
+    """One run over a bundle. ``lines`` and ``rows_checked`` grow as it gets on."""
+
+    def __init__(self, packed: container.Packed, vkey: str | None) -> None:
+        self.packed = packed
+        self.lines: list[str] = []
+        self.rows_checked = 0
+        self._vkey = vkey
+        self._files = packed.members
+        self._record: dict[str, Any] = {}
+
+    def run(self, older: str | None) -> None:
+        """Raises :class:`_FailedError` at the first thing that does not hold."""
+        for name in sorted(_FIXED):
+            if name not in self._files:
+                raise _FailedError(name, "is missing")
+        self._record = self._read_record()
+        key = self._key()
+        checkpoint = self._checkpoint(key)
+        proofs, consistency = self._proofs()
+        entries = self._entries(checkpoint, proofs)
+        self._genesis(entries, key)
+        self._recompute(entries, checkpoint)
+        self._rest()
+        if older is not None:
+            self._older(older, key, checkpoint, consistency)
+        self._cannot_know(older)
+
+    def who(self) -> str:
+        """Which row rests on the first damaged file, in words."""
+        name = self.packed.damaged[0]
+        if name.startswith(ENTRIES) and self._record:
+            return resting_on(self._record, _index(name))
+        return ""
+
+    def _read_record(self) -> dict[str, Any]:
+        data = self._files[RECORD]
+        try:
+            record = parse(data)
+            if not isinstance(record, dict) or canonical(record) != data:
+                raise ValueError
+        except _MALFORMED:
+            raise _FailedError(RECORD, "is not canonical JSON (RFC 8785)") from None
+        return record
+
+    def _key(self) -> str:
+        named = self._files[KEY].decode("utf-8", "replace").removesuffix("\n")
+        if self._vkey is None:
+            self.lines.append(
+                "NO KEY WAS PINNED: checked against the key that the bundle names itself. Anyone can make "
+                "such a bundle. Get the log's public key from elsewhere and pass it."
+            )
+            return named
+        if named != self._vkey:
+            raise _FailedError(KEY, "names another key than the one pinned")
+        return self._vkey
+
+    def _checkpoint(self, key: str) -> Checkpoint:
+        try:
+            checkpoint = parse_checkpoint(self._files[CHECKPOINT].decode("utf-8"), key)
+        except UnicodeDecodeError:
+            raise _FailedError(CHECKPOINT, "is not UTF-8") from None
+        except GovernanceError as fault:
+            raise _FailedError(CHECKPOINT, fault.message) from None
+        if checkpoint.size < 1:
+            raise _FailedError(CHECKPOINT, "is of an empty log")
+        self.lines.append(
+            f"The checkpoint of {checkpoint.origin} at {checkpoint.size:,} entries is signed by the "
+            f"{'pinned' if self._vkey else 'bundle’s own'} key."
+        )
+        return checkpoint
+
+    def _proofs(self) -> tuple[dict[int, InclusionProof], dict[int, list[bytes]]]:
+        try:
+            return read_proofs(self._files[PROOFS])
+        except (*_MALFORMED, GovernanceError):
+            raise _FailedError(PROOFS, "is not of the form bundles have") from None
+
+    def _entries(
+        self, checkpoint: Checkpoint, proofs: Mapping[int, InclusionProof]
+    ) -> dict[int, BundledEntry]:
+        entries: dict[int, BundledEntry] = {}
+        names = [name for name in self._files if name not in _FIXED]
+        for name in sorted(names, key=lambda n: (_index(n), n)):
+            index = _index(name)
+            where = resting_on(self._record, index)
+            if name != f"{ENTRIES}{index}.json":
+                raise _FailedError(name, "is no file of a bundle")
+            try:
+                entry = BundledEntry.from_bytes(self._files[name])
+                if entry.index != index:
+                    raise ValueError("it is another entry than its name says")
+                if index not in proofs:
+                    raise ValueError("proofs.json has no proof of it")
+                verify_entry(entry.leaf, proofs[index], checkpoint)
+            except GovernanceError as fault:
+                raise _FailedError(name, f"{fault.message}{where}") from None
+            except _MALFORMED as fault:
+                raise _FailedError(name, f"{fault}{where}") from None
+            if proofs[index].index != index:
+                raise _FailedError(PROOFS, f"the proof of entry {index} is of another")
+            entries[index] = entry
+        if stray := sorted(set(proofs) - set(entries)):
+            raise _FailedError(f"{ENTRIES}{stray[0]}.json", f"is missing{resting_on(self._record, stray[0])}")
+        self.lines.append(
+            f"{len(entries):,} entries: each body is the one its leaf commits to, each leaf is under the "
+            "checkpoint."
+        )
+        return entries
+
+    def _genesis(self, entries: Mapping[int, BundledEntry], key: str) -> None:
+        if 0 not in entries:
+            raise _FailedError(f"{ENTRIES}0.json", "the genesis is missing")
+        named = read_trail([entries[0]], 1).log_key
+        if named is not None and named != key:
+            raise _FailedError(f"{ENTRIES}0.json", "the genesis names another key for the log")
+
+    def _recompute(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> None:
+        made = self._again(entries, checkpoint)
+        said = self._record
+        version, ours = _generator(said).pop("version", None), _generator(made).pop("version", None)
+        # What only the whole log can tell is set aside; the verdict says so.
+        whole = said.get("population", {}).pop("whole_log", None)
+        made["population"].pop("whole_log")
+        difference = first_difference(said, made)
+        if difference is not None:
+            self.rows_checked = difference.rows_before
+            raise _FailedError(RECORD, difference.text)
+        if not isinstance(whole, dict):
+            raise _FailedError(RECORD, "population.whole_log is missing")
+        self.rows_checked = len(made["rows"])
+        said["population"]["whole_log"] = whole
+        said["report"]["generator"]["version"] = version
+        bases = made["verdict"]["cells"]
+        self.lines.append(
+            f"{len(made['rows']):,} rows were computed again from the entries and are the same: "
+            f"{bases['observed']:,} cells rest on signed evidence, {bases['declared']:,} on declarations, "
+            f"{bases['conflicting']:,} conflict, {bases['unknown']:,} are unknown."
+        )
+        self.lines.append(
+            f"Exceptions: {len(made['exceptions']):,}, unknowns: {len(made['unknowns']):,}; computed again too."
+        )
+        if version != ours:
+            self.lines.append(
+                f"Made by airflow-governance {version}, checked by {ours}. The rows agree all the same."
+            )
+        self._html(same_version=version == ours)
+
+    def _again(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> dict[str, Any]:
+        try:
+            report = self._record["report"]
+            kind, template = REPORTS.get(report["kind"]), report["template_version"]
+            period = self._record["period"]
+            asked = (str(period["from"]), str(period["to"])) if period["asked"] is True else None
+        except _MALFORMED:
+            raise _FailedError(RECORD, "is not of the form records have") from None
+        if kind is None or kind.template_version != template:
+            raise _FailedError(
+                RECORD,
+                "is of a kind or template version that this verifier does not know, so it proves nothing",
+            )
+        if asked is not None and not kind.takes_period:
+            raise _FailedError(RECORD, "period: this kind takes none")
+        try:
+            trail = read_trail((entries[i] for i in sorted(entries)), checkpoint.size)
+            return make_record(kind, trail, checkpoint, entries.__getitem__, asked)
+        except KeyError as missing:
+            where = resting_on(self._record, missing.args[0] if missing.args else -1)
+            raise _FailedError(f"{ENTRIES}{missing}.json", f"is missing{where}") from None
+        except (*_MALFORMED, GovernanceError) as fault:
+            raise _FailedError(
+                RECORD, f"cannot be computed from the entries ({type(fault).__name__})"
+            ) from None
+
+    def _html(self, *, same_version: bool) -> None:
+        try:
+            from governance.audit.rendering import render
+
+            page = render(self._record).encode()
+        except GovernanceError:
+            self.lines.append(
+                "NOT CHECKED: whether report.html shows what record.json says; the reports extra is not "
+                "installed. Only record.json was checked."
+            )
+            return
+        except _MALFORMED:
+            raise _FailedError(HTML, "cannot be rendered again from record.json") from None
+        if page == self._files[HTML]:
+            self.lines.append("report.html shows what record.json says: rendered again, it is the same.")
+        elif same_version:
+            raise _FailedError(HTML, "does not show what record.json says")
+        else:
+            self.lines.append(
+                "NOT CHECKED: whether report.html shows what record.json says; another version rendered it."
+            )
+
+    def _rest(self) -> None:
+        if self._files[HOWTO] != HOWTO_TEXT.encode():
+            raise _FailedError(HOWTO, "is not the text that bundles of this format carry")
+        if self._files[MANIFEST] != manifest(self._files):
+            raise _FailedError(MANIFEST, _unlisted(self._files))
+
+    def _older(
+        self, note: str, key: str, checkpoint: Checkpoint, consistency: Mapping[int, list[bytes]]
+    ) -> None:
+        try:
+            older = parse_checkpoint(note, key)
+        except GovernanceError as fault:
+            raise _FailedError("the older checkpoint", fault.message) from None
+        if older.size == checkpoint.size and older.root == checkpoint.root:
+            self.lines.append("The older checkpoint is the bundle's own.")
+            return
+        if older.size not in consistency and older.size != checkpoint.size:
+            newer = older.size > checkpoint.size
+            raise _FailedError(
+                "the older checkpoint",
+                f"is of {older.size:,} entries, {'more than' if newer else 'and the bundle has no proof from it to'}"
+                f" the bundle's {checkpoint.size:,}: it cannot be compared",
+            )
+        try:
+            proof = consistency.get(older.size, [])
+            verify_consistency(older.size, checkpoint.size, proof, older.root, checkpoint.root)
+        except GovernanceError as fault:
+            raise _FailedError("the older checkpoint", fault.message) from None
+        self.lines.append(f"The log extends the older checkpoint of {older.size:,} entries.")
+
+    def _cannot_know(self, older: str | None) -> None:
+        self.lines.append(
+            "SELF-ATTESTED: no outside witness vouches for the checkpoint, only the log's own key."
+        )
+        self.lines.append(
+            "Cannot be known from a bundle: counts over the whole log (population.whole_log), whether entries "
+            "that would have mattered were left out, whether what was recorded is true, and whether other "
+            "copies exist."
+        )
+        if older is None:
+            self.lines.append("No older checkpoint was given, so a rewritten log would not be noticed.")
+
+
+def _generator(record: dict[str, Any]) -> dict[str, Any]:
+    generator = record.get("report", {}).get("generator") if isinstance(record.get("report"), dict) else None
+    return generator if isinstance(generator, dict) else {}
+
+
+def _index(name: str) -> int:
+    number = name.removeprefix(ENTRIES).removesuffix(".json")
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 16 else -1
+
+
+def _unlisted(files: Mapping[str, bytes]) -> str:
+    try:
+        said = parse(files[MANIFEST])["files"]
+        wrong: Iterable[str] = (
+            name
+            for name in sorted({*files, *said})
+            if name != MANIFEST and said.get(name) != _digest(files, name)
+        )
+        name = next(iter(wrong), None)
+    except _MALFORMED:
+        name = None
+    return f"does not list {name} as it is" if name else "is not as bundles have it"
+
+
+def _digest(files: Mapping[str, bytes], name: str) -> str | None:
+    return digest(files[name]) if name in files else None

@@ -1,0 +1,570 @@
+"""A small world in a real log: what goes well, and every exception once. Keys and clock are fixed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from governance.lineage.naming import openlineage_run_id
+from governance.lineage.recorder import OpenLineageRecorder
+from governance.log import (
+    CONSENT_BATCH,
+    CONTRACT,
+    GENESIS,
+    OPENLINEAGE_EVENT,
+    POLICY,
+    CheckpointSigner,
+    Log,
+    NewEntry,
+    open_storage,
+    vkey_of,
+)
+from governance.model.canonical import canonical, digest, timestamp
+from governance.model.evidence import DatasetLineage, Evidence, Stage, StageRecord
+from governance.model.resources import schemas
+
+ORIGIN = "governance.example/meridian"
+PRODUCER = "https://github.com/airflow-governance/airflow-governance/tree/0.1.0"
+EXAMPLES = schemas() / "examples"
+
+
+class Key:
+    """An Ed25519 key from a fixed seed."""
+
+    def __init__(self, name: str) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32, b"."))
+
+    @property
+    def public_key(self) -> bytes:
+        return self._key.public_key().public_bytes_raw()
+
+    @property
+    def text(self) -> str:
+        return base64.b64encode(self.public_key).decode()
+
+    def sign(self, data: bytes) -> bytes:
+        return self._key.sign(data)
+
+
+@dataclass
+class World:
+    """What a report is made of: ``log`` and ``vkey``; the rest builds it."""
+
+    folder: Path
+    start: datetime = datetime(2026, 3, 2, 8, tzinfo=UTC)
+    ticks: int = 0
+    log: Log = field(init=False)
+    root: Key = field(default_factory=lambda: Key("evidence root"))
+
+    def __post_init__(self) -> None:
+        signer = Key("log")
+        storage = open_storage(str(self.folder / "store"), create=True, origin=ORIGIN)
+        memory = self.folder / "signer" / "memory.note"
+        memory.parent.mkdir(parents=True)
+        self.vkey = vkey_of(ORIGIN, signer.public_key)
+        self.log = Log(storage, signer=CheckpointSigner(signer, ORIGIN, memory), clock=self.clock)
+        self.put(
+            canonical(
+                {
+                    "origin": ORIGIN,
+                    "log_public_key": self.vkey,
+                    "evidence_public_key": self.root.text,
+                    "created_at": timestamp(self.start),
+                }
+            ),
+            GENESIS,
+            "operator:cli",
+        )
+        self.log.checkpoint()
+
+    def clock(self) -> datetime:
+        self.ticks += 1
+        return self.start + timedelta(minutes=self.ticks)
+
+    def put(self, body: bytes, media_type: str, principal: str) -> int:
+        return self.log.append([NewEntry(body, media_type, principal)])[0]
+
+    def event(self, event: Mapping[str, Any], principal: str = "ingest:airflow") -> int:
+        return self.put(json.dumps(event).encode(), OPENLINEAGE_EVENT, principal)
+
+    def policy(self, edit: Callable[[str], str] = lambda text: text) -> tuple[int, str]:
+        body = edit((EXAMPLES / "policy.yaml").read_text("utf-8")).encode()
+        return self.put(body, POLICY, "evidence:pipeline"), digest(body)
+
+    def contract(self, dataset: str, edit: Callable[[str], str] = lambda text: text) -> tuple[int, str]:
+        body = edit((EXAMPLES / f"{dataset}.odcs.yaml").read_text("utf-8")).encode()
+        return self.put(body, CONTRACT, "evidence:pipeline"), digest(body)
+
+    def batch(self, position: int, rows: int) -> int:
+        body = {
+            "ledger": "l1",
+            "position": position,
+            "segment": digest(f"segment {position}".encode()),
+            "source": digest(f"file {position}".encode()),
+            "recorded_at": timestamp(self.start),
+            "rows": rows,
+            "duplicates": 0,
+            "backdated": 0,
+            "backdated_after_seconds": 86400,
+            "actions": {"grant": rows},
+        }
+        return self.put(canonical(body), CONSENT_BATCH, "operator:cli")
+
+    def open(
+        self,
+        dataset: str,
+        purpose: str,
+        *,
+        policy: tuple[int, str],
+        contract: tuple[int, str],
+        run_id: str,
+        kind: str = "training",
+    ) -> Run:
+        version = "v" + digest(f"{dataset} {run_id}".encode()).removeprefix("sha256:")[:24]
+        context = {
+            "dataset": dataset,
+            "kind": kind,
+            "version": version,
+            "run_id": run_id,
+            "map_index": -1,
+            "attempt": digest(run_id.encode())[7:15],
+            "purpose": purpose,
+            "opened_at": timestamp(self.clock()),
+            "contract_digest": contract[1],
+            "policy_digest": policy[1],
+            "source_digest": digest(dataset.encode()),
+            "consent_position": 2,
+        }
+        run = Run(self, context, Key(run_id))
+        run.started(Stage.OPEN)
+        run.prove(
+            Stage.OPEN,
+            {
+                "source": {
+                    "kind": "parquet",
+                    "uri": f"/lake/raw/{dataset}",
+                    "digest": context["source_digest"],
+                    "files": [{"name": "part-0.parquet", "size": 4096, "digest": digest(b"part 0")}],
+                },
+                "contract": {
+                    "dataset": dataset,
+                    "title": None,
+                    "version": "1.2.0",
+                    "digest": contract[1],
+                    "log_index": contract[0],
+                },
+                "policy": {"digest": policy[1], "log_index": policy[0]},
+                "run_public_key": run.key.text,
+                "consent_position": 2,
+                "previous_version": None,
+                "engine": {"governance": "0.1.0", "python": "3.11", "pyarrow": "26.0", "duckdb": "2.0"},
+            },
+            signer=self.root,
+        )
+        run.completed(Stage.OPEN)
+        return run
+
+    def disclose(
+        self, run: Run, number: int, purpose: str, accounting: Mapping[str, Any], **facts: Any
+    ) -> int:
+        """Record a disclosure of ``run``'s version, signed by the root key."""
+        return run.prove(
+            Stage.DISCLOSE,
+            {
+                "disclosure_id": f"d{number:024x}",
+                "recipient": {
+                    "name": "northlake-research",
+                    "title": "Northlake Institute for Clinical Research",
+                    "address": "45 Lakeshore Road, Madison, WI 53703, USA",
+                    "country": "US",
+                    "safeguard": "standard_contractual_clauses",
+                    "hipaa_role": "research",
+                },
+                "purpose": purpose,
+                "description": "Encounters with diagnosis codes, for outcomes research",
+                "columns": ["patient_pseudonym", "age", "diagnosis_code"],
+                "classifications": ["age", "health_condition", "medical_record_number"],
+                "rows": 40,
+                "withheld": 3,
+                "subjects": 12,
+                "dataset": run.context["dataset"],
+                "version": run.context["version"],
+                "manifest_digest": run.manifest,
+                "files_digest": digest(f"files {number}".encode()),
+                "disclosed_at": timestamp(self.clock()),
+                "accounting": dict(accounting),
+                **facts,
+            },
+            signer=self.root,
+        )
+
+
+@dataclass
+class Run:
+    """One governed run, recorded by the real recorder."""
+
+    world: World
+    context: dict[str, Any]
+    key: Key
+    principal: str = "evidence:pipeline"
+    drift: timedelta = timedelta()
+
+    @property
+    def manifest(self) -> str:
+        return digest(self.context["version"].encode())
+
+    @property
+    def recorder(self) -> OpenLineageRecorder:
+        dataset, context = self.context["dataset"], self.context
+        return OpenLineageRecorder(
+            self.world.log,
+            producer=PRODUCER,
+            namespace="governance",
+            job=lambda stage: f"{dataset}.{stage.value}",
+            run_id=lambda stage: openlineage_run_id(
+                namespace="governance",
+                dataset=dataset,
+                run_id=context["run_id"],
+                map_index=-1,
+                stage=stage.value,
+                attempt=context["attempt"],
+            ),
+            lifecycle=True,
+            clock=lambda: self.world.clock() + self.drift,
+            principal=self.principal,
+        )
+
+    def started(self, stage: Stage) -> None:
+        self.recorder.started(stage, self.context)
+
+    def prove(self, stage: Stage, facts: Mapping[str, Any], signer: Key | None = None, **lineage: Any) -> int:
+        record = StageRecord(Evidence(stage, facts), self.context, **lineage)
+        return self.recorder.record(record, signer or self.key)
+
+    def completed(self, stage: Stage) -> None:
+        self.recorder.completed(stage, self.context, StageRecord(Evidence(stage), self.context))
+
+    def failed(self, stage: Stage, code: str, message: str) -> None:
+        self.recorder.failed(stage, self.context, code, message)
+
+    def stage(self, stage: Stage, facts: Mapping[str, Any]) -> int:
+        self.started(stage)
+        index = self.prove(stage, facts)
+        self.completed(stage)
+        return index
+
+    def classify(self, columns: Sequence[Mapping[str, Any]]) -> int:
+        return self.stage(Stage.CLASSIFY, {"rows": 100, "full_scan": True, "columns": list(columns)})
+
+    def consent(self, *, backdated: int = 0) -> int:
+        return self.stage(
+            Stage.CONSENT,
+            {
+                "rows": 100,
+                "allowed": 70,
+                "denied": 30,
+                "by_reason": {"allowed": 70, "no_consent": 18, "consent_withdrawn": 12},
+                "position": 2,
+                "instant": self.context["opened_at"],
+                "regimes": {"gdpr": 60, "hipaa": 40},
+                "subjects": {"distinct": 25, "allowed": 18, "denied": 7},
+                "backdated": {"subjects": backdated},
+            },
+        )
+
+    def protect(self, columns: Sequence[Mapping[str, Any]], **facts: Any) -> int:
+        file = {
+            "path": "segments/s1/part.parquet",
+            "size": 4096,
+            "digest": digest(b"segment"),
+            "role": "data",
+        }
+        return self.stage(
+            Stage.PROTECT,
+            {
+                "rows_in": 100,
+                "rows_denied": 30,
+                "rows_quarantined": 6,
+                "rows_out": 64,
+                "quarantined_by_rule": {"age is plausible": 6},
+                "columns": list(columns),
+                "segments": [
+                    {
+                        "segment_id": "s1",
+                        "partition": {},
+                        "rows": 64,
+                        "files": [file],
+                        "key_ids": {"restricted": "k1", "confidential": "k2"},
+                    }
+                ],
+                "quarantine": None,
+                "schema": [{"name": "patient_pseudonym", "type": "string"}],
+                **facts,
+            },
+        )
+
+    def validate(self, *, success: bool = True) -> int:
+        return self.stage(
+            Stage.VALIDATE,
+            {
+                "success": success,
+                "rows": 64,
+                "results": [],
+                "checks": [
+                    {"check": "row_counts_reconcile", "success": True, "detail": "100 = 64 + 30 + 6"},
+                    {
+                        "check": "no_denied_subject_present",
+                        "success": True,
+                        "detail": "64 rows decided again",
+                    },
+                    {
+                        "check": "nothing_opens_without_its_key",
+                        "success": True,
+                        "detail": "1 file refused to open without a key",
+                    },
+                ],
+            },
+        )
+
+    def release(self, state: str, **facts: Any) -> int:
+        return self.prove(
+            Stage.RELEASE,
+            {
+                "state": state,
+                "manifest_digest": self.manifest if state in ("released", "intended") else None,
+                "manifest_path": None,
+                "previous_version": None,
+                "consent_position": 2,
+                "late_withdrawals": 0,
+                "checkpoint": None,
+                "rows": 64 if state == "released" else 0,
+                "reasons": [],
+                "recovered": False,
+                **facts,
+            },
+        )
+
+
+def column(
+    name: str,
+    declared: str | None,
+    found: str,
+    sensitivity: str,
+    *,
+    released_as: str | None = None,
+    contains: Sequence[str] = (),
+) -> dict[str, Any]:
+    """A column as ``classify`` states it."""
+    return {
+        "column": name,
+        "released_as": released_as or name,
+        "declared": declared,
+        "found": found,
+        "classification": declared or found,
+        "sensitivity": sensitivity,
+        "confidence": 0.97,
+        "evidence": ["97 of 100 values"],
+        "values_read": 100,
+        "miss_bound": None,
+        "contains": [{"classification": c, "rows": 4} for c in contains],
+        "agreement": "agrees" if declared == found else "stricter",
+    }
+
+
+def treated(seen: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """The same column as ``protect`` states it."""
+    return {
+        "column": seen["released_as"],
+        "source_column": seen["column"],
+        "classification": seen["classification"],
+        "sensitivity": seen["sensitivity"],
+        "method": method,
+        "masking": method != "keep",
+        "verified_rows": 64,
+        "nulled": 0,
+        "encrypted": method != "drop",
+        "dropped": method == "drop",
+    }
+
+
+CLINICAL = (
+    (
+        column("mrn", *["medical_record_number"] * 2, "restricted", released_as="patient_pseudonym"),
+        "pseudonym",
+    ),
+    (column("patient_name", *["person_name"] * 2, "confidential"), "drop"),
+    (
+        column("date_of_birth", *["date_of_birth"] * 2, "confidential", released_as="birth_year"),
+        "date_to_year",
+    ),
+    (column("age", *["age"] * 2, "internal"), "age_cap"),
+    (column("diagnosis_code", "health_condition", "none", "restricted"), "keep"),
+    (column("clinical_note", *["free_text"] * 2, "restricted", contains=["phone", "email"]), "redact"),
+    (column("department", *["none"] * 2, "public"), "keep"),
+)
+CUSTOMERS = (
+    (column("customer_id", *["customer_id"] * 2, "confidential"), "pseudonym"),
+    (column("full_name", "person_name", "given_name", "confidential"), "drop"),
+    (column("email", *["email"] * 2, "confidential"), "drop"),
+)
+PROMPTS = (
+    (column("customer_id", *["customer_id"] * 2, "confidential"), "pseudonym"),
+    (column("prompt", *["free_text"] * 2, "restricted", contains=["iban"]), "redact"),
+)
+
+Columns = Sequence[tuple[Mapping[str, Any], str]]
+
+
+def passed(run: Run, columns: Columns, *, backdated: int = 0, success: bool = True) -> None:
+    """Everything before the release."""
+    run.classify([seen for seen, _ in columns])
+    run.consent(backdated=backdated)
+    run.protect([treated(seen, method) for seen, method in columns])
+    run.validate(success=success)
+
+
+def released(run: Run, columns: Columns, *, backdated: int = 0, **facts: Any) -> int:
+    passed(run, columns, backdated=backdated)
+    run.started(Stage.RELEASE)
+    run.release("intended")
+    index = run.release("released", **facts)
+    run.completed(Stage.RELEASE)
+    return index
+
+
+@contextmanager
+def fixed_salts() -> Any:
+    """Salts in order, so that a world has the same leaves, roots and proofs each time."""
+    import governance.log.log as module
+
+    counter = iter(range(1, 1 << 20))
+    original = module.secrets.token_bytes
+    module.secrets.token_bytes = lambda n=32: next(counter).to_bytes(n, "big")  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        module.secrets.token_bytes = original
+
+
+def full_world(folder: Path) -> World:
+    """Every exception once. The salts are fixed: the same folder or another, the same log."""
+    with fixed_salts():
+        return _full_world(folder)
+
+
+def _full_world(folder: Path) -> World:
+    world = World(folder)
+    world.batch(1, 400)
+    world.batch(2, 25)
+    policy = world.policy()
+    clinical, customers, prompts = (
+        world.contract(d) for d in ("clinical_encounters", "customer_profiles", "support_prompts")
+    )
+    world.log.checkpoint()
+
+    first = world.open(
+        "clinical_encounters", "model_training", policy=policy, contract=clinical, run_id="scheduled__1"
+    )
+    released(first, CLINICAL, backdated=2, late_withdrawals=3)
+    world.log.checkpoint()
+
+    failing = world.open(
+        "customer_profiles", "model_training", policy=policy, contract=customers, run_id="scheduled__2"
+    )
+    failing.classify([seen for seen, _ in CUSTOMERS])
+    failing.consent()
+    failing.protect([treated(seen, method) for seen, method in CUSTOMERS])
+    failing.started(Stage.VALIDATE)
+    failing.prove(Stage.VALIDATE, {"success": False, "rows": 64, "results": [], "checks": []})
+    failing.release("quarantined", reasons=[{"code": "GOV-402", "message": "2 quality rules fail"}])
+    failing.failed(Stage.VALIDATE, "GOV-402", "2 quality rules fail")
+
+    inference = world.open(
+        "support_prompts",
+        "support_inference",
+        policy=policy,
+        contract=prompts,
+        run_id="asset__3",
+        kind="inference",
+    )
+    released(inference, PROMPTS, recovered=True)
+
+    torn = world.open(
+        "clinical_encounters", "model_training", policy=policy, contract=clinical, run_id="scheduled__4"
+    )
+    passed(torn, CLINICAL)
+    torn.release("intended")
+
+    killed = world.open(
+        "customer_profiles", "model_training", policy=policy, contract=customers, run_id="scheduled__5"
+    )
+    killed.started(Stage.CLASSIFY)
+
+    late = replace(torn, drift=timedelta(days=3))
+    late.prove(Stage.CONSENT, {"rows": 100, "allowed": 70, "denied": 30, "by_reason": {}, "position": 2})
+
+    _disclosures(world, first)
+    _others(world, first, policy)
+    world.log.checkpoint()
+    return world
+
+
+def _disclosures(world: World, run: Run) -> None:
+    listed = {"applies": True, "exclusion": None, "ground": "research_waiver"}
+    authorized = {
+        "applies": False,
+        "exclusion": "pursuant to an authorization (164.528(a)(1)(iv))",
+        "ground": "authorization",
+    }
+    world.disclose(run, 1, "research", listed)
+    world.disclose(run, 2, "model_training", authorized)
+    world.disclose(run, 3, "research", authorized)  # the policy does not bear it out
+
+
+def _others(world: World, run: Run, policy: tuple[int, str]) -> None:
+    forged = replace(run, principal="ingest:airflow")
+    world.disclose(forged, 9, "research", {"applies": True, "ground": "research_waiver"})
+    replace(run, key=Key("a thief")).prove(Stage.PROTECT, {"rows_in": 1})
+    task = str(uuid.UUID(int=7))
+    job = {"namespace": "airflow", "name": "other_dag.load"}
+    about = {
+        "producer": "https://example.com",
+        "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json",
+    }
+    for state, minute in (("START", 0), ("COMPLETE", 1)):
+        world.event(
+            {
+                "eventType": state,
+                "eventTime": f"2026-03-02T12:0{minute}:00Z",
+                "run": {"runId": task},
+                "job": job,
+                **about,
+            }
+        )
+    mistake = world.event(
+        {
+            "eventType": "OTHER",
+            "eventTime": "2026-03-02T12:05:00Z",
+            "run": {"runId": str(uuid.UUID(int=8))},
+            "job": job,
+            **about,
+        }
+    )
+    world.log.redact(mistake, "GDPR Art. 17(1)(d)", "operator:dpo")
+    world.put(b"{", OPENLINEAGE_EVENT, "ingest:airflow")
+    del policy
+
+
+def regenerate() -> bool:
+    """Whether golden files are written rather than compared."""
+    return os.environ.get("GOVERNANCE_GOLDEN") == "write"
