@@ -50,7 +50,9 @@ def make_report(
     as_of: int | None = None,
     period: str | tuple[str, str] | None = None,
 ) -> MadeReport:
-    """Make a report and write it into ``out_dir`` as ``KIND-SIZE.json``, ``.html`` and ``.zip``.
+    """Make a report and write it into ``out_dir`` as ``KIND.json``, ``.html`` and, bundled, ``.zip``.
+
+    One as of the past is named ``KIND-SIZE``, so that it does not replace the newest.
 
     The same checkpoint gives the same bytes. Nothing is appended to the log.
 
@@ -80,7 +82,7 @@ def make_report(
     record = make_record(report, trail, checkpoint, log.entry, asked)
     html = render(record).encode()
     out_dir.mkdir(parents=True, exist_ok=True)
-    stem = f"{kind}-{checkpoint.size}"
+    stem = kind if as_of is None else f"{kind}-{checkpoint.size}"
     made = {out_dir / f"{stem}.json": canonical(record), out_dir / f"{stem}.html": html}
     zipped = out_dir / f"{stem}.zip"
     if bundle:

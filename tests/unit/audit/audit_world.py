@@ -567,4 +567,4 @@ def _others(world: World, run: Run, policy: tuple[int, str]) -> None:
 
 def regenerate() -> bool:
     """Whether golden files are written rather than compared."""
-    return os.environ.get("GOVERNANCE_GOLDEN") == "write"
+    return bool(os.environ.get("GOVERNANCE_REGENERATE"))

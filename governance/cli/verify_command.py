@@ -1,0 +1,51 @@
+"""`governance verify`: check a report bundle offline. Needs no home, no network and no template engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from governance.cli.log_command import key_text
+from governance.cli.options import json_option, show
+
+
+@click.command("verify")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    metavar="PUBLIC",
+    help="The log's public key, as text or in a file, from somewhere other than the bundle.",
+)
+@click.option(
+    "--checkpoint",
+    metavar="OLDER",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An older checkpoint that the log must still be consistent with.",
+)
+@json_option
+def command(bundle: Path, key: str | None, checkpoint: Path | None, as_json: bool) -> None:
+    """Check a report BUNDLE: every row, entry, proof and signature, against a pinned key.
+
+    Exits 1 and names the first row that fails, 3 when no key was pinned.
+    """
+    from governance.audit import verify_bundle
+
+    older = None if checkpoint is None else checkpoint.read_text("utf-8", errors="replace")
+    verdict = verify_bundle(bundle, key_text(key) if key else None, older_checkpoint=older)
+
+    def text() -> None:
+        if verdict.first_failure is not None:
+            click.secho(f"NOT VERIFIED  {verdict.code} {verdict.first_failure}", fg="red", bold=True)
+        elif not verdict.pinned:
+            click.secho("NOT VERIFIED  GOV-803 no key was pinned", fg="yellow", bold=True)
+        else:
+            click.secho("VERIFIED, self-attested", fg="green", bold=True)
+        for line in verdict.lines:
+            click.echo(f"  {line}")
+
+    show(verdict.to_json(), as_json, text)
+    if verdict.first_failure is not None:
+        raise SystemExit(1)
+    if not verdict.pinned:
+        raise SystemExit(3)
