@@ -170,7 +170,7 @@ def interests_assessment(activity: Activity) -> Cell:
     if basis.value is None:
         return unknown("the lawful basis is unknown", basis.cites)
     if basis.value["basis"] != "legitimate_interests":
-        return declared(None, basis.cites, "not applicable: the lawful basis is another")
+        return declared(None, basis.cites, "the lawful basis is another")
     return unknown("the policy has no declaration for it", activity.policy_cite)
 
 

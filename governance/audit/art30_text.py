@@ -6,12 +6,38 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
-from governance.audit.blocks import Block, Items, Text, contact, grid, number, spoken, terms, text, utc
+from governance.audit.blocks import (
+    Block,
+    Items,
+    Text,
+    contact,
+    grid,
+    number,
+    several,
+    spoken,
+    terms,
+    text,
+    utc,
+)
 
 _CHECKS = {
     "row_counts_reconcile": "Row counts reconcile",
     "no_denied_subject_present": "No denied subject is present",
     "nothing_opens_without_its_key": "Nothing opens without its key",
+}
+
+_METHODS = {
+    "keep": "kept",
+    "constant": "replaced by a constant",
+    "mask": "masked",
+    "pseudonym": "pseudonymised",
+    "token": "tokenised",
+    "redact": "redacted",
+    "date_to_year": "year only",
+    "zip3": "first three digits",
+    "age_cap": "capped",
+    "truncate": "truncated",
+    "bucket": "grouped",
 }
 
 
@@ -69,11 +95,10 @@ def _data(value: Any) -> list[Block]:
                     group.get("sensitivity"),
                     _column(c),
                     _treatment(c),
-                    spoken(c["declared"]) if c.get("declared") else None,
                     _found(c),
                 )
             )
-    headers = ("Category", "Level", "Column", "Treatment", "Declared", "Found")
+    headers = ("Category", "Level", "Column", "Treatment", "Declared and found")
     return [grid("Categories of personal data by column", headers, rows)] if rows else text("None")
 
 
@@ -86,19 +111,18 @@ def _treatment(c: dict[str, Any]) -> str | None:
     method = c.get("treatment")
     if method is None:
         return None
-    return {"drop": "dropped", "keep": "kept, encrypted"}.get(method, f"{spoken(method)}, encrypted")
+    return "dropped" if method == "drop" else f"{_METHODS.get(method, spoken(method))}, encrypted"
 
 
 def _found(c: dict[str, Any]) -> str | None:
     if not c:
         return None
-    found = {None: "nothing", "none": "nothing", "unclassified": "not nameable"}.get(c.get("found"))
-    parts = [found or spoken(c.get("found"))]
+    seen = {None: "nothing", "none": "nothing", "unclassified": "nothing nameable"}.get(c.get("found"))
+    said, found = spoken(c.get("declared") or "nothing"), seen or spoken(c.get("found"))
+    parts = ["agree" if c.get("basis") == "observed" else f"declared {said}, found {found}"]
     if c.get("contains"):
-        parts.append("containing " + ", ".join(spoken(n) for n in c["contains"]))
-    if c.get("basis") == "conflicting":
-        parts.append("– differs")
-    return " ".join(parts)
+        parts.append("its text holds " + ", ".join(spoken(n) for n in c["contains"]))
+    return "; ".join(parts)
 
 
 def _special(value: Any) -> list[Block]:
@@ -121,7 +145,7 @@ def _recipients(value: Any) -> list[Block]:
         return text("None declared, none observed")
     rows = [
         (
-            ", ".join(str(p) for p in (r["title"] or r["name"], r["address"], r["country"]) if p),
+            ", ".join(str(p) for p in (r["title"] or r["name"], r["address"] or r["country"]) if p),
             "yes" if r["declared"] else "no",
             number(r["disclosures"]),
             number(r["rows"]),
@@ -129,7 +153,7 @@ def _recipients(value: Any) -> list[Block]:
         for r in value
     ]
     headers = ("Recipient", "Declared", "Disclosures", "Rows")
-    return [grid("Recipients, as declared and as disclosed to", headers, rows)]
+    return [grid("Recipients, as declared and as disclosed to", headers, rows, figures=(2, 3))]
 
 
 def _transfers(value: Any) -> list[Block]:
@@ -145,7 +169,7 @@ def _transfers(value: Any) -> list[Block]:
         for t in value
     ]
     headers = ("Recipient", "Country", "Safeguard", "Disclosures")
-    return [grid("Transfers outside the EEA", headers, rows)]
+    return [grid("Transfers outside the EEA", headers, rows, figures=(3,))]
 
 
 def _retention(value: Any) -> list[Block]:
@@ -163,10 +187,10 @@ def _security(value: Any) -> list[Block]:
                 ("Version", value["version"]),
                 (
                     "Encrypted",
-                    f"{number(value['columns_encrypted'])} of {number(value['columns_released'])} released "
-                    f"columns, under {number(value['keys'])} keys",
+                    f"{number(value['columns_encrypted'])} of {several(value['columns_released'], 'released column')}"
+                    f", under {several(value['keys'], 'key')}",
                 ),
-                ("Dropped", f"{number(value['columns_dropped'])} columns"),
+                ("Dropped", several(value["columns_dropped"], "column")),
                 ("Masking verified on the output", ", ".join(masked) if masked else "no column"),
                 (
                     "Consent checked again at release",
@@ -195,7 +219,7 @@ def _consent(value: Any) -> list[Block]:
             f"denied; {number(subjects.get('distinct'))} subjects; ledger position "
             f"{number(value['ledger_position'])}, as of {utc(value['instant'])}"
         ),
-        grid("Rows by reason", ("Reason", "Rows"), [(spoken(k), number(n)) for k, n in rows]),
+        grid("Rows by reason", ("Reason", "Rows"), [(spoken(k), number(n)) for k, n in rows], figures=(1,)),
     ]
 
 
@@ -210,12 +234,9 @@ def _interests(value: Any) -> list[Block]:
 def _versions(value: Any) -> list[Block]:
     if not value:
         return text("None")
-    rows = [
-        (v["version"], utc(v["released_at"]), number(v["rows"]), v["manifest_digest"], f"#{v['log_index']}")
-        for v in value
-    ]
-    headers = ("Version", "Released", "Rows", "Manifest digest", "Log entry")
-    return [grid("Released versions", headers, rows)]
+    rows = [(v["version"], utc(v["released_at"]), number(v["rows"]), v["manifest_digest"]) for v in value]
+    headers = ("Version", "Released", "Rows", "Manifest digest")
+    return [grid("Released versions", headers, rows, figures=(2,))]
 
 
 def _runs(value: Any) -> list[Block]:

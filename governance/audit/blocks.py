@@ -34,11 +34,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table inside a cell. ``caption`` says what it holds."""
+    """A table inside a cell. ``caption`` says what it holds, ``figures`` which columns are numbers."""
 
     caption: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    figures: frozenset[int] = frozenset()
     kind: str = "grid"
 
 
@@ -55,6 +56,11 @@ def spoken(name: Any) -> str:
 def number(value: Any) -> str:
     """A count with separators; a dash for what is not there."""
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else "–"
+
+
+def several(value: Any, singular: str) -> str:
+    """``1 column``, ``2 columns``."""
+    return f"{number(value)} {singular}{'' if value == 1 else 's'}"
 
 
 def utc(text: Any) -> str:
@@ -77,9 +83,11 @@ def terms(pairs: Iterable[tuple[str, Any]]) -> Terms:
     return Terms(tuple((name, str(value)) for name, value in pairs if value not in (None, "")))
 
 
-def grid(caption: str, headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Grid:
+def grid(
+    caption: str, headers: Sequence[str], rows: Iterable[Sequence[Any]], figures: Iterable[int] = ()
+) -> Grid:
     made = tuple(tuple("–" if c is None or c == "" else str(c) for c in row) for row in rows)
-    return Grid(caption, tuple(headers), made)
+    return Grid(caption, tuple(headers), made, frozenset(figures))
 
 
 def _repeated(key: str, said: Mapping[str, Any]) -> bool:

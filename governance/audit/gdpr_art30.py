@@ -96,7 +96,9 @@ def draft(trail: Trail, _period: tuple[str, str] | None) -> Draft:
             "from one, by purpose. Processing outside the governed pass is not in it.",
         },
         period=Period(
-            trail.first_received, trail.last_received, "state at the end; the log's whole time before it"
+            trail.first_received,
+            trail.last_received,
+            "State at the end of the period; exceptions from the whole of it",
         ),
         columns=COLUMNS,
         rows=rows,
@@ -169,7 +171,8 @@ def _declared_only(trail: Trail) -> Iterable[Remark]:
 def _activity_exceptions(activity: Activity) -> Iterable[Remark]:
     name = f"{activity.dataset} for {activity.purpose}"
     for code, text, cites in art30_observed.departures(activity):
-        yield remark(code, f"{name}: {text}", cites, count=1)
+        basis = Basis.OBSERVED if code in ("disclosed-unreleased", "further-purpose") else Basis.CONFLICTING
+        yield remark(code, f"{name}: {text}", cites, basis=basis, count=1)
     for code, text, cites in art30_declared.changes(activity):
         yield remark(code, f"{name}: {text}", cites, basis=Basis.DECLARED, count=1)
 

@@ -174,8 +174,8 @@ def _row(d: Disclosed) -> Row:
             ),
             "recipient": _recipient(to, said, d),
             "address": (
-                declared(", ".join(str(to[k]) for k in ("address", "country") if to.get(k)), [cite])
-                if to.get("address")
+                declared(to["address"], [cite])
+                if words(to, "address")
                 else unknown("the policy gave no address", [cite])
             ),
             "description": _description(d),
