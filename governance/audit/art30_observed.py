@@ -258,7 +258,8 @@ def versions(activity: Activity) -> Cell:
     released = [(proof, run) for run in activity.runs if (proof := run.release("released")) is not None]
     released.sort(key=lambda pair: pair[0].index)
     if not released:
-        return observed([], (run.opened.index for run in activity.runs), "none was released")
+        seen = [run.opened.index for run in activity.runs] or [p.index for p in activity.disclosures]
+        return observed([], seen, "none was released for this purpose")
     value = [
         {
             "version": run.version,

@@ -15,15 +15,18 @@ from governance.log.log import Entry, Log
 from governance.log.note import Checkpoint, read_checkpoint
 from governance.log.proof import InclusionProof
 from governance.model.canonical import canonical, digest
+from governance.model.evidence import Signer
 
 FORMAT = "governance-bundle/1"
-RECORD, HTML, CHECKPOINT, KEY, PROOFS, MANIFEST, HOWTO = (
+PAYLOAD_TYPE = "application/vnd.governance.bundle-manifest+json"
+RECORD, HTML, CHECKPOINT, KEY, PROOFS, MANIFEST, SIGNATURE, HOWTO = (
     "record.json",
     "report.html",
     "checkpoint.txt",
     "key.txt",
     "proofs.json",
     "manifest.json",
+    "signature.json",
     "HOWTO.txt",
 )
 ENTRIES = "entries/"
@@ -52,6 +55,10 @@ No network and no other file is needed. What is checked, so that you can also do
 5. record.json is computed again from these entries. Every row, exception and unknown must come out
    the same. Counts over the whole log (population, whole_log) cannot: the bundle holds the cited
    entries only.
+6. manifest.json lists every file with its SHA-256. signature.json holds an Ed25519 signature by the
+   evidence key over the DSSE pre-authentication encoding (https://github.com/secure-systems-lab/dsse)
+   of manifest.json, with the payload type that stands beside it. So no entry can be left out, and no
+   file exchanged, by anybody but the operator.
 
 record.json is the report; report.html shows it. Read "statements" for what it cannot prove.
 """
@@ -103,6 +110,7 @@ class BundledEntry:
 def make_bundle(
     log: Log,
     vkey: str,
+    signer: Signer,
     checkpoint: Checkpoint,
     record: Mapping[str, Any],
     html: bytes,
@@ -111,6 +119,7 @@ def make_bundle(
     """Pack a record.
 
     Args:
+        signer: the evidence key, which the log's genesis names.
         entries: those that ``record["entries"]`` lists.
 
     Raises:
@@ -132,13 +141,69 @@ def make_bundle(
     for entry in entries:
         bundled = BundledEntry(entry.index, entry.leaf, entry.body, entry.salt)
         members[f"{ENTRIES}{entry.index}.json"] = bundled.to_bytes()
-    return pack(members | {MANIFEST: manifest(members)})
+    members[MANIFEST] = manifest(members)
+    return pack(members | {SIGNATURE: sign(members[MANIFEST], signer)})
 
 
 def manifest(members: Mapping[str, bytes]) -> bytes:
-    """The list of files with their digests; itself left out."""
-    files = {name: digest(data) for name, data in sorted(members.items()) if name != MANIFEST}
+    """The list of files with their digests; itself and its signature left out."""
+    files = {
+        name: digest(data) for name, data in sorted(members.items()) if name not in (MANIFEST, SIGNATURE)
+    }
     return canonical({"format": FORMAT, "files": files})
+
+
+def unlisted(members: Mapping[str, bytes]) -> str:
+    """What is wrong with a manifest that is not the one of its members, in words."""
+    try:
+        said = json.loads(members[MANIFEST])["files"]
+        made = json.loads(manifest(members))["files"]
+        name = next((n for n in sorted({*made, *said}) if said.get(n) != made.get(n)), None)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        name = None
+    return f"does not list {name} as it is" if name else "is not as bundles have it"
+
+
+def sign(listing: bytes, signer: Signer) -> bytes:
+    """The signature file over a manifest."""
+    return canonical(
+        {
+            "payloadType": PAYLOAD_TYPE,
+            "public_key": _text(signer.public_key),
+            "signature": _text(signer.sign(pre_authentication(listing))),
+        }
+    )
+
+
+def read_signature(data: bytes) -> tuple[bytes, bytes]:
+    """The public key a signature file names, 32 bytes, and the signature.
+
+    Raises:
+        ValueError: it is not as :func:`sign` writes it.
+    """
+    said = json.loads(data)
+    if not isinstance(said, dict) or said.get("payloadType") != PAYLOAD_TYPE or canonical(said) != data:
+        raise ValueError("it is not in canonical form")
+    if set(said) != {"payloadType", "public_key", "signature"}:
+        raise ValueError("it is not of the form bundles have")
+    return _bytes(said["public_key"]), _bytes(said["signature"])
+
+
+def signs(public_key: bytes, signature: bytes, listing: bytes) -> bool:
+    """Whether a signature is this key's over a manifest (Ed25519, RFC 8032)."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, pre_authentication(listing))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def pre_authentication(listing: bytes) -> bytes:
+    """DSSE v1 PAE: ``DSSEv1`` SP LEN(type) SP type SP LEN(body) SP body."""
+    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(listing), listing)
 
 
 def read_proofs(data: bytes) -> tuple[dict[int, InclusionProof], dict[int, list[bytes]]]:

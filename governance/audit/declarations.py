@@ -12,16 +12,13 @@ import yaml
 _MAX_BYTES = 1 << 20
 
 
-class _Loader(yaml.SafeLoader):
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
     """YAML 1.2's core schema for scalars: a date stays text, ``NO`` is Norway."""
 
     yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            # An alias is how a small leaf becomes a large record.
-            raise yaml.YAMLError("an alias")
-        return super().compose_node(parent, index)
 
 
 for _tag, _pattern, _first in (
@@ -38,7 +35,11 @@ def read_yaml(body: bytes) -> dict[str, Any] | None:
     if len(body) > _MAX_BYTES:
         return None
     try:
-        root = yaml.load(body.decode("utf-8-sig"), Loader=_Loader)  # noqa: S506
+        text = body.decode("utf-8-sig")
+        # An alias is how a small leaf becomes a large record.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
+            return None
+        root = yaml.load(text, Loader=_Loader)  # noqa: S506
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
     return root if isinstance(root, dict) else None

@@ -17,6 +17,15 @@ from governance.log.log import Entry, Log
 from governance.log.note import Checkpoint, parse_checkpoint, read_checkpoint
 from governance.log.tree import Frontier, leaf_hash
 from governance.model.canonical import canonical
+from governance.model.evidence import Signer
+
+
+class EvidenceSigner(Protocol):
+    """The part of a keyring that signs evidence."""
+
+    @property
+    def evidence_signer(self) -> Signer:
+        """The key that the log's genesis names."""
 
 
 class ReportSource(Protocol):
@@ -29,6 +38,10 @@ class ReportSource(Protocol):
     @property
     def vkey(self) -> str:
         """Its public key."""
+
+    @property
+    def keyring(self) -> EvidenceSigner:
+        """Signs the bundle with the evidence key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,9 @@ def make_report(
     zipped = out_dir / f"{stem}.zip"
     if bundle:
         entries = [log.entry(described["index"]) for described in record["entries"]]
-        made[zipped] = make_bundle(log, workspace.vkey, checkpoint, record, html, entries)
+        made[zipped] = make_bundle(
+            log, workspace.vkey, workspace.keyring.evidence_signer, checkpoint, record, html, entries
+        )
     for path, data in made.items():
         _write(path, data)
     return MadeReport(out_dir / f"{stem}.html", out_dir / f"{stem}.json", zipped if bundle else None, record)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from governance.audit.blocks import number, spoken, utc
 from governance.audit.registry import report_kind
 from governance.errors import SettingError
+from governance.model.canonical import canonical, parse
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -22,6 +23,8 @@ def render(record: dict[str, Any]) -> str:
     Raises:
         SettingError: GOV-902 when Jinja is not installed.
     """
+    # The page must not depend on the order of members, which the canonical form does not keep.
+    record = parse(canonical(record))
     kind = record["report"]["kind"]
     hashes = {entry["index"]: entry["leaf_hash"] for entry in record["entries"]}
     present = report_kind(kind).present

@@ -147,6 +147,7 @@ class Trail:
     skewed: list[int] = field(default_factory=list)
     redacted: list[int] = field(default_factory=list)
     unparsable: list[int] = field(default_factory=list)
+    _parsed: dict[int, dict[str, Any] | None] = field(default_factory=dict)
     _documents: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     _runs: dict[tuple[Any, ...], GovernedRun] = field(default_factory=dict)
     _keys: RunKeys = field(default_factory=RunKeys)
@@ -167,7 +168,9 @@ class Trail:
         kind, body = self._documents.get(index if isinstance(index, int) else -1, ("", b""))
         if kind != media_type or digest(body) != reference.get("digest") or not isinstance(index, int):
             return None
-        root = read_yaml(body)
+        if index not in self._parsed:
+            self._parsed[index] = read_yaml(body)
+        root = self._parsed[index]
         return None if root is None else (index, root)
 
     def run_of(self, context: Mapping[str, Any]) -> GovernedRun | None:

@@ -6,7 +6,7 @@ it, and must come out the same. Nothing in the bundle is trusted, least of all t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,13 @@ from governance.audit.bundle import (
     MANIFEST,
     PROOFS,
     RECORD,
+    SIGNATURE,
     BundledEntry,
     manifest,
     read_proofs,
+    read_signature,
+    signs,
+    unlisted,
 )
 from governance.audit.comparing import first_difference, resting_on
 from governance.audit.record import make_record
@@ -34,9 +38,9 @@ from governance.errors import GovernanceError
 from governance.log.note import Checkpoint, VerifierKey, parse_checkpoint
 from governance.log.proof import InclusionProof, verify_entry
 from governance.log.tree import verify_consistency
-from governance.model.canonical import canonical, digest, parse
+from governance.model.canonical import canonical, parse
 
-_FIXED = frozenset({RECORD, HTML, CHECKPOINT, KEY, PROOFS, MANIFEST, HOWTO})
+_FIXED = frozenset({RECORD, HTML, CHECKPOINT, KEY, PROOFS, MANIFEST, SIGNATURE, HOWTO})
 
 _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError)
 
@@ -135,9 +139,10 @@ class _Check:
         checkpoint = self._checkpoint(key)
         proofs, consistency = self._proofs()
         entries = self._entries(checkpoint, proofs)
-        self._genesis(entries, key)
+        evidence_key = self._genesis(entries, key)
         self._recompute(entries, checkpoint)
         self._rest()
+        self._signature(evidence_key)
         if older is not None:
             self._older(older, key, checkpoint, consistency)
         self._cannot_know(older)
@@ -224,12 +229,13 @@ class _Check:
         )
         return entries
 
-    def _genesis(self, entries: Mapping[int, BundledEntry], key: str) -> None:
+    def _genesis(self, entries: Mapping[int, BundledEntry], key: str) -> bytes | None:
         if 0 not in entries:
             raise _FailedError(f"{ENTRIES}0.json", "the genesis is missing")
-        named = read_trail([entries[0]], 1).log_key
-        if named is not None and named != key:
+        genesis = read_trail([entries[0]], 1)
+        if genesis.log_key is not None and genesis.log_key != key:
             raise _FailedError(f"{ENTRIES}0.json", "the genesis names another key for the log")
+        return genesis.evidence_key
 
     def _recompute(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> None:
         made = self._again(entries, checkpoint)
@@ -295,8 +301,8 @@ class _Check:
             page = render(self._record).encode()
         except GovernanceError:
             self.lines.append(
-                "NOT CHECKED: whether report.html shows what record.json says; the reports extra is not "
-                "installed. Only record.json was checked."
+                "report.html was not rendered again, because the reports extra is not installed; that it shows "
+                "what record.json says rests on the operator's signature."
             )
             return
         except _MALFORMED:
@@ -307,14 +313,28 @@ class _Check:
             raise _FailedError(HTML, "does not show what record.json says")
         else:
             self.lines.append(
-                "NOT CHECKED: whether report.html shows what record.json says; another version rendered it."
+                "report.html was rendered by another version; that it shows what record.json says rests on the "
+                "operator's signature."
             )
 
     def _rest(self) -> None:
         if self._files[HOWTO] != HOWTO_TEXT.encode():
             raise _FailedError(HOWTO, "is not the text that bundles of this format carry")
         if self._files[MANIFEST] != manifest(self._files):
-            raise _FailedError(MANIFEST, _unlisted(self._files))
+            raise _FailedError(MANIFEST, unlisted(self._files))
+
+    def _signature(self, evidence_key: bytes | None) -> None:
+        try:
+            public_key, signature = read_signature(self._files[SIGNATURE])
+        except _MALFORMED:
+            raise _FailedError(SIGNATURE, "is not of the form bundles have") from None
+        if evidence_key is None or public_key != evidence_key:
+            raise _FailedError(SIGNATURE, "is not by the evidence key that the genesis names")
+        if not signs(public_key, signature, self._files[MANIFEST]):
+            raise _FailedError(
+                SIGNATURE, "does not hold: entries or rows may have been left out, or files exchanged"
+            )
+        self.lines.append("Every file is one that the operator's evidence key signed for.")
 
     def _older(
         self, note: str, key: str, checkpoint: Checkpoint, consistency: Mapping[int, list[bytes]]
@@ -345,9 +365,9 @@ class _Check:
             "SELF-ATTESTED: no outside witness vouches for the checkpoint, only the log's own key."
         )
         self.lines.append(
-            "Cannot be known from a bundle: counts over the whole log (population.whole_log), whether entries "
-            "that would have mattered were left out, whether what was recorded is true, and whether other "
-            "copies exist."
+            "Cannot be known from a bundle: whether the operator left out entries that would have mattered, "
+            "counts over the whole log (population.whole_log rests on the operator's signature), whether what "
+            "was recorded is true, and whether other copies exist."
         )
         if older is None:
             self.lines.append("No older checkpoint was given, so a rewritten log would not be noticed.")
@@ -361,21 +381,3 @@ def _generator(record: dict[str, Any]) -> dict[str, Any]:
 def _index(name: str) -> int:
     number = name.removeprefix(ENTRIES).removesuffix(".json")
     return int(number) if number.isascii() and number.isdecimal() and len(number) < 16 else -1
-
-
-def _unlisted(files: Mapping[str, bytes]) -> str:
-    try:
-        said = parse(files[MANIFEST])["files"]
-        wrong: Iterable[str] = (
-            name
-            for name in sorted({*files, *said})
-            if name != MANIFEST and said.get(name) != _digest(files, name)
-        )
-        name = next(iter(wrong), None)
-    except _MALFORMED:
-        name = None
-    return f"does not list {name} as it is" if name else "is not as bundles have it"
-
-
-def _digest(files: Mapping[str, bytes], name: str) -> str | None:
-    return digest(files[name]) if name in files else None

@@ -30,12 +30,12 @@ from governance.log import (
     vkey_of,
 )
 from governance.model.canonical import canonical, digest, timestamp
-from governance.model.evidence import DatasetLineage, Evidence, Stage, StageRecord
-from governance.model.resources import schemas
+from governance.model.evidence import Evidence, Stage, StageRecord
 
 ORIGIN = "governance.example/meridian"
 PRODUCER = "https://github.com/airflow-governance/airflow-governance/tree/0.1.0"
-EXAMPLES = schemas() / "examples"
+FROZEN = Path(__file__).resolve().parents[2] / "golden" / "audit"
+"""Policy and contracts as they were when the golden records were made."""
 
 
 class Key:
@@ -65,6 +65,14 @@ class World:
     ticks: int = 0
     log: Log = field(init=False)
     root: Key = field(default_factory=lambda: Key("evidence root"))
+
+    @property
+    def keyring(self) -> World:
+        return self
+
+    @property
+    def evidence_signer(self) -> Key:
+        return self.root
 
     def __post_init__(self) -> None:
         signer = Key("log")
@@ -98,11 +106,11 @@ class World:
         return self.put(json.dumps(event).encode(), OPENLINEAGE_EVENT, principal)
 
     def policy(self, edit: Callable[[str], str] = lambda text: text) -> tuple[int, str]:
-        body = edit((EXAMPLES / "policy.yaml").read_text("utf-8")).encode()
+        body = edit((FROZEN / "policy.yaml").read_text("utf-8")).encode()
         return self.put(body, POLICY, "evidence:pipeline"), digest(body)
 
     def contract(self, dataset: str, edit: Callable[[str], str] = lambda text: text) -> tuple[int, str]:
-        body = edit((EXAMPLES / f"{dataset}.odcs.yaml").read_text("utf-8")).encode()
+        body = edit((FROZEN / f"{dataset}.odcs.yaml").read_text("utf-8")).encode()
         return self.put(body, CONTRACT, "evidence:pipeline"), digest(body)
 
     def batch(self, position: int, rows: int) -> int:
