@@ -148,8 +148,12 @@ def _recipient(name: str, said: dict[str, Any] | None, received: list[Proof]) ->
         **{k: source.get(k) for k in ("title", "address", "country", "safeguard")},
         "declared": said is not None,
         "disclosures": len(received),
-        "rows": sum(int(p.facts.get("rows") or 0) for p in received),
+        "rows": sum(_count(p.facts.get("rows")) for p in received),
     }
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def transfers(activity: Activity) -> Cell:
@@ -229,6 +233,13 @@ def security(activity: Activity) -> Cell:
 def consent(activity: Activity) -> Cell:
     """Rows allowed and denied by reason at the last run, and the position of the ledger it stood on."""
     found = activity.proof(Stage.CONSENT)
+    if found is None and activity.disclosures and not activity.runs:
+        withheld = sum(_count(p.facts.get("withheld")) for p in activity.disclosures)
+        return unknown(
+            f"no run had this purpose; {withheld:,} rows were withheld at disclosure for want of consent, by "
+            "reasons that are not recorded",
+            (p.index for p in activity.disclosures),
+        )
     if found is None:
         return unknown("no consent decision for this purpose is in evidence", activity.opened)
     facts = found.facts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,19 @@ def test_every_exception_is_told_once(art30: MadeReport, accounting: MadeReport)
     for code in ("run-unfinished", "task-without-end", "entry-redacted", "entry-unreadable"):
         assert codes(art30.record, "unknowns")[code] == 1
     assert {"before-the-log", "task-without-end"} <= codes(accounting.record, "unknowns").keys()
+
+
+def test_every_code_is_documented() -> None:
+    import governance.audit
+
+    [folder] = governance.audit.__path__
+    code = "".join(p.read_text("utf-8") for p in Path(folder).glob("*.py"))
+    known = set(re.findall(r'remark\(\s*"([a-z-]+)"', code)) | set(
+        re.findall(r'\(\s*"([a-z]+-[a-z-]+)",', code)
+    )
+    page = (Path(folder).parents[1] / "docs" / "reports.md").read_text("utf-8")
+    assert {"clock-skew", "further-purpose", "declaration-changed", "run-unfinished"} <= known
+    assert sorted(c for c in known if f"`{c}`" not in page) == []
 
 
 def test_cells_say_how_they_are_known(art30: MadeReport) -> None:
