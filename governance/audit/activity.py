@@ -50,7 +50,7 @@ class Activity:
 
     def proof(self, stage: Stage) -> Proof | None:
         """The newest evidence of a stage of the run that describes the activity."""
-        return self.current.stages.get(stage) if self.current else None
+        return self.reference.stages.get(stage) if self.reference else None
 
     def controller(self) -> dict[str, Any] | None:
         """Who answers for the contract's subject domain."""

@@ -8,7 +8,7 @@ from typing import Any
 from governance.audit.activity import Activity, pinned
 from governance.audit.cells import Cell, conflicting, declared, unknown
 from governance.audit.declarations import items, part, words
-from governance.audit.law import CONDITIONS, LAWFUL_BASES
+from governance.audit.law import CONDITIONS, EEA, LAWFUL_BASES
 from governance.audit.trail import GovernedRun
 
 _CONTACT = ("name", "address", "country", "email", "phone")
@@ -53,6 +53,11 @@ def joint_controllers(activity: Activity) -> Cell:
 
 
 def representative(activity: Activity) -> Cell:
+    said = activity.controller()
+    if said is not None and said.get("country") in EEA and not part(said, "representative"):
+        return declared(
+            None, activity.policy_cite, "not needed (Art. 27(1)): the controller is established in the EEA"
+        )
     return _person(activity, "representative", "the policy names no representative for the controller")
 
 

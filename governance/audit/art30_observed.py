@@ -28,7 +28,7 @@ def purpose(activity: Activity) -> Cell:
 def data_categories(activity: Activity) -> Cell:
     """By classification: level, columns, what became of them, what was declared and what was found."""
     found = activity.proof(Stage.CLASSIFY)
-    if found is None:
+    if found is None or activity.current is None:
         return _disclosed_categories(activity)
     treated = _treatments(activity.proof(Stage.PROTECT))
     groups: dict[str, dict[str, Any]] = {}
@@ -219,7 +219,7 @@ def security(activity: Activity) -> Cell:
             {k: c.get(k) for k in ("check", "success", "detail")}
             for c in map(part, items(validate.facts, "checks"))
         ]
-    released = activity.current.release("released") if activity.current else None
+    released = activity.reference.release("released") if activity.reference else None
     if released is not None:
         cites.append(released.index)
         value["consent_checked_at_release"] = released.facts.get("consent_position")
@@ -233,7 +233,7 @@ def security(activity: Activity) -> Cell:
 def consent(activity: Activity) -> Cell:
     """Rows allowed and denied by reason at the last run, and the position of the ledger it stood on."""
     found = activity.proof(Stage.CONSENT)
-    if found is None and activity.disclosures and not activity.runs:
+    if not activity.runs:
         withheld = sum(_count(p.facts.get("withheld")) for p in activity.disclosures)
         return unknown(
             f"no run had this purpose; {withheld:,} rows were withheld at disclosure for want of consent, by "

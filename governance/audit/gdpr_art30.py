@@ -35,7 +35,7 @@ COLUMNS = (
     Column("retention", "Time limit for erasure", "Art. 30(1)(f)"),
     Column("retention_adherence", "Whether the time limit was kept", "Art. 5(1)(e); ICO"),
     Column("security_declared", "Security measures, as declared", "Art. 30(1)(g), 32(1)"),
-    Column("security_observed", "Security measures, as found on the current version", "Art. 30(1)(g), 32(1)"),
+    Column("security_observed", "Security measures, as found on the version", "Art. 30(1)(g), 32(1)"),
     Column("location", "Where the data is kept", "ICO"),
     Column("consent", "Consent, by row, at the last run", "Art. 7(1); ICO"),
     Column("automated_decisions", "Profiling and automated decisions", "Art. 22; ICO"),
