@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from audit_world import World, full_world
+from audit_story import full_world
+from audit_world import World
 
 from governance.audit import MadeReport, make_report
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_world import CLINICAL, FROZEN, World, fixed_salts, full_world, regenerate, released
+from audit_story import CLINICAL, fixed_salts, full_world, regenerate, released
+from audit_world import FROZEN, World
 from jsonschema import Draft202012Validator
 
 from governance.audit import REPORTS, MadeReport, make_report, verify_bundle

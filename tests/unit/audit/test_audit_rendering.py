@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from audit_world import World, column, released
+from audit_story import column, released
+from audit_world import World
 
 from governance.audit import MadeReport, make_report, verify_bundle
 from governance.audit.rendering import render
