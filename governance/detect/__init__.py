@@ -1,0 +1,41 @@
+"""The classification engine: what columns and texts hold, and redaction of texts.
+
+    classify_table(table) -> {column: ColumnClassification}
+    TableScanner(schema).update(batch) … .finish()
+    classify_text(texts) -> [[TextFinding]]
+    redact(texts, known=None) -> texts with identifiers replaced by [TAG]
+    taxonomy() -> {name: TaxonomyEntry}
+
+Parts load when first asked for: the automata and dictionaries cost a second.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from governance.detect.columns import TableScanner, classify_table
+    from governance.detect.redaction import redact
+    from governance.detect.classifications import TaxonomyEntry, taxonomy
+    from governance.detect.text import TextFinding, classify_text
+
+__all__ = ["TableScanner", "TaxonomyEntry", "TextFinding", "classify_table", "classify_text", "redact", "taxonomy"]
+
+_HOME = {
+    "TableScanner": "columns",
+    "classify_table": "columns",
+    "redact": "redaction",
+    "TaxonomyEntry": "classifications",
+    "taxonomy": "classifications",
+    "TextFinding": "text",
+    "classify_text": "text",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

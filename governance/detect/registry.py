@@ -15,18 +15,14 @@ from typing import Any
 import re2
 import yaml
 
-from governance.detect.dictionaries import alternation, entries
+from governance.detect.dictionaries import entries
 from governance.detect import vocabulary
-from governance.detect.taxonomy import taxonomy
+from governance.detect.classifications import taxonomy
 from governance.detect.validators import VALIDATORS
 from governance.errors import SettingError
 
 MAXIMUM_PROGRAM = 8_000
 """Instructions an RE2 program of one column pattern may have; beyond it the DFA runs out of memory."""
-MAXIMUM_TEXT_PROGRAM = 120_000
-"""The same for text, where dictionaries of names stand in the pattern."""
-MAXIMUM_MASKED_PROGRAM = 5_000
-"""The largest program that may stand in Arrow's masks, whose RE2 has 8 MiB for its DFA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +68,7 @@ class TextDetector:
     """A span of text with a classification.
 
     The span is ``pattern``; ``before`` and ``after`` are context that must stand beside it and stays.
-    ``gate`` is a literal without which no row can match; ``capitals`` says that the detector is too
-    large for a mask and that its spans have a capital letter inside a sentence. ``redact`` says whether the span is replaced
+    ``gate`` is a literal without which no row can match;  ``redact`` says whether the span is replaced
     by ``[tag]``, ``redact_unchecked`` whether also where the validator would say no.
     """
 
@@ -83,8 +78,8 @@ class TextDetector:
     pattern: str
     before: str
     after: str
+    sieve: str
     gate: str | None
-    capitals: bool
     validator: str | None
     score: float
     redact: bool
@@ -101,7 +96,7 @@ def _refuse(where: str, reason: str) -> SettingError:
     return SettingError("GOV-901", f"{where}: {reason}", "correct the detector in this file")
 
 
-def _checked(pattern: str, where: str, limit: int = MAXIMUM_PROGRAM) -> Any:
+def _checked(pattern: str, where: str) -> Any:
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 64 << 20
@@ -111,7 +106,7 @@ def _checked(pattern: str, where: str, limit: int = MAXIMUM_PROGRAM) -> Any:
         raise _refuse(where, f"the pattern is not RE2: {fault}") from None
     if compiled.fullmatch("") is not None:
         raise _refuse(where, "the pattern matches the empty string")
-    if compiled.programsize > limit:
+    if compiled.programsize > MAXIMUM_PROGRAM:
         raise _refuse(where, "the pattern compiles to too large a program; use * or + for long counted repetitions")
     return compiled
 
@@ -179,16 +174,7 @@ def _expanded(text: str, fragments: Mapping[str, str]) -> str:
 
 
 def _fragments(stated: Mapping[str, str]) -> dict[str, str]:
-    plain = set(entries("given_names")) - set(entries("ambiguous_given_names"))
-    fragments = {
-        "given_names": alternation(plain),
-        "ambiguous_given_names": alternation(entries("ambiguous_given_names")),
-        "family_names": alternation(entries("family_names")),
-        "cities": alternation(word for word in entries("cities") if word not in vocabulary.AMBIGUOUS_CITIES),
-        "countries": alternation(word for word in entries("countries") if len(word) > 3),
-        "months": vocabulary.MONTHS,
-        "en_street": vocabulary.EN_STREET,
-    }
+    fragments = {"months": vocabulary.MONTHS, "en_street": vocabulary.EN_STREET}
     for name, text in stated.items():
         fragments[name] = _expanded(text, fragments)
     return fragments
@@ -209,7 +195,7 @@ def text_detectors() -> tuple[TextDetector, ...]:
         if validator is not None and validator not in VALIDATORS:
             raise _refuse(where, f"no validator is named {validator}")
         before, pattern, after = (_expanded(entry.get(part, ""), fragments) for part in ("before", "pattern", "after"))
-        compiled = _checked(f"({before})({pattern})({after})", where, MAXIMUM_TEXT_PROGRAM)
+        compiled = _checked(f"({before})({pattern})({after})", where)
         if compiled.groups != 3:
             raise _refuse(where, "use (?:…) for groups")
         detector = TextDetector(
@@ -219,8 +205,8 @@ def text_detectors() -> tuple[TextDetector, ...]:
             pattern=pattern,
             before=before,
             after=after,
+            sieve=entry.get("sieve", "shapes"),
             gate=entry.get("gate"),
-            capitals=compiled.programsize > MAXIMUM_MASKED_PROGRAM,
             validator=validator,
             score=float(entry.get("score", 0.85)),
             redact=bool(entry.get("redact", True)),

@@ -1,8 +1,9 @@
 """Identifiers inside text: spans, and how many rows hold which.
 
-Three sieves, each on what the one before let through: literals and one RE2 alternation over Arrow
-buffers for all rows; one ``re2.Set`` that says which detectors a row may hold; each such detector's
-own expression and validator. Nothing loops over rows that no mask flagged.
+Sieves, each on what the one before let through: literals and small RE2 expressions over Arrow
+buffers for all rows; for each group of detectors one ``re2.Set`` that names those a row may hold;
+each such detector's own expression and validator. Nothing loops over rows that no mask flagged.
+Detectors are grouped because one automaton for all of them explodes on base64 and on prose.
 """
 
 from __future__ import annotations
@@ -19,15 +20,20 @@ import pyarrow.compute as pc
 import re2
 from numpy.typing import NDArray
 
+from governance.detect import lexicon
 from governance.detect.registry import TextDetector, text_detectors
 from governance.detect.validators import VALIDATORS
 
 _MEMORY = 256 << 20
 _CAPITALS = (
-    r"[\p{L}\p{N},;:(/&–-]\s\p{Lu}[\p{L}.'’]|\b(?:Dr|Mr|Mrs|Ms|Prof|St|Sr|Sra)\.\s?\p{Lu}|(?:^|[^\p{L}])\p{Lu}\. ?\p{Lu}"
+    r"[\p{L}\p{N},;:(/&–-]\s\p{Lu}[\p{L}.'’]|\b(?:Dr|Mr|Mrs|Ms|Prof|St|Sr|Sra|M)\.\s?\p{Lu}|(?:^|[^\p{L}])\p{Lu}\. ?\p{Lu}"
     r"|(?:straße|strasse|str\.|gasse|allee|platz|weg|Straße|Weg|Allee|Platz) ?[0-9]|[0-9],? \p{Lu}|(?i:box|postfach|rue|calle|avenida) \S"
 )
-"""Rows that may hold a name, a place or an address: a capital inside a sentence, or a street word."""
+_SHAPES = (
+    r"[0-9][^0-9]{0,3}[0-9][^0-9]{0,3}[0-9]|9[0-9][ -]?[\p{L}]|[0-9][ -](?i:y|jahre|ans|años)|(?:[0-9A-Fa-f]{2}[:-]){5}"
+    r"|(?:[0-9A-Fa-f]{1,4}:){3}|[A-Za-z0-9+/_-]{20}|[A-Za-z0-9]\.(?:com|org|net|edu|gov|io|info|biz|app|dev)"
+)
+_LEXICON = "lexicon"
 
 REPORTED_SCORE = 0.75
 """Detectors below it are too often wrong to say that a column contains what they name."""
@@ -45,18 +51,29 @@ class TextFinding:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Which detectors flagged rows may hold. ``rows``: row numbers, shape (f,); ``detectors``: one list each."""
+    """The flagged rows of an array. ``rows``: row numbers, shape (f,); ``detectors``: for each of these rows the
+    indexes of detectors it may hold; ``lexicon``: whether a dictionary word stands in it."""
 
     rows: NDArray[np.int64]
     texts: list[bytes]
     detectors: list[list[int]]
+    lexicon: list[bool]
 
 
-def _options(memory: int) -> Any:
-    options = re2.Options()
-    options.max_mem = memory
-    options.log_errors = False
-    return options
+def options() -> Any:
+    """RE2 options with room for the automata of whole groups, and silent."""
+    stated = re2.Options()
+    stated.max_mem = _MEMORY
+    stated.log_errors = False
+    return stated
+
+
+def _set(expressions: Sequence[str]) -> Any:
+    compiled = re2.Set.SearchSet(options())
+    for expression in expressions:
+        compiled.Add(expression)
+    compiled.Compile()
+    return compiled
 
 
 class TextEngine:
@@ -64,42 +81,58 @@ class TextEngine:
 
     def __init__(self, detectors: Sequence[TextDetector]) -> None:
         self.detectors = tuple(detectors)
-        options = _options(_MEMORY)
-        self.expressions = [re2.compile(d.expression.encode(), options) for d in self.detectors]
+        self.expressions = [re2.compile(d.expression.encode(), options()) for d in self.detectors]
         self._literals = sorted({d.gate for d in self.detectors if d.gate})
-        masked = [d for d in self.detectors if not d.gate and not d.capitals]
-        self._mask = "|".join(f"(?:{d.before})(?:{d.pattern})" for d in masked)
-        self._set = re2.Set.SearchSet(options)
-        for detector in self.detectors:
-            self._set.Add(f"(?:{detector.before})(?:{detector.pattern})(?:{detector.after})")
-        self._set.Compile()
+        self._groups: dict[str, tuple[Any, list[int]]] = {}
+        for sieve in ("shapes", "words", "capitals"):
+            members = [i for i, d in enumerate(self.detectors) if d.sieve == sieve]
+            self._groups[sieve] = (_set([self._uncaptured(i) for i in members]), members)
+        self._words = "|".join(self._uncaptured(i) for i in self._groups["words"][1])
+        self._lexicon = _set(lexicon.tries())
 
-    def mask(self, texts: pa.Array) -> NDArray[np.bool_]:
-        """Rows that may hold a span, shape (n,); null is False. Takes ``string`` or ``large_string``."""
-        flagged = np.zeros(len(texts), dtype=np.bool_)
+    def _uncaptured(self, index: int) -> str:
+        detector = self.detectors[index]
+        return f"(?:{detector.before})(?:{detector.pattern})(?:{detector.after})"
+
+    def masks(self, texts: pa.Array) -> dict[str, NDArray[np.bool_]]:
+        """For each sieve the rows it lets through, shape (n,); null is False. Takes ``string`` or ``large_string``."""
+        shapes = _as_bool(pc.match_substring_regex(texts, _SHAPES))
         for literal in self._literals:
-            flagged |= _as_bool(pc.match_substring(texts, literal))
-        for expression in (self._mask, _CAPITALS):
-            rest = np.flatnonzero(~flagged)
-            part = texts if len(rest) == len(texts) else texts.take(pa.array(rest))
-            flagged[rest] = _as_bool(pc.match_substring_regex(part, expression))
-        return flagged
+            shapes = shapes | _as_bool(pc.match_substring(texts, literal))
+        capitals = _as_bool(pc.match_substring_regex(texts, _CAPITALS))
+        words = _as_bool(pc.match_substring_regex(texts, self._words))
+        return {"shapes": shapes, "words": words, "capitals": capitals}
 
     def hits(self, texts: pa.Array) -> Hits:
         """The flagged rows of a ``string`` array and the detectors each may hold."""
-        rows = np.flatnonzero(self.mask(texts))
+        masks = self.masks(texts)
+        rows = np.flatnonzero(masks["shapes"] | masks["words"] | masks["capitals"])
         flagged = texts.take(pa.array(rows)).cast(_binary(texts.type)).to_pylist()
-        match = self._set.Match
-        return Hits(rows, flagged, [match(text) for text in flagged])
+        found: list[list[int]] = [[] for _ in flagged]
+        words: list[bool] = [False] * len(flagged)
+        for sieve, (matcher, members) in self._groups.items():
+            match = matcher.Match
+            for place in np.flatnonzero(masks[sieve][rows]).tolist():
+                for hit in match(flagged[place]) or ():
+                    found[place].append(members[hit])
+        match = self._lexicon.Match
+        for place in np.flatnonzero(masks["capitals"][rows]).tolist():
+            words[place] = bool(match(flagged[place]))
+        return Hits(rows, flagged, found, words)
 
-    def spans(self, text: bytes, candidates: Sequence[int]) -> list[tuple[int, int, TextDetector]]:
-        """Validated spans in byte offsets, none overlapping: the earlier detector wins, then the longer span."""
-        taken: list[tuple[int, int, TextDetector]] = []
+    def spans(self, text: bytes, candidates: Sequence[int], names: bool) -> list[tuple[int, int, str, float]]:
+        """Spans in byte offsets with classification and score, none overlapping: the earlier detector wins."""
+        taken: list[tuple[int, int, str, float]] = []
         for index in sorted(candidates):
+            detector = self.detectors[index]
             for start, end in self.found(index, text):
-                if all(end <= s or e <= start for s, e, _ in taken):
-                    taken.append((start, end, self.detectors[index]))
-        return sorted(taken, key=lambda span: span[0])
+                if all(end <= s or e <= start for s, e, _, _ in taken):
+                    taken.append((start, end, detector.classification, detector.score))
+        if names:
+            for start, end, kind in byte_lookup(text):
+                if all(end <= s or e <= start for s, e, _, _ in taken):
+                    taken.append((start, end, lexicon.CLASSIFICATIONS[kind], lexicon.SCORES[kind]))
+        return sorted(taken)
 
     def found(self, index: int, text: bytes, *, unchecked: bool = False) -> Iterator[tuple[int, int]]:
         """Byte spans of one detector; its validator is left out where ``unchecked``."""
@@ -114,8 +147,11 @@ class TextEngine:
         """Rows by classification of a ``string`` array."""
         rows: Counter[str] = Counter()
         hits = self.hits(texts)
-        for text, candidates in zip(hits.texts, hits.detectors, strict=True):
-            rows.update(self._classifications(text, candidates))
+        for text, candidates, names in zip(hits.texts, hits.detectors, hits.lexicon, strict=True):
+            found = self._classifications(text, candidates)
+            if names and "person_name" not in found and any(k == lexicon.PERSON for _, _, k in byte_lookup(text)):
+                found.add("person_name")
+            rows.update(found)
         return rows
 
     def _classifications(self, text: bytes, candidates: Sequence[int]) -> set[str]:
@@ -131,8 +167,22 @@ class TextEngine:
 
 @cache
 def engine() -> TextEngine:
-    """The engine over ``text_detectors.yaml``."""
+    """The engine over ``text_detectors.yaml`` and the dictionaries."""
     return TextEngine(text_detectors())
+
+
+def byte_lookup(data: bytes) -> Iterator[tuple[int, int, str]]:
+    """:func:`governance.detect.lexicon.lookup` over UTF-8, with byte offsets."""
+    text = data.decode("utf-8", "replace")
+    if len(text) == len(data):
+        yield from lexicon.lookup(text)
+        return
+    # A replaced byte becomes three, so offsets are taken from the text, and only where it round-trips.
+    widths = np.fromiter((len(c.encode()) for c in text), np.int64, len(text))
+    offsets = np.concatenate(([0], np.cumsum(widths)))
+    if int(offsets[-1]) == len(data):
+        for start, end, kind in lexicon.lookup(text):
+            yield int(offsets[start]), int(offsets[end]), kind
 
 
 def _as_bool(mask: pa.Array) -> NDArray[np.bool_]:
@@ -172,10 +222,10 @@ def classify_text(texts: Sequence[str]) -> list[list[TextFinding]]:
     for part in _grouped([len(data) for data in encoded]):
         array = pa.array(encoded[part], pa.binary()).view(pa.string())
         hits = engine().hits(array)
-        for row, data, candidates in zip(hits.rows.tolist(), hits.texts, hits.detectors, strict=True):
+        for row, data, candidates, names in zip(hits.rows.tolist(), hits.texts, hits.detectors, hits.lexicon, strict=True):
             offsets = _character_offsets(data)
-            for start, end, detector in engine().spans(data, candidates):
+            for start, end, classification, score in engine().spans(data, candidates, names):
                 if offsets is not None:
                     start, end = int(offsets[start]), int(offsets[end])
-                findings[part.start + row].append(TextFinding(start, end, detector.classification, detector.score))
+                findings[part.start + row].append(TextFinding(start, end, classification, score))
     return findings

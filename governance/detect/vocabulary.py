@@ -56,7 +56,7 @@ DATE = rf"(?:{NUMERIC_DATE}|{WRITTEN_DATE}){_TIME}"
 EN_STREET = (
     r"street|st|avenue|ave|av|road|rd|drive|dr|lane|ln|boulevard|blvd|court|ct|circle|cir|place|pl|terrace|ter|terr|way|parkway|pkwy|pky"
     r"|highway|hwy|square|sq|trail|trl|loop|plaza|plz|alley|row|run|path|pike|turnpike|tpke|crescent|crossing|xing|freeway|fwy|route|rte"
-    r"|expressway|broadway|walk|close|gardens|grove|mews|hill|park|bridge|center|ctr|point|pt|cove|cv|ridge|rdg|view|glen|landing"
+    r"|expressway|broadway|walk|close|gardens|grove|mews|hill|ways|park|bridge|center|ctr|point|pt|cove|cv|ridge|rdg|view|glen|landing"
     r"|extension|extensions|burgs?|camp|canyon|cape|causeway|club|common|corners?|course|creek|dale|dam|divide|estates?|fall|falls|ferry"
     r"|fields?|flats?|fords?|forest|forge|forks?|fort|gateway|green|harbors?|haven|heights|hollow|inlet|islands?|isle|junctions?|keys?"
     r"|knolls?|lakes?|light|locks?|lodge|mall|manors?|meadows?|mills?|mission|mount|mountains?|neck|orchard|oval|overpass|pass|passage"
@@ -89,3 +89,9 @@ AMBIGUOUS_CITIES = frozenset(
     Vancouver Wellington Christchurch Manchester Buffalo Phoenix Memphis Denver Anchorage Stockton Lakewood""".split()
 )
 """Cities that are also words, family names or given names: in text they do not count by themselves."""
+
+PLACEHOLDERS = frozenset(
+    ("", "-", "--", ".", "?", "n/a", "na", "n.a.", "null", "none", "nan", "nil", "unknown", "unbekannt", "inconnu", "desconocido",
+     "not available", "not applicable", "no data", "tbd", "xxx", "redacted", "missing", "s/d", "sin dato")
+)  # fmt: skip
+"""What people type where there is no value."""

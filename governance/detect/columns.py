@@ -1,0 +1,122 @@
+"""Classification of the columns of a table, whole or batch by batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from governance.detect.decision import decide
+from governance.detect.flattening import flatten
+from governance.detect.headers import read_header
+from governance.detect.profile import ColumnProfile
+from governance.detect.validators import COMMON_REGIONS
+from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification
+
+SETTLE_DISTINCT = 500
+SETTLE_CONFIDENCE = 0.93
+_BATCH_ROWS = 131_072
+_SEED = 20_260_101
+
+
+class TableScanner:
+    """Classifies a stream of record batches in memory bounded by a batch.
+
+    Args:
+        schema: the schema of every batch.
+        sample: rows to read, drawn uniformly from the stream; ``None`` reads all. With a sample,
+            each result states the prevalence it would have missed with probability 5%.
+    """
+
+    def __init__(self, schema: pa.Schema, sample: int | None = None) -> None:
+        self._schema = schema
+        self._limit = sample
+        self._random = np.random.default_rng(_SEED)
+        self._reservoir: pa.Table | None = None
+        self._priorities = np.empty(0)
+        self._rows = 0
+        self._profiles: dict[tuple[int, str], ColumnProfile] = {}
+        self._read(schema.empty_table())
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Read one batch of the schema given at the start."""
+        self._rows += batch.num_rows
+        if self._limit is None:
+            self._read(pa.Table.from_batches([batch]))
+            self._settle()
+        else:
+            self._draw(pa.Table.from_batches([batch]))
+
+    def finish(self) -> dict[str, ColumnClassification]:
+        """The classification of every column by name, nested ones as ``a.b``, in the order of the schema."""
+        if self._reservoir is not None:
+            self._read(self._reservoir)
+        regions = self._regions()
+        results: dict[str, ColumnClassification] = {}
+        for profile in self._profiles.values():
+            result = decide(profile, regions)
+            if self._limit is not None and self._rows > profile.rows:
+                result = _of_sample(result, self._rows, profile.values_read)
+            name, number = result.column, 2
+            while name in results:
+                name, number = f"{result.column}#{number}", number + 1
+            results[name] = result if name == result.column else replace(result, column=name)
+        return results
+
+    def _read(self, table: pa.Table) -> None:
+        for position, name in enumerate(table.column_names):
+            chunks = table.column(position).chunks or [pa.array([], table.schema.field(position).type)]
+            for chunk in chunks:
+                seen: Counter[str] = Counter()
+                for leaf, array in flatten(name, chunk):
+                    seen[leaf] += 1
+                    profile = self._profiles.setdefault((position, f"{leaf}\0{seen[leaf]}"), ColumnProfile(leaf))
+                    profile.update(array)
+
+    def _settle(self) -> None:
+        for profile in self._profiles.values():
+            if profile.settled or profile.kind != "text" or len(profile.sample) < SETTLE_DISTINCT:
+                continue
+            found = decide(profile)
+            open_ended = found.classification in (FREE_TEXT, HARMLESS, UNCLASSIFIED)
+            profile.settled = not open_ended and found.confidence >= SETTLE_CONFIDENCE
+
+    def _draw(self, table: pa.Table) -> None:
+        # Keeping the rows with the smallest random priorities is a uniform sample of a stream of unknown length.
+        limit = self._limit or 0
+        drawn = self._random.random(table.num_rows)
+        if self._reservoir is not None and len(self._priorities) >= limit:
+            kept = np.flatnonzero(drawn < self._priorities.max())
+            table, drawn = table.take(pa.array(kept)), drawn[kept]
+        both = table if self._reservoir is None else pa.concat_tables([self._reservoir, table])
+        priorities = np.concatenate((self._priorities, drawn))
+        if len(priorities) > limit:
+            kept = np.sort(np.argpartition(priorities, limit)[:limit])
+            both, priorities = both.take(pa.array(kept)), priorities[kept]
+        self._reservoir, self._priorities = both, priorities
+
+    def _regions(self) -> tuple[str, ...]:
+        """Countries named by a country or jurisdiction column, most frequent first, then the common ones."""
+        codes: Counter[str] = Counter()
+        for profile in self._profiles.values():
+            if any(m.detector.classification in ("country", "jurisdiction") for m in read_header(profile.name).matches):
+                for value, times in profile.sample.items():
+                    if len(value) == 2 or value[2:3] == "-":
+                        codes[value[:2].upper()] += times
+        named = [code for code, _ in codes.most_common(6) if code.isascii() and code.isalpha()]
+        return tuple(dict.fromkeys((*named, *COMMON_REGIONS)))
+
+
+def _of_sample(result: ColumnClassification, rows: int, read: int) -> ColumnClassification:
+    bound = 1 - 0.05 ** (1 / read) if read else None
+    return replace(result, rows=rows, miss_bound=bound, evidence=(*result.evidence, f"a sample of {read:,} values from {rows:,} rows"))
+
+
+def classify_table(table: pa.Table, sample: int | None = None) -> dict[str, ColumnClassification]:
+    """Classify every column of a table; see :class:`TableScanner`."""
+    scanner = TableScanner(table.schema, sample)
+    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+        scanner.update(batch)
+    return scanner.finish()

@@ -1,0 +1,123 @@
+"""Names and places of the dictionaries in text, looked up word by word.
+
+A given name of the dictionary before a capitalised word, or a family name where its context leaves
+no doubt, is a person. The tries only choose rows; the look-up decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from governance.detect import vocabulary
+from governance.detect.dictionaries import alternation, entries
+
+_LETTER = r"[^\W\d_]"
+_CAP = rf"(?:(?=[^\W\d_a-zß-ÿ]){_LETTER})(?:{_LETTER}|['’])*"
+_RUN = re.compile(
+    rf"(?<![\w@.-])(?:{_CAP}(?:-{_CAP})*)(?:(?:,? |\. ?|-)(?:(?:de|del|de la|von|van|der|den|da|di|dos|la|le|y) )?(?:{_CAP}(?:-{_CAP})*))*"
+)
+_WORD = re.compile(rf"{_LETTER}(?:{_LETTER}|['’])*")
+_MAXIMUM_PLACE_WORDS = 4
+
+PERSON, GIVEN, PLACE = "name_dictionary", "given_name", "city"
+SCORES = {PERSON: 0.85, GIVEN: 0.5, PLACE: 0.65}
+CLASSIFICATIONS = {PERSON: "person_name", GIVEN: "given_name", PLACE: "city"}
+
+
+@cache
+def _given() -> frozenset[str]:
+    return frozenset(entries("given_names")) - frozenset(entries("ambiguous_given_names"))
+
+
+@cache
+def _any_given() -> frozenset[str]:
+    return frozenset(entries("given_names")) | frozenset(entries("ambiguous_given_names"))
+
+
+@cache
+def _family() -> frozenset[str]:
+    return frozenset(entries("family_names"))
+
+
+@cache
+def _places() -> frozenset[str]:
+    return frozenset(entries("cities")) - vocabulary.AMBIGUOUS_CITIES
+
+
+def tries() -> tuple[str, ...]:
+    """RE2 alternations that let through every row in which :func:`lookup` can find something."""
+    family = alternation(_family())
+    return (
+        f"(?:{alternation(_given())})(?:[ -]|$|[^a-z])",
+        f"(?:{alternation(entries('ambiguous_given_names'))}) [^a-z0-9 ]",
+        f"(?:{family}), [^a-z0-9 ]",
+        rf"[A-Z]\. ?(?:{family})",
+        f"(?:{alternation(_places())})",
+    )
+
+
+def lookup(text: str) -> Iterator[tuple[int, int, str]]:
+    """Spans in characters with the kind :data:`PERSON`, :data:`GIVEN` or :data:`PLACE`, in order, not overlapping."""
+    for run in _RUN.finditer(text):
+        words = [(m.start() + run.start(), m.end() + run.start(), m.group()) for m in _WORD.finditer(run.group())]
+        at = 0
+        while at < len(words):
+            step, kind = _at(text, words, at)
+            if kind is not None:
+                yield words[at][0], words[at + step - 1][1], kind
+            at += step
+
+
+def _place(text: str, words: list[tuple[int, int, str]], at: int) -> int:
+    for size in range(min(_MAXIMUM_PLACE_WORDS, len(words) - at), 0, -1):
+        if text[words[at][0] : words[at + size - 1][1]] in _places():
+            return size
+    return 0
+
+
+def _at(text: str, words: list[tuple[int, int, str]], at: int) -> tuple[int, str | None]:
+    place = _place(text, words, at)
+    if place > 1:
+        return place, PLACE
+    word = words[at][2]
+    following = [w for _, _, w in words[at + 1 : at + 5]]
+    gap = text[words[at][1] : words[at + 1][0]] if following else ""
+    if following and "," in gap:
+        if word in _family() and following[0] in _any_given() and following[0] not in _places():
+            return 2, PERSON
+        following = []
+    if following and word in _any_given() and not gap.startswith("."):
+        size = _name_size(text, words, at)
+        certain = word in _given() or following[size - 2] in _family() if size > 1 else False
+        if certain and size > 1 and not any(w.lower() in vocabulary.ORGANISATION_WORDS for w in following[: size - 1]):
+            return size, PERSON
+    if following and len(word) == 1 and following[0] in _family() and gap.startswith("."):
+        return 2, PERSON
+    if place:
+        return place, PLACE
+    return 1, GIVEN if word in _given() and len(word) > 3 else None
+
+
+def _name_size(text: str, words: list[tuple[int, int, str]], at: int) -> int:
+    """Words of a name that starts at ``at``: an initial, further given names, one or two family names."""
+    size, families = 1, 0
+    while at + size < len(words) and size < 5:
+        word = words[at + size][2]
+        gap = text[words[at + size - 1][1] : words[at + size][0]]
+        if "," in gap or ("." in gap and len(words[at + size - 1][2]) > 1):
+            break
+        if not word[0].isupper():
+            size += 1
+            continue
+        initial = len(word) == 1
+        if families and word not in _family():
+            break
+        families += not initial and word not in _given()
+        size += 1
+        if families == 2:
+            break
+    while size > 1 and (not words[at + size - 1][2][0].isupper()):
+        size -= 1
+    return size

@@ -1,0 +1,180 @@
+"""What one column holds, gathered batch by batch in bounded memory.
+
+Every value is counted and passed through the masks; a distinct sample, chosen by a hash of the
+value and therefore over the whole stream, is kept for the validators.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from governance.detect.text import engine
+from governance.detect.vocabulary import PLACEHOLDERS
+
+SAMPLED_ROWS = 4_096
+"""Rows of each batch, evenly spread, whose values may enter the distinct sample."""
+MAXIMUM_DISTINCT = 4_096
+MAXIMUM_CHARACTERS = 1_000
+"""A longer value is cut in the sample; masks read all of it."""
+_TEXT_SLICE = 16_384
+
+_IDENTIFIER = (
+    r"@|[0-9]{3}-[0-9]{2}-[0-9]{4}|[A-Z]{2}[0-9]{2} ?[A-Z0-9]{4} ?[A-Z0-9]{4} ?[A-Z0-9]{2}|(?:[0-9][ -]?){13}|\+[1-9][0-9 ]{8}"
+    r"|\([0-9]{3}\) ?[0-9]{3}-|[0-9]{3}[.-][0-9]{3}[.-][0-9]{4}|eyJ|AKIA|-----BEGIN|\bMRN|password"
+)
+"""Rows of a short-valued column that are worth the text engine."""
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*", b"\x00\x00\x01\x00")
+
+
+def physical(kind: pa.DataType) -> str:
+    """The kind a detector knows: text, integer, number, boolean, date, binary, null or other."""
+    types = pa.types
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return "text"
+    if types.is_integer(kind):
+        return "integer"
+    if types.is_floating(kind) or types.is_decimal(kind):
+        return "number"
+    if types.is_date(kind) or types.is_timestamp(kind):
+        return "date"
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind) or types.is_binary_view(kind):
+        return "binary"
+    if types.is_boolean(kind):
+        return "boolean"
+    return "null" if types.is_null(kind) else "other"
+
+
+class ColumnProfile:
+    """Counts, range, distinct sample and contained identifiers of one column."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kind = "null"
+        self.rows = 0
+        self.values = 0
+        self.values_read = 0
+        self.sample: Counter[str] = Counter()
+        self.contains: Counter[str] = Counter()
+        self.low: float | None = None
+        self.high: float | None = None
+        self.images = 0
+        self.opaque = False
+        self.settled = False
+        self._threshold = 1 << 32
+
+    def update(self, array: pa.Array | None) -> None:
+        """Read one array of the column; ``None`` marks a column that cannot be taken apart."""
+        if array is None:
+            self.opaque = True
+            return
+        self.rows += len(array)
+        kind = physical(array.type)
+        if kind != "null":
+            self.kind = kind
+        values = array.drop_null() if array.null_count else array
+        self.values += 0 if kind == "null" else len(values)
+        if not len(values) or kind in ("null", "other"):
+            return
+        if kind == "binary":
+            self._read_binary(values)
+        elif kind == "text":
+            self._read_text(values.cast(pa.large_string()) if pa.types.is_string_view(array.type) else values)
+        else:
+            self._read_scalars(kind, values)
+
+    def skip(self, rows: int, values: int) -> None:
+        """Count what was not read, after the column was settled."""
+        self.rows += rows
+        self.values += values
+
+    def _read_scalars(self, kind: str, values: pa.Array) -> None:
+        self.values_read += len(values)
+        if kind in ("integer", "number"):
+            numbers = values.cast(pa.float64(), safe=False)
+            limits = pc.min_max(numbers).as_py()
+            if limits["min"] is not None:
+                self.low = limits["min"] if self.low is None else min(self.low, limits["min"])
+                self.high = limits["max"] if self.high is None else max(self.high, limits["max"])
+        if kind != "boolean":
+            self._add(_written(value) for value in _spread(values).to_pylist())
+
+    def _read_binary(self, values: pa.Array) -> None:
+        if pa.types.is_fixed_size_binary(values.type) or pa.types.is_binary_view(values.type):
+            values = values.cast(pa.large_binary())
+        heads = [value[:MAXIMUM_CHARACTERS] for value in _spread(values, 256).to_pylist()]
+        readable = sum(_is_text(head) for head in heads)
+        if readable >= 0.95 * len(heads):
+            self.kind = "text"
+            self._read_text(values.view(pa.large_string() if pa.types.is_large_binary(values.type) else pa.string()))
+            return
+        self.kind = "binary"
+        self.values_read += len(values)
+        self.images += sum(head.startswith(_MAGIC) for head in heads)
+
+    def _read_text(self, values: pa.Array) -> None:
+        if self.settled:
+            values = _spread(values)
+        self.values_read += len(values)
+        heads = [v[:MAXIMUM_CHARACTERS].decode("utf-8", "replace") for v in _bytes(_spread(values))]
+        self._add(heads)
+        if self.settled:
+            return
+        words = sum(head.count(" ") for head in heads) / len(heads)
+        if words < 3:
+            mask = pc.match_substring_regex(values, _IDENTIFIER)
+            values = values.filter(mask)
+        for start in range(0, len(values), _TEXT_SLICE):
+            self.contains.update(engine().contained(values.slice(start, _TEXT_SLICE)))
+
+    def _add(self, values: Iterable[str]) -> None:
+        sample, threshold = self.sample, self._threshold
+        for value in values:
+            text = value.strip()
+            if text.lower() in PLACEHOLDERS:
+                continue
+            if text in sample or zlib.crc32(text.encode("utf-8", "replace")) < threshold:
+                sample[text] += 1
+        while len(sample) > MAXIMUM_DISTINCT:
+            threshold //= 2
+            for text in [t for t in sample if zlib.crc32(t.encode("utf-8", "replace")) >= threshold]:
+                del sample[text]
+        self._threshold = threshold
+
+    def distinct(self) -> list[str]:
+        """The sampled distinct values in the order of their hash."""
+        return sorted(self.sample, key=lambda text: zlib.crc32(text.encode("utf-8", "replace")))
+
+
+def _spread(values: pa.Array, limit: int = SAMPLED_ROWS) -> pa.Array:
+    if len(values) <= limit:
+        return values
+    return values.take(pa.array(np.linspace(0, len(values) - 1, limit, dtype=np.int64)))
+
+
+def _bytes(values: pa.Array) -> list[bytes]:
+    as_bytes: list[bytes] = values.cast(pa.large_binary() if pa.types.is_large_string(values.type) else pa.binary()).to_pylist()
+    return as_bytes
+
+
+def _is_text(head: bytes) -> bool:
+    # A cut may fall inside a character, which the last three bytes forgive.
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        if fault.start < len(head) - 3 or len(head) < MAXIMUM_CHARACTERS:
+            return False
+        text = head[: fault.start].decode("utf-8")
+    return not any(c < " " and c not in "\t\r\n" for c in text)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e18:
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,203 @@
+"""Free text with its identifiers replaced by type tags.
+
+First what structured columns of the same row know, wherever it stands; then what the text detectors
+find. Both work on whole arrays; only rows that hold something are rewritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from governance.detect import lexicon
+from governance.detect.text import Hits, TextEngine, byte_lookup, engine
+
+TAGS: Mapping[str, str] = {
+    "person_name": "NAME", "given_name": "NAME", "family_name": "NAME", "email": "EMAIL", "phone": "PHONE",
+    "street_address": "ADDRESS", "city": "CITY", "postal_code": "ZIP", "date_of_birth": "DATE", "date": "DATE", "ssn": "SSN",
+    "national_id": "ID", "passport": "ID", "driver_license": "ID", "medical_record_number": "MRN", "health_plan_id": "ID",
+    "account_number": "ID", "npi": "ID", "iban": "IBAN", "credit_card": "CARD", "ip_address": "IP", "mac_address": "DEVICE",
+    "device_id": "DEVICE", "vehicle_id": "ID", "url": "URL", "username": "USERNAME", "customer_id": "ID",
+    "geo_coordinates": "GEO", "secret": "SECRET",
+}  # fmt: skip
+"""The tag of each classification whose values are removed where a structured column knows them."""
+
+MAXIMUM_ROWS = 32_768
+MINIMUM_KNOWN = 3
+"""Characters a known value needs; a shorter one stands in too many words."""
+
+_DATE_FORMATS = ("%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%-d.%-m.%Y", "%-m/%-d/%Y", "%-d/%-m/%Y", "%m/%d/%y", "%B %-d, %Y",
+                 "%b %-d, %Y", "%-d %B %Y", "%d %B %Y", "%-d %b %Y", "%Y%m%d", "%Y/%m/%d", "%m-%d-%Y", "%d-%m-%Y")  # fmt: skip
+_NAMES = frozenset({"person_name", "given_name", "family_name"})
+_PUNCTUATED = frozenset({"phone", "ssn", "iban", "credit_card", "national_id", "medical_record_number", "health_plan_id"})
+
+
+def redact(texts: pa.Array, known: Mapping[str, pa.Array] | None = None) -> pa.Array:
+    """Replace identifiers in texts by tags such as ``[EMAIL]``.
+
+    Args:
+        texts: ``string`` or ``large_string`` (also dictionary-encoded), length n.
+        known: by classification, arrays of length n: what structured columns say of the same row. Their
+            values are removed wherever they stand in the row's text, in any case, names also word by word.
+
+    Returns:
+        An array of the same length, ``string`` or ``large_string``; null stays null and an untouched
+        text is returned as it was. What no rule and no known value names stays in the text.
+    """
+    if pa.types.is_dictionary(texts.type):
+        texts = texts.dictionary_decode()
+    if pa.types.is_null(texts.type):
+        return texts.cast(pa.string())
+    if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+        texts = texts.cast(pa.large_string())
+    parts = []
+    for start in range(0, len(texts), MAXIMUM_ROWS):
+        part = texts.slice(start, MAXIMUM_ROWS)
+        if known:
+            part = _without_known(part, {name: array.slice(start, MAXIMUM_ROWS) for name, array in known.items()})
+        parts.append(_without_found(part, engine()))
+    return pa.concat_arrays(parts) if parts else texts
+
+
+def _without_found(texts: pa.Array, detectors: TextEngine) -> pa.Array:
+    hits = detectors.hits(texts)
+    if not len(hits.rows):
+        return texts
+    holders: list[list[int]] = [[] for _ in detectors.detectors]
+    for place, found in enumerate(hits.detectors):
+        for index in found:
+            holders[index].append(place)
+    flagged = texts.take(pa.array(hits.rows))
+    for index, detector in enumerate(detectors.detectors):
+        if not detector.redact or not holders[index]:
+            continue
+        at = np.array(holders[index], dtype=np.int64)
+        rows = flagged.take(pa.array(at))
+        if detector.redact_unchecked:
+            # Twice: a span that shares its boundary character with the one before it is passed over once.
+            for _ in range(2):
+                rows = pc.replace_substring_regex(rows, detector.expression, rf"\1[{detector.tag}]\3")
+        else:
+            rows = _rewritten(rows, lambda text, i=index, tag=detector.tag: _checked(detectors, i, tag, text))
+        flagged = _placed(flagged, at, rows)
+    flagged = _without_names(flagged, hits)
+    return _placed(texts, hits.rows, flagged)
+
+
+def _without_names(flagged: pa.Array, hits: Hits) -> pa.Array:
+    at = np.flatnonzero(np.array(hits.lexicon, dtype=np.bool_))
+    if not len(at):
+        return flagged
+    return _placed(flagged, at, _rewritten(flagged.take(pa.array(at)), _named))
+
+
+def _checked(detectors: TextEngine, index: int, tag: str, text: bytes) -> bytes:
+    return _spliced(text, [(start, end, tag) for start, end in detectors.found(index, text)])
+
+
+def _named(text: bytes) -> bytes:
+    tags = {lexicon.PERSON: "NAME", lexicon.PLACE: "CITY", lexicon.GIVEN: "NAME"}
+    return _spliced(text, [(start, end, tags[kind]) for start, end, kind in byte_lookup(text)])
+
+
+def _spliced(text: bytes, spans: list[tuple[int, int, str]]) -> bytes:
+    pieces, position = [], 0
+    for start, end, tag in spans:
+        if text[start - 1 : start] == b"[" and text[end : end + 1] == b"]":
+            continue
+        pieces += [text[position:start], b"[", tag.encode(), b"]"]
+        position = end
+    return b"".join([*pieces, text[position:]])
+
+
+def _rewritten(rows: pa.Array, rewrite: Callable[[bytes], bytes]) -> pa.Array:
+    wide = pa.types.is_large_string(rows.type)
+    raw = rows.cast(pa.large_binary() if wide else pa.binary()).to_pylist()
+    return pa.array([rewrite(text) for text in raw], pa.large_binary() if wide else pa.binary()).view(rows.type)
+
+
+def _placed(texts: pa.Array, rows: NDArray[np.int64], replacements: pa.Array) -> pa.Array:
+    if len(rows) == len(texts):
+        return replacements
+    mask = np.zeros(len(texts), dtype=np.bool_)
+    mask[rows] = True
+    return pc.replace_with_mask(texts, pa.array(mask), replacements)
+
+
+def _without_known(texts: pa.Array, known: Mapping[str, pa.Array]) -> pa.Array:
+    """Replace each row's own known values. The whole values first, so that parts do not break them up."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    try:
+        # Spill files would hold readable values.
+        connection.execute("SET max_temp_directory_size='0B'; SET memory_limit='1GB'; SET threads=1")
+        for name, values in known.items():
+            if name in TAGS:
+                for needles in _needles(name, values):
+                    texts = _replaced(connection, texts, needles, f"[{TAGS[name]}]", words=False)
+        for name, values in known.items():
+            if name in _NAMES:
+                for needles in _name_parts(values):
+                    texts = _replaced(connection, texts, needles, "[NAME]", words=True)
+    finally:
+        connection.close()
+    return texts
+
+
+def _replaced(connection: object, texts: pa.Array, needles: pa.Array, tag: str, *, words: bool) -> pa.Array:
+    """Replace in each row its own needle, without regard to case; ``words``: only as whole words."""
+    usable = pc.fill_null(pc.greater_equal(pc.utf8_length(needles), MINIMUM_KNOWN), False)
+    needles = pc.if_else(usable, needles, None)
+    pattern = r"'(?i)(^|[^\pL\pN])' || regexp_escape(n) || '($|[^\pL\pN])'" if words else "'(?i)' || regexp_escape(n)"
+    replacement = rf"\1{tag}\2" if words else tag
+    once = f"regexp_replace(t, {pattern}, '{replacement}', 'g')"
+    both = f"regexp_replace({once}, {pattern}, '{replacement}', 'g')" if words else once
+    connection.register("given", pa.table({"t": texts, "n": needles}))  # type: ignore[attr-defined]
+    result = connection.execute(  # type: ignore[attr-defined]
+        f"SELECT CASE WHEN n IS NOT NULL AND contains(lower(t), lower(n)) THEN {both} ELSE t END AS t FROM given"
+    ).to_arrow_table()
+    connection.unregister("given")  # type: ignore[attr-defined]
+    return result.column("t").combine_chunks().cast(texts.type)
+
+
+def _as_text(values: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_floating(values.type):
+        values = values.cast(pa.int64(), safe=False)
+    return pc.utf8_trim_whitespace(values.cast(pa.string()))
+
+
+def _needles(name: str, values: pa.Array) -> list[pa.Array]:
+    """The ways in which a value may be written, longest first."""
+    if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
+        return [pc.strftime(values, form) for form in _DATE_FORMATS]
+    written = _as_text(values)
+    ways = [written]
+    if name in _PUNCTUATED:
+        ways.append(pc.replace_substring_regex(written, r"[^\pL\pN]", ""))
+    if name == "street_address":
+        ways.append(pc.replace_substring_regex(written, r"\s*,?\s*\b(?i:apt|suite|ste|unit)\b.*$", ""))
+    return ways
+
+
+def _name_parts(values: pa.Array) -> list[pa.Array]:
+    words = pc.split_pattern_regex(pc.fill_null(_as_text(values), ""), r"[\s,.]+")
+    lengths = pc.list_value_length(words).to_numpy(zero_copy_only=False)
+    most = min(int(lengths.max(initial=0)), 5)
+    parts = []
+    for place in range(most):
+        # list_element raises for a list that is too short, so shorter ones give their last word again.
+        at = pa.array(np.minimum(lengths - 1, place).astype(np.int64) + _starts(words))
+        parts.append(words.flatten().take(at))
+    return parts
+
+
+def _starts(words: pa.Array) -> NDArray[np.int64]:
+    offsets: NDArray[np.int64] = words.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
+    return offsets[:-1] - offsets[0]
