@@ -6,7 +6,7 @@ model can take the place of :func:`decide`: it gets the same profile and header.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +25,7 @@ _FIRST_LOOK = 64
 THRESHOLD = 0.6
 _MISSED_SHARE = 0.01
 """Share of values with identifiers from which a column of no class counts as free text."""
+_IN_RANGE = 0.95
 _FLAGS = frozenset({"health_condition", "trade_union", "religion", "sexual_orientation", "political_opinion", "ethnicity", "genetic"})
 _HIDDEN = frozenset(
     {"email", "ssn", "phone", "iban", "credit_card", "medical_record_number", "national_id", "secret", "person_name", "health_plan_id"}
@@ -69,31 +70,35 @@ class Values:
 
     def outcome(self, test: ValueTest, *, needed: float) -> Outcome:
         """Run a test; given up after a first look when it cannot reach half of ``needed``."""
-        passing = self._by_pattern(test)
-        checked = len(self.texts)
-        if len(passing) < 0.5 * needed * checked:
-            return Outcome(test, len(passing) if test.validator is None and test.dictionary is None else 0, checked)
-        if test.dictionary is not None:
-            passing = [t for t in passing if dictionaries.contains(test.dictionary, t)]
-        if test.validator is not None:
-            passing, checked = self._validated(test.validator, passing, checked, needed)
+        passing, checked = self._by_pattern(test), len(self.texts)
+        for check in self._checks_of(test):
+            if len(passing) < 0.5 * needed * checked:
+                return Outcome(test, 0, checked)
+            passing, checked = _checked(check, passing, checked, needed)
         return Outcome(test, len(passing), checked)
 
-    def _validated(self, name: str, passing: list[str], checked: int, needed: float) -> tuple[list[str], int]:
-        check = self._checks[name]
-        kept = passing[:CHECKED_VALUES]
-        rejected = 0 if len(kept) == len(passing) else round((checked - len(passing)) * len(kept) / len(passing))
-        checked = checked if len(kept) == len(passing) else len(kept) + rejected
-        first = [t for t in kept[:_FIRST_LOOK] if check(t)]
-        if len(kept) > _FIRST_LOOK and len(first) < 0.5 * needed * _FIRST_LOOK:
-            return first, max(1, round(checked * _FIRST_LOOK / len(kept)))
-        return first + [t for t in kept[_FIRST_LOOK:] if check(t)], checked
+    def _checks_of(self, test: ValueTest) -> Iterator[validators.Validator]:
+        if test.dictionary is not None:
+            yield partial(dictionaries.contains, test.dictionary)
+        if test.validator is not None:
+            yield self._checks[test.validator]
 
     def _by_pattern(self, test: ValueTest) -> list[str]:
         if test.pattern is None:
             return self.texts
         mask = pc.match_substring_regex(self._array, rf"\A(?:{test.pattern})\z").to_numpy(zero_copy_only=False)
         return [text for text, passed in zip(self.texts, mask, strict=True) if passed]
+
+
+def _checked(check: validators.Validator, passing: list[str], checked: int, needed: float) -> tuple[list[str], int]:
+    """What passes of at most :data:`CHECKED_VALUES`, and of how many of the sample these speak."""
+    kept = passing[:CHECKED_VALUES]
+    if len(kept) < len(passing):
+        checked = round(checked * len(kept) / len(passing))
+    first = [t for t in kept[:_FIRST_LOOK] if check(t)]
+    if len(kept) > _FIRST_LOOK and len(first) < 0.5 * needed * _FIRST_LOOK:
+        return first, max(1, round(checked * _FIRST_LOOK / len(kept)))
+    return first + [t for t in kept[_FIRST_LOOK:] if check(t)], checked
 
 
 def _percent(outcome: Outcome) -> str:
@@ -172,7 +177,9 @@ def _by_values(
 
 
 def _within(limits: tuple[float, float], profile: ColumnProfile) -> bool:
-    return profile.low is None or profile.high is None or (limits[0] <= profile.low and profile.high <= limits[1])
+    """Whether nearly all values lie in the range; a few impossible ones are dirt, not another meaning."""
+    inside = sum(n for text, n in profile.sample.items() if limits[0] <= float(text) <= limits[1])
+    return inside >= _IN_RANGE * profile.sample.total()
 
 
 def _typed(profile: ColumnProfile, header: HeaderEvidence) -> tuple[str, float, tuple[str, ...]] | None:

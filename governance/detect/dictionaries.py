@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 _MERGED = {"cities": ("cities.txt", "cities_generated.txt")}
 
 
+@lru_cache(maxsize=1 << 16)
 def fold(text: str) -> str:
     """Lower case without accents and outer white space, so that ``MÜLLER`` equals ``muller``."""
     if text.isascii():

@@ -160,7 +160,7 @@ class TextEngine:
             detector = self.detectors[index]
             if detector.score < REPORTED_SCORE or detector.classification in found:
                 continue
-            if detector.validator is None or next(self.found(index, text), None) is not None:
+            if detector.redact_unchecked or next(self.found(index, text), None) is not None:
                 found.add(detector.classification)
         return found
 
