@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from governance import detect
 from governance.errors import ValidationError
 from governance.model.contract import ContractColumn, RuleScope
 from governance.model.evidence import ColumnEdge, DatasetLineage, Stage
@@ -44,7 +44,8 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             divert=rules.failing,
             pseudonyms=_pseudonyms(context),
             token_key=lambda domain: context.workspace.keyring.secret(f"token:{domain}"),
-            redact=detect.redact,
+            redact=_redactor(columns),
+            beside=_beside(columns),
             year=context.run.opened_at.year,
             segment_prefix=context.run.version,
             partition_by=context.contract.partition_by,
@@ -115,6 +116,35 @@ def _planned(context: RunContext) -> tuple[ColumnPlan, ...]:
 def _pseudonyms(context: RunContext) -> Callable[[np.ndarray], np.ndarray]:
     domain = context.contract.subject.domain
     return lambda ordinals: context.workspace.vault.pseudonyms(domain, audience(domain), ordinals)
+
+
+def _redactor(columns: tuple[ColumnPlan, ...]) -> Callable[[pa.Array, pa.RecordBatch], pa.Array]:
+    """Redaction that is told what the row's own columns hold, so that it finds that in the prose too."""
+    from governance.detect.redaction import TAGS
+    from governance.detect.redaction import redact as redacted
+
+    def redact(texts: pa.Array, source: pa.RecordBatch) -> pa.Array:
+        # Several columns of one classification are told one after the other.
+        layers: list[dict[str, pa.Array]] = [{}]
+        for column in columns:
+            if column.classification in TAGS:
+                layer = next((x for x in layers if column.classification not in x), None)
+                if layer is None:
+                    layers.append(layer := {})
+                layer[column.classification] = source[column.source_name]
+        for known in layers:
+            texts = redacted(texts, known)
+        return texts
+
+    return redact
+
+
+def _beside(columns: tuple[ColumnPlan, ...]) -> tuple[str, ...]:
+    if not any(c.method == "redact" for c in columns):
+        return ()
+    from governance.detect.redaction import TAGS
+
+    return tuple(c.source_name for c in columns if c.classification in TAGS)
 
 
 def _facts(result: RewriteResult, columns: tuple[ColumnPlan, ...]) -> dict[str, Any]:
