@@ -79,6 +79,10 @@ class TableScanner:
         for profile in self._profiles.values():
             if profile.settled or profile.kind != "text" or len(profile.sample) < SETTLE_DISTINCT:
                 continue
+            # A column that does not settle is asked again only after as many values once more.
+            if profile.values < profile.next_attempt:
+                continue
+            profile.next_attempt = 2 * profile.values
             found = decide(profile)
             open_ended = found.classification in (FREE_TEXT, HARMLESS, UNCLASSIFIED)
             profile.settled = not open_ended and found.confidence >= SETTLE_CONFIDENCE

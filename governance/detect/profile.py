@@ -67,6 +67,7 @@ class ColumnProfile:
         self.images = 0
         self.opaque = False
         self.settled = False
+        self.next_attempt = 0
         self._threshold = 1 << 32
 
     def update(self, array: pa.Array | None) -> None:
@@ -88,11 +89,6 @@ class ColumnProfile:
             self._read_text(values.cast(pa.large_string()) if pa.types.is_string_view(array.type) else values)
         else:
             self._read_scalars(kind, values)
-
-    def skip(self, rows: int, values: int) -> None:
-        """Count what was not read, after the column was settled."""
-        self.rows += rows
-        self.values += values
 
     def _read_scalars(self, kind: str, values: pa.Array) -> None:
         self.values_read += len(values)
