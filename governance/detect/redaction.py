@@ -158,7 +158,7 @@ def _replaced(connection: object, texts: pa.Array, needles: pa.Array, tag: str, 
     once = f"regexp_replace(t, {pattern}, '{replacement}', 'g')"
     both = f"regexp_replace({once}, {pattern}, '{replacement}', 'g')" if words else once
     connection.register("given", pa.table({"t": texts, "n": needles}))  # type: ignore[attr-defined]
-    result = connection.execute(  # type: ignore[attr-defined]
+    result = connection.sql(  # type: ignore[attr-defined]
         f"SELECT CASE WHEN n IS NOT NULL AND contains(lower(t), lower(n)) THEN {both} ELSE t END AS t FROM given"
     ).to_arrow_table()
     connection.unregister("given")  # type: ignore[attr-defined]
