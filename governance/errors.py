@@ -45,7 +45,6 @@ CODES = MappingProxyType(
         "GOV-403": "a denied subject is present in the version",
         "GOV-404": "the version opens without its key",
         "GOV-405": "row counts do not reconcile",
-        "GOV-406": "a sensitive value survived in the version",
         # 5xx log
         "GOV-501": "the lineage store cannot be reached or opened",
         "GOV-502": "the store is not the one the dataset root names",
@@ -73,7 +72,6 @@ CODES = MappingProxyType(
         "GOV-723": "a file of a version was altered, swapped, dropped or added",
         "GOV-724": "a storage location cannot be used",
         "GOV-741": "a stage was called out of order or for another run",
-        "GOV-742": "the dataset is being run by another process",
         # 8xx audit
         "GOV-801": "a bundle cannot be read",
         "GOV-802": "a bundle does not verify",

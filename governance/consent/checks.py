@@ -17,8 +17,8 @@ CLOCK_TOLERANCE = timedelta(hours=24)
 """How far after the import a record may claim to have been collected: clocks differ, the future does not."""
 
 _RFC_3339 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$"
-_EARLIEST = pa.scalar(datetime(1900, 1, 1, tzinfo=UTC), STAMP)
-_LATEST = pa.scalar(datetime(9999, 12, 31, tzinfo=UTC), STAMP)
+_EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 _PERMITTING_OPENINGS = tuple(kind.opens.value for kind in KINDS if kind.permits)
 
 
@@ -96,7 +96,9 @@ def _parsed_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
         with relations({"file": pa.table({"value": shaped})}) as connection:
             sql = "SELECT epoch_us(TRY_CAST(value AS TIMESTAMPTZ)) AS value FROM file"
             column = connection.sql(sql).to_arrow_table()["value"].cast(STAMP)
-    within = pc.and_(pc.greater_equal(column, _EARLIEST), pc.less(column, _LATEST))
+    within = pc.and_(
+        pc.greater_equal(column, pa.scalar(_EARLIEST, STAMP)), pc.less(column, pa.scalar(_LATEST, STAMP))
+    )
     return pc.if_else(within, column, pa.scalar(None, STAMP))
 
 
