@@ -1,0 +1,170 @@
+"""Appending to the log, proving and verifying; floors are the bare tables with the same grouping."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.bench.experiment import (
+    OUT,
+    Call,
+    Experiment,
+    Figure,
+    Floor,
+    Goal,
+    per_cpu_second,
+    per_second,
+    value_of,
+)
+from tests.bench.measuring import measure
+
+SIZE = 4_608
+
+
+class _Key:
+    """An Ed25519 key as the keyring hands it out."""
+
+    def __init__(self) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        self._key = Ed25519PrivateKey.generate()
+
+    @property
+    def public_key(self) -> bytes:
+        return self._key.public_key().public_bytes_raw()
+
+    def sign(self, data: bytes) -> bytes:
+        return self._key.sign(data)
+
+
+def _log(location: str) -> tuple[Any, Any, Path]:
+    """A new log, its signer and the folder it lies in."""
+    from governance.log import CheckpointSigner, Log, open_storage
+
+    folder = OUT / "work" / f"log-{secrets.token_hex(4)}"
+    folder.mkdir(parents=True)
+    place = location or str(folder / "store")
+    storage = open_storage(place, create=True, origin="governance.example/bench")
+    signer = CheckpointSigner(_Key(), storage.origin, folder / "signer" / "memory.note")
+    return Log(storage, signer=signer, clock=lambda: datetime.now(UTC)), signer, folder
+
+
+def append(events: int, batch: int, location: str = "") -> dict[str, Any]:
+    """Durable appends of distinct bodies, then one signed checkpoint over them."""
+    from governance.log import OPENLINEAGE_EVENT, NewEntry
+
+    schema = f"bench_{secrets.token_hex(4)}"
+    if location:
+        import psycopg
+
+        with psycopg.connect(location, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {schema}".encode())
+        location = f"{location}{'&' if '?' in location else '?'}options=-csearch_path%3D{schema}"
+    log, _, folder = _log(location)
+    filler = secrets.token_bytes(SIZE - 8)
+    entries = [
+        NewEntry(i.to_bytes(8, "big") + filler, OPENLINEAGE_EVENT, "ingest:bench") for i in range(events)
+    ]
+
+    def work() -> dict[str, Any]:
+        for start in range(0, events, batch):
+            log.append(entries[start : start + batch])
+        log.checkpoint()
+        return {"rows": events}
+
+    result = measure(work)
+    if log.size() != events:
+        raise AssertionError("events were lost")
+    log.close()
+    shutil.rmtree(folder)
+    if location:
+        with psycopg.connect(location, autocommit=True) as connection:
+            connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+    return {**result, "rows_per_s": events / result["wall_s"]}
+
+
+def verify(leaves: int, probes: int = 2_000) -> dict[str, Any]:
+    """A whole verification, and proofs for random entries of the same log."""
+    import random
+
+    from governance.log import OPENLINEAGE_EVENT, NewEntry, verify_entry, verify_log
+
+    log, signer, folder = _log("")
+    body = secrets.token_bytes(256)
+    for start in range(0, leaves, 1_000):
+        log.append(
+            [
+                NewEntry(i.to_bytes(8, "big") + body, OPENLINEAGE_EVENT, "ingest:bench")
+                for i in range(start, min(leaves, start + 1_000))
+            ]
+        )
+    checkpoint = log.checkpoint()
+    chosen = [random.randrange(leaves) for _ in range(probes)]
+    proofs: list[Any] = []
+    stored = [log.entry(i).leaf for i in chosen]
+    proving = measure(lambda: proofs.extend(log.prove(i, checkpoint) for i in chosen))
+
+    def check() -> None:
+        for leaf, proof in zip(stored, proofs, strict=True):
+            verify_entry(leaf, proof, checkpoint)
+
+    checking = measure(check)
+    reports: list[Any] = []
+    result = measure(lambda: reports.append(verify_log(log.storage, signer.vkey)))
+    if not reports[0].ok:
+        raise AssertionError(reports[0].reason)
+    log.close()
+    shutil.rmtree(folder)
+    return {
+        **result,
+        "rows": leaves,
+        "prove_us": proving["cpu_s"] / probes * 1e6,
+        "check_us": checking["cpu_s"] / probes * 1e6,
+    }
+
+
+def experiments(quick: bool, rows: int | None, dsn: str | None) -> list[Experiment]:
+    made = []
+    for batch, events in ((1, 2_000 if quick else 10_000), (100, 10_000 if quick else 100_000)):
+        size = ("--batch", str(batch), "--size", str(SIZE))
+        kinds: list[tuple[str, str, Floor]] = [("sqlite", "", Floor(("sqlite", str(events), *size)))]
+        if dsn:
+            kinds.append(("postgres", dsn, Floor(("postgres", dsn, str(events), *size))))
+        for kind, location, floor in kinds:
+            name = f"log.append.{kind}.{'single' if batch == 1 else f'batch_{batch}'}"
+            made.append(
+                Experiment(
+                    name,
+                    Call("log_store:append", {"events": events, "batch": batch, "location": location}),
+                    [
+                        Figure(
+                            name, "events/s", per_second("rows"), Goal("ratio", 0.5, at_most=False),
+                            floor=value_of("rows_per_s"),
+                        ),
+                        Figure(
+                            f"{name}.cpu", "events/s", per_cpu_second("rows"), floor=per_cpu_second("rows")
+                        ),
+                    ],
+                    floor=floor,
+                    pairs=5,
+                    context={"events": events, "bytes": SIZE},
+                )
+            )  # fmt: skip
+    leaves = 50_000 if quick else 1_000_000
+    made.append(
+        Experiment(
+            "log.verify",
+            Call("log_store:verify", {"leaves": leaves}),
+            [
+                Figure("log.verify", "entries/s", per_cpu_second("rows")),
+                Figure("log.proof.make", "us", value_of("prove_us")),
+                Figure("log.proof.check", "us", value_of("check_us")),
+            ],
+            pairs=1 if not quick else 3,
+            context={"leaves": leaves},
+        )
+    )
+    return made

@@ -1,0 +1,78 @@
+"""The subject vault: enrolling new subjects in bulk, and finding known ones batch by batch."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from typing import Any
+
+from tests.bench.experiment import OUT, Call, Experiment, Figure, Goal, per_cpu_second, value_of
+from tests.bench.measuring import measure
+
+_BATCH = 131_072
+
+
+def vault(subjects: int) -> dict[str, Any]:
+    """New subjects in one call, their pseudonyms, then each of them once more from a vault just opened."""
+    import numpy as np
+    import pyarrow as pa
+
+    from governance.keys.file import create_file_key
+    from governance.keys.provider import provider_for
+    from governance.keys.store import Keyring
+    from governance.keys.vault import SubjectVault
+
+    folder = OUT / "work" / f"vault-{secrets.token_hex(4)}"
+    folder.mkdir(parents=True)
+    create_file_key(folder / "kek.json")
+    keyring = Keyring.create(folder / "keys", provider_for(f"file:{folder}/kek.json"))
+    numbers = np.random.default_rng(7).permutation(subjects)
+    identifiers = pa.compute.binary_join_element_wise("MRN", pa.array(numbers).cast(pa.string()), "-")
+    made = SubjectVault.create(folder / "vault", keyring)
+    ordinals: list[Any] = []
+    new = measure(lambda: ordinals.append(made.resolve("patient", identifiers, create=True)))
+    named = measure(lambda: made.pseudonyms("patient", "released:patient", ordinals[0]) is None)
+    opened = SubjectVault.open(folder / "vault", keyring)
+    first = measure(lambda: opened.resolve("patient", identifiers[:1], create=False) is None)
+
+    def find() -> None:
+        for start in range(0, subjects, _BATCH):
+            found = opened.resolve("patient", identifiers[start : start + _BATCH], create=False)
+            if not (found == ordinals[0][start : start + _BATCH]).all():
+                raise AssertionError("a subject was not found again")
+
+    known = measure(find)
+    shutil.rmtree(folder)
+    rates = {"new": new, "known": known, "pseudonyms": named}
+    return {
+        **new,
+        "subjects": subjects,
+        "open_s": first["cpu_s"],
+        **{f"{name}_wall": subjects / each["wall_s"] for name, each in rates.items()},
+        **{f"{name}_cpu": subjects / each["cpu_s"] for name, each in rates.items()},
+    }
+
+
+def experiments(quick: bool, rows: int | None) -> list[Experiment]:
+    size = rows or (500_000 if quick else 3_000_000)
+    return [
+        Experiment(
+            "vault",
+            Call("subject_vault:vault", {"subjects": size}),
+            [
+                Figure(
+                    "vault.new", "subjects/s", per_cpu_second("subjects"),
+                    Goal("value", 300_000, at_most=False, unit="subjects/s"),
+                ),
+                Figure("vault.new.wall", "subjects/s", value_of("new_wall")),
+                Figure(
+                    "vault.known", "subjects/s", value_of("known_cpu"),
+                    Goal("value", 3_000_000, at_most=False, unit="subjects/s"),
+                ),
+                Figure("vault.known.wall", "subjects/s", value_of("known_wall")),
+                Figure("vault.pseudonyms", "subjects/s", value_of("pseudonyms_cpu")),
+                Figure("vault.open", "s", value_of("open_s")),
+            ],
+            context={"subjects": size, "batch": _BATCH},
+        )
+    ]  # fmt: skip
