@@ -15,12 +15,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from governance.detect.classifications import TaxonomyEntry, taxonomy
     from governance.detect.columns import TableScanner, classify_table
     from governance.detect.redaction import redact
-    from governance.detect.classifications import TaxonomyEntry, taxonomy
     from governance.detect.text import TextFinding, classify_text
 
-__all__ = ["TableScanner", "TaxonomyEntry", "TextFinding", "classify_table", "classify_text", "redact", "taxonomy"]
+__all__ = [
+    "TableScanner",
+    "TaxonomyEntry",
+    "TextFinding",
+    "classify_table",
+    "classify_text",
+    "redact",
+    "taxonomy",
+]
 
 _HOME = {
     "TableScanner": "columns",

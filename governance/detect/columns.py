@@ -72,7 +72,9 @@ class TableScanner:
                 seen: Counter[str] = Counter()
                 for leaf, array in flatten(name, chunk):
                     seen[leaf] += 1
-                    profile = self._profiles.setdefault((position, f"{leaf}\0{seen[leaf]}"), ColumnProfile(leaf))
+                    profile = self._profiles.setdefault(
+                        (position, f"{leaf}\0{seen[leaf]}"), ColumnProfile(leaf)
+                    )
                     profile.update(array)
 
     def _settle(self) -> None:
@@ -105,7 +107,10 @@ class TableScanner:
         """Countries named by a country or jurisdiction column, most frequent first, then the common ones."""
         codes: Counter[str] = Counter()
         for profile in self._profiles.values():
-            if any(m.detector.classification in ("country", "jurisdiction") for m in read_header(profile.name).matches):
+            if any(
+                m.detector.classification in ("country", "jurisdiction")
+                for m in read_header(profile.name).matches
+            ):
                 for value, times in profile.sample.items():
                     if len(value) == 2 or value[2:3] == "-":
                         codes[value[:2].upper()] += times
@@ -115,7 +120,12 @@ class TableScanner:
 
 def _of_sample(result: ColumnClassification, rows: int, read: int) -> ColumnClassification:
     bound = 1 - 0.05 ** (1 / read) if read else None
-    return replace(result, rows=rows, miss_bound=bound, evidence=(*result.evidence, f"a sample of {read:,} values from {rows:,} rows"))
+    return replace(
+        result,
+        rows=rows,
+        miss_bound=bound,
+        evidence=(*result.evidence, f"a sample of {read:,} values from {rows:,} rows"),
+    )
 
 
 def classify_table(table: pa.Table, sample: int | None = None) -> dict[str, ColumnClassification]:

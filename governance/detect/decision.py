@@ -26,9 +26,33 @@ THRESHOLD = 0.6
 _MISSED_SHARE = 0.01
 """Share of values with identifiers from which a column of no class counts as free text."""
 _IN_RANGE = 0.95
-_FLAGS = frozenset({"health_condition", "trade_union", "religion", "sexual_orientation", "political_opinion", "ethnicity", "genetic"})
+_SUPPORTED_SHARE = 0.5
+_NOT_LAST = 0.05
+"""Taken from a verdict whose phrase is not the last of the header: the last word names the thing, the ones before qualify it."""
+_FLAGS = frozenset(
+    {
+        "health_condition",
+        "trade_union",
+        "religion",
+        "sexual_orientation",
+        "political_opinion",
+        "ethnicity",
+        "genetic",
+    }
+)
 _HIDDEN = frozenset(
-    {"email", "ssn", "phone", "iban", "credit_card", "medical_record_number", "national_id", "secret", "person_name", "health_plan_id"}
+    {
+        "email",
+        "ssn",
+        "phone",
+        "iban",
+        "credit_card",
+        "medical_record_number",
+        "national_id",
+        "secret",
+        "person_name",
+        "health_plan_id",
+    }
 )
 
 
@@ -53,7 +77,7 @@ class Verdict:
     detector: ColumnDetector
     confidence: float
     evidence: tuple[str, ...]
-    words: int
+    match: HeaderMatch | None
 
 
 class Values:
@@ -62,7 +86,9 @@ class Values:
     def __init__(self, profile: ColumnProfile, regions: Sequence[str]) -> None:
         self.numeric = profile.kind in ("integer", "number")
         self.texts = profile.distinct()
-        self._array = pa.array([t.encode("utf-8", "replace") for t in self.texts], pa.binary()).view(pa.string())
+        self._array = pa.array([t.encode("utf-8", "replace") for t in self.texts], pa.binary()).view(
+            pa.string()
+        )
         self._checks: Mapping[str, validators.Validator] = {
             **validators.VALIDATORS,
             "phone": partial(validators.phone, regions=tuple(regions)),
@@ -86,11 +112,15 @@ class Values:
     def _by_pattern(self, test: ValueTest) -> list[str]:
         if test.pattern is None:
             return self.texts
-        mask = pc.match_substring_regex(self._array, rf"\A(?:{test.pattern})\z").to_numpy(zero_copy_only=False)
+        mask = pc.match_substring_regex(self._array, rf"\A(?:{test.pattern})\z").to_numpy(
+            zero_copy_only=False
+        )
         return [text for text, passed in zip(self.texts, mask, strict=True) if passed]
 
 
-def _checked(check: validators.Validator, passing: list[str], checked: int, needed: float) -> tuple[list[str], int]:
+def _checked(
+    check: validators.Validator, passing: list[str], checked: int, needed: float
+) -> tuple[list[str], int]:
     """What passes of at most :data:`CHECKED_VALUES`, and of how many of the sample these speak."""
     kept = passing[:CHECKED_VALUES]
     if len(kept) < len(passing):
@@ -125,47 +155,58 @@ def _match_for(detector: ColumnDetector, header: HeaderEvidence) -> HeaderMatch 
     return max(matches, key=lambda m: (m.decisive, m.words, m.end), default=None)
 
 
-def _judge(detector: ColumnDetector, header: HeaderEvidence, profile: ColumnProfile, values: Values) -> Verdict | None:
+def _judge(
+    detector: ColumnDetector, header: HeaderEvidence, profile: ColumnProfile, values: Values
+) -> Verdict | None:
     match = _match_for(detector, header)
     says = () if match is None else (f'header says "{match.phrase}"',)
-    words = match.words if match else 0
-    tests = [t for t in detector.tests if (t.numbers or not values.numeric) and (match is not None or t.alone is not None)]
+    tests = [
+        t
+        for t in detector.tests
+        if (t.numbers or not values.numeric) and (match is not None or t.alone is not None)
+    ]
     if match is None and not tests:
         return None
     if not values.texts:
         if match is None or not match.decisive:
             return None
-        return Verdict(detector, 0.7, (*says, "there is no value to check"), words)
+        return Verdict(detector, 0.7, (*says, "there is no value to check"), match)
     if detector.range and values.numeric and not _within(detector.range, profile):
         return None
     outcomes = []
     for test in tests:
         alone = 1.0 if test.alone is None else test.alone
-        outcomes.append(values.outcome(test, needed=alone if match is None else min(alone, test.agree or 0.0)))
+        outcomes.append(
+            values.outcome(test, needed=alone if match is None else min(alone, test.agree or 0.0))
+        )
     best = max(outcomes, key=lambda o: o.share, default=None)
     if match is None or not match.decisive:
         return _by_values(detector, match, outcomes, says, values)
     demanding = [t for t in detector.tests if t.agree is not None]
-    agreeing = [o for o in outcomes if o.test.agree is not None and o.share >= o.test.agree]
+    agreeing = [o for o in outcomes if o.share >= min(_or(o.test.agree, 2.0), _or(o.test.alone, 2.0))]
     if demanding and not agreeing:
         return None
     if detector.reason and best is not None:
-        return Verdict(detector, 0.99, (*says, f"{_percent(best)} are {detector.reason}"), words)
+        return Verdict(detector, 0.99, (*says, f"{_percent(best)} are {detector.reason}"), match)
     shown = max(agreeing, key=lambda o: o.share, default=best)
     if shown is None or (shown.share < 0.05 and not agreeing):
-        return Verdict(detector, 0.9, says, words)
-    return Verdict(detector, 0.9 + 0.09 * shown.share, (*says, _described(detector, shown)), words)
+        return Verdict(detector, 0.9, says, match)
+    return Verdict(detector, 0.9 + 0.09 * shown.share, (*says, _described(detector, shown)), match)
 
 
 def _by_values(
-    detector: ColumnDetector, match: HeaderMatch | None, outcomes: Sequence[Outcome], says: tuple[str, ...], values: Values
+    detector: ColumnDetector,
+    match: HeaderMatch | None,
+    outcomes: Sequence[Outcome],
+    says: tuple[str, ...],
+    values: Values,
 ) -> Verdict | None:
     confidence, shown = 0.0, None
     for outcome in outcomes:
         test, share, reached = outcome.test, outcome.share, 0.0
         if test.alone is not None and share >= test.alone and len(values.texts) >= test.minimum:
             reached = min(0.6 + 0.35 * share, 0.89 if detector.classification == FREE_TEXT else 1.0)
-        if match is not None and test.agree is not None and share >= max(0.35, 2 * test.agree if test.agree < 0.5 else test.agree):
+        if match is not None and test.alone is not None and share >= _SUPPORTED_SHARE:
             reached = max(reached, 0.6 + 0.3 * share)
         if reached > confidence:
             confidence, shown = reached, outcome
@@ -173,7 +214,11 @@ def _by_values(
         return None
     if detector.classification == HARMLESS and match is None:
         return None
-    return Verdict(detector, confidence, (*says, _described(detector, shown)), match.words if match else 0)
+    return Verdict(detector, confidence, (*says, _described(detector, shown)), match)
+
+
+def _or(stated: float | None, otherwise: float) -> float:
+    return otherwise if stated is None else stated
 
 
 def _within(limits: tuple[float, float], profile: ColumnProfile) -> bool:
@@ -195,19 +240,29 @@ def _typed(profile: ColumnProfile, header: HeaderEvidence) -> tuple[str, float, 
     if profile.kind == "boolean":
         for match in decisive:
             if match.detector.classification in _FLAGS:
-                return match.detector.classification, 0.85, (f'header says "{match.phrase}"', "the values are flags")
+                return (
+                    match.detector.classification,
+                    0.85,
+                    (f'header says "{match.phrase}"', "the values are flags"),
+                )
         return HARMLESS, 0.95, ("the values are true or false",)
     if profile.kind == "binary":
         if profile.images:
             return "photo", 0.9, ("the values begin like image files",)
         for match in decisive:
             if match.detector.classification in ("biometric", "photo", "genetic", "secret"):
-                return match.detector.classification, 0.85, (f'header says "{match.phrase}"', "the values are binary")
+                return (
+                    match.detector.classification,
+                    0.85,
+                    (f'header says "{match.phrase}"', "the values are binary"),
+                )
         return UNCLASSIFIED, 0.0, ("the values are binary and no image",)
     return None
 
 
-def decide(profile: ColumnProfile, regions: Sequence[str] = validators.COMMON_REGIONS) -> ColumnClassification:
+def decide(
+    profile: ColumnProfile, regions: Sequence[str] = validators.COMMON_REGIONS
+) -> ColumnClassification:
     """Classify a column from its header and its values.
 
     Args:
@@ -221,8 +276,11 @@ def decide(profile: ColumnProfile, regions: Sequence[str] = validators.COMMON_RE
     if typed is not None:
         return _result(profile, *typed)
     values = Values(profile, regions)
-    verdicts = [v for d in column_registry().detectors if (v := _judge(d, header, profile, values)) is not None]
-    best = max(verdicts, key=lambda v: (round(v.confidence, 2), v.words), default=None)
+    verdicts = [
+        v for d in column_registry().detectors if (v := _judge(d, header, profile, values)) is not None
+    ]
+    last = max((v.match.end for v in verdicts if v.match and v.match.decisive), default=0)
+    best = max(verdicts, key=lambda v: _rank(v, last), default=None)
     if best is not None and best.confidence >= THRESHOLD:
         return _result(profile, best.detector.classification, best.confidence, best.evidence)
     if not values.texts:
@@ -231,13 +289,29 @@ def decide(profile: ColumnProfile, regions: Sequence[str] = validators.COMMON_RE
     if hidden and hidden >= max(2, _MISSED_SHARE * profile.values_read):
         return _result(profile, FREE_TEXT, 0.7, ("identifiers stand in a column that is of no class itself",))
     note = f'; the header ends in "{header.negated}"' if header.negated else ""
-    return _result(profile, HARMLESS, 0.9 if len(values.texts) >= 20 else 0.75, (f"no detector agrees with {len(values.texts):,} distinct values{note}",))
+    return _result(
+        profile,
+        HARMLESS,
+        0.9 if len(values.texts) >= 20 else 0.75,
+        (f"no detector agrees with {len(values.texts):,} distinct values{note}",),
+    )
 
 
-def _result(profile: ColumnProfile, classification: str, confidence: float, evidence: tuple[str, ...]) -> ColumnClassification:
+def _rank(verdict: Verdict, last: int) -> tuple[float, int]:
+    match = verdict.match
+    qualifies = match is not None and match.end < last
+    return round(verdict.confidence - (_NOT_LAST if qualifies else 0.0), 2), match.words if match else 0
+
+
+def _result(
+    profile: ColumnProfile, classification: str, confidence: float, evidence: tuple[str, ...]
+) -> ColumnClassification:
     contains: tuple[Contained, ...] = ()
     if classification in (FREE_TEXT, HARMLESS) and profile.contains:
-        contains = tuple(Contained(name, rows) for name, rows in sorted(profile.contains.items(), key=lambda item: (-item[1], item[0])))
+        contains = tuple(
+            Contained(name, rows)
+            for name, rows in sorted(profile.contains.items(), key=lambda item: (-item[1], item[0]))
+        )
         listed = ", ".join(f"{c.classification} in {c.rows:,}" for c in contains[:6])
         evidence = (*evidence, f"of {profile.values_read:,} values read, {listed}")
     bound = None

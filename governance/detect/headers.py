@@ -9,9 +9,14 @@ from functools import cache
 from governance.detect.dictionaries import fold
 from governance.detect.registry import ColumnDetector, column_registry
 
-_CAMEL = re.compile(r"(?<=[a-zà-ÿ0-9])(?=[A-ZÀ-Þ])|(?<=[A-ZÀ-Þ])(?=[A-ZÀ-Þ][a-zà-ÿ])|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])")
+_CAMEL = re.compile(
+    r"(?<=[a-zà-ÿ0-9])(?=[A-ZÀ-Þ])|(?<=[A-ZÀ-Þ])(?=[A-ZÀ-Þ][a-zà-ÿ])|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])"
+)
 _SEPARATOR = re.compile(r"[\W_]+")
 _SHORT_ENDINGS = frozenset({"id", "nr", "nm", "cd", "no", "ip"})
+_STATISTICS = frozenset(
+    {"mean", "median", "avg", "average", "percent", "percentage", "pct", "stddev", "ratio"}
+)
 MAXIMUM_HEADER = 200
 
 
@@ -95,7 +100,9 @@ def read_header(header: str) -> HeaderEvidence:
             if tuple(tokens[start:end]) in table:
                 hits.append((start, end, tuple(tokens[start:end])))
     outer = [
-        (s, e, p) for s, e, p in hits if not any(s2 <= s and e <= e2 and (e2 - s2) > (e - s) for s2, e2, _ in hits)
+        (s, e, p)
+        for s, e, p in hits
+        if not any(s2 <= s and e <= e2 and (e2 - s2) > (e - s) for s2, e2, _ in hits)
     ]
     matches = tuple(
         HeaderMatch(detector, " ".join(phrase), decisive, end - start, end)
@@ -107,9 +114,16 @@ def read_header(header: str) -> HeaderEvidence:
 
 def _negation(tokens: list[str], hits: list[tuple[int, int, tuple[str, ...]]]) -> str | None:
     negating = column_registry().negating
+    for token in tokens:
+        if token in _STATISTICS and len(tokens) > 1:
+            return token
     last = len(tokens) - 1
     if last < 1 or any(end == last + 1 and end - start > 1 for start, end, _ in hits):
         return None
-    if tokens[last] in negating:
+    if tokens[last] in negating or (tokens[last] == "s" and tokens[last - 1] in negating):
         return tokens[last]
-    return tokens[0] if tokens[0] in ("is", "has", "count", "number", "num", "total", "avg", "n", "pct", "percent") else None
+    return (
+        tokens[0]
+        if tokens[0] in ("is", "has", "count", "number", "num", "total", "avg", "n", "pct", "percent")
+        else None
+    )

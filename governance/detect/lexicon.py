@@ -61,7 +61,9 @@ def tries() -> tuple[str, ...]:
 def lookup(text: str) -> Iterator[tuple[int, int, str]]:
     """Spans in characters with the kind :data:`PERSON`, :data:`GIVEN` or :data:`PLACE`, in order, not overlapping."""
     for run in _RUN.finditer(text):
-        words = [(m.start() + run.start(), m.end() + run.start(), m.group()) for m in _WORD.finditer(run.group())]
+        words = [
+            (m.start() + run.start(), m.end() + run.start(), m.group()) for m in _WORD.finditer(run.group())
+        ]
         at = 0
         while at < len(words):
             step, kind = _at(text, words, at)
@@ -91,7 +93,11 @@ def _at(text: str, words: list[tuple[int, int, str]], at: int) -> tuple[int, str
     if following and word in _any_given() and not gap.startswith("."):
         size = _name_size(text, words, at)
         certain = word in _given() or following[size - 2] in _family() if size > 1 else False
-        if certain and size > 1 and not any(w.lower() in vocabulary.ORGANISATION_WORDS for w in following[: size - 1]):
+        if (
+            certain
+            and size > 1
+            and not any(w.lower() in vocabulary.ORGANISATION_WORDS for w in following[: size - 1])
+        ):
             return size, PERSON
     if following and len(word) == 1 and following[0] in _family() and gap.startswith("."):
         return 2, PERSON

@@ -44,7 +44,12 @@ def physical(kind: pa.DataType) -> str:
         return "number"
     if types.is_date(kind) or types.is_timestamp(kind):
         return "date"
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind) or types.is_binary_view(kind):
+    if (
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_fixed_size_binary(kind)
+        or types.is_binary_view(kind)
+    ):
         return "binary"
     if types.is_boolean(kind):
         return "boolean"
@@ -108,7 +113,9 @@ class ColumnProfile:
         readable = sum(_is_text(head) for head in heads)
         if readable >= 0.95 * len(heads):
             self.kind = "text"
-            self._read_text(values.view(pa.large_string() if pa.types.is_large_binary(values.type) else pa.string()))
+            self._read_text(
+                values.view(pa.large_string() if pa.types.is_large_binary(values.type) else pa.string())
+            )
             return
         self.kind = "binary"
         self.values_read += len(values)
@@ -155,7 +162,9 @@ def _spread(values: pa.Array, limit: int = SAMPLED_ROWS) -> pa.Array:
 
 
 def _bytes(values: pa.Array) -> list[bytes]:
-    as_bytes: list[bytes] = values.cast(pa.large_binary() if pa.types.is_large_string(values.type) else pa.binary()).to_pylist()
+    as_bytes: list[bytes] = values.cast(
+        pa.large_binary() if pa.types.is_large_string(values.type) else pa.binary()
+    ).to_pylist()
     return as_bytes
 
 

@@ -33,7 +33,9 @@ MINIMUM_KNOWN = 3
 _DATE_FORMATS = ("%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%-d.%-m.%Y", "%-m/%-d/%Y", "%-d/%-m/%Y", "%m/%d/%y", "%B %-d, %Y",
                  "%b %-d, %Y", "%-d %B %Y", "%d %B %Y", "%-d %b %Y", "%Y%m%d", "%Y/%m/%d", "%m-%d-%Y", "%d-%m-%Y")  # fmt: skip
 _NAMES = frozenset({"person_name", "given_name", "family_name"})
-_PUNCTUATED = frozenset({"phone", "ssn", "iban", "credit_card", "national_id", "medical_record_number", "health_plan_id"})
+_PUNCTUATED = frozenset(
+    {"phone", "ssn", "iban", "credit_card", "national_id", "medical_record_number", "health_plan_id"}
+)
 
 
 def redact(texts: pa.Array, known: Mapping[str, pa.Array] | None = None) -> pa.Array:
@@ -58,7 +60,9 @@ def redact(texts: pa.Array, known: Mapping[str, pa.Array] | None = None) -> pa.A
     for start in range(0, len(texts), MAXIMUM_ROWS):
         part = texts.slice(start, MAXIMUM_ROWS)
         if known:
-            part = _without_known(part, {name: array.slice(start, MAXIMUM_ROWS) for name, array in known.items()})
+            part = _without_known(
+                part, {name: array.slice(start, MAXIMUM_ROWS) for name, array in known.items()}
+            )
         parts.append(_without_found(part, engine()))
     return pa.concat_arrays(parts) if parts else texts
 
@@ -117,7 +121,9 @@ def _spliced(text: bytes, spans: list[tuple[int, int, str]]) -> bytes:
 def _rewritten(rows: pa.Array, rewrite: Callable[[bytes], bytes]) -> pa.Array:
     wide = pa.types.is_large_string(rows.type)
     raw = rows.cast(pa.large_binary() if wide else pa.binary()).to_pylist()
-    return pa.array([rewrite(text) for text in raw], pa.large_binary() if wide else pa.binary()).view(rows.type)
+    return pa.array([rewrite(text) for text in raw], pa.large_binary() if wide else pa.binary()).view(
+        rows.type
+    )
 
 
 def _placed(texts: pa.Array, rows: NDArray[np.int64], replacements: pa.Array) -> pa.Array:
@@ -153,7 +159,11 @@ def _replaced(connection: object, texts: pa.Array, needles: pa.Array, tag: str, 
     """Replace in each row its own needle, without regard to case; ``words``: only as whole words."""
     usable = pc.fill_null(pc.greater_equal(pc.utf8_length(needles), MINIMUM_KNOWN), False)
     needles = pc.if_else(usable, needles, None)
-    pattern = r"'(?i)(^|[^\pL\pN])' || regexp_escape(n) || '($|[^\pL\pN])'" if words else "'(?i)' || regexp_escape(n)"
+    pattern = (
+        r"'(?i)(^|[^\pL\pN])' || regexp_escape(n) || '($|[^\pL\pN])'"
+        if words
+        else "'(?i)' || regexp_escape(n)"
+    )
     replacement = rf"\1{tag}\2" if words else tag
     once = f"regexp_replace(t, {pattern}, '{replacement}', 'g')"
     both = f"regexp_replace({once}, {pattern}, '{replacement}', 'g')" if words else once

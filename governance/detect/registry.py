@@ -15,9 +15,9 @@ from typing import Any
 import re2
 import yaml
 
-from governance.detect.dictionaries import entries
 from governance.detect import vocabulary
 from governance.detect.classifications import taxonomy
+from governance.detect.dictionaries import entries
 from governance.detect.validators import VALIDATORS
 from governance.errors import SettingError
 
@@ -107,13 +107,17 @@ def _checked(pattern: str, where: str) -> Any:
     if compiled.fullmatch("") is not None:
         raise _refuse(where, "the pattern matches the empty string")
     if compiled.programsize > MAXIMUM_PROGRAM:
-        raise _refuse(where, "the pattern compiles to too large a program; use * or + for long counted repetitions")
+        raise _refuse(
+            where, "the pattern compiles to too large a program; use * or + for long counted repetitions"
+        )
     return compiled
 
 
 def _examples(entry: Mapping[str, Any]) -> tuple[tuple[str, bool], ...]:
     stated = entry.get("examples") or {}
-    return tuple((str(v), True) for v in stated.get("match", ())) + tuple((str(v), False) for v in stated.get("no_match", ()))
+    return tuple((str(v), True) for v in stated.get("match", ())) + tuple(
+        (str(v), False) for v in stated.get("no_match", ())
+    )
 
 
 def _known(classification: str, where: str) -> str:
@@ -194,7 +198,9 @@ def text_detectors() -> tuple[TextDetector, ...]:
         validator = entry.get("validator")
         if validator is not None and validator not in VALIDATORS:
             raise _refuse(where, f"no validator is named {validator}")
-        before, pattern, after = (_expanded(entry.get(part, ""), fragments) for part in ("before", "pattern", "after"))
+        before, pattern, after = (
+            _expanded(entry.get(part, ""), fragments) for part in ("before", "pattern", "after")
+        )
         compiled = _checked(f"({before})({pattern})({after})", where)
         if compiled.groups != 3:
             raise _refuse(where, "use (?:…) for groups")

@@ -149,7 +149,11 @@ class TextEngine:
         hits = self.hits(texts)
         for text, candidates, names in zip(hits.texts, hits.detectors, hits.lexicon, strict=True):
             found = self._classifications(text, candidates)
-            if names and "person_name" not in found and any(k == lexicon.PERSON for _, _, k in byte_lookup(text)):
+            if (
+                names
+                and "person_name" not in found
+                and any(k == lexicon.PERSON for _, _, k in byte_lookup(text))
+            ):
                 found.add("person_name")
             rows.update(found)
         return rows
@@ -222,7 +226,9 @@ def classify_text(texts: Sequence[str]) -> list[list[TextFinding]]:
     for part in _grouped([len(data) for data in encoded]):
         array = pa.array(encoded[part], pa.binary()).view(pa.string())
         hits = engine().hits(array)
-        for row, data, candidates, names in zip(hits.rows.tolist(), hits.texts, hits.detectors, hits.lexicon, strict=True):
+        for row, data, candidates, names in zip(
+            hits.rows.tolist(), hits.texts, hits.detectors, hits.lexicon, strict=True
+        ):
             offsets = _character_offsets(data)
             for start, end, classification, score in engine().spans(data, candidates, names):
                 if offsets is not None:

@@ -24,10 +24,19 @@ COMMON_REGIONS = ("US", "GB", "DE", "FR", "ES")
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*\.?")
 _NOT_ALNUM = re.compile(r"[^0-9A-Za-z]")
-_NOT_A_PHONE = re.compile(rf"[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}|[0-9]+(?:\.[0-9]+){{3}}|{vocabulary.NUMERIC_DATE}")
+_NOT_A_PHONE = re.compile(
+    rf"[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}|[0-9]+(?:\.[0-9]+){{3}}|{vocabulary.NUMERIC_DATE}"
+)
 _DATE = re.compile(vocabulary.DATE, re.IGNORECASE)
 _STREET = re.compile(vocabulary.STREET, re.IGNORECASE)
-_VIN_VALUES = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9), strict=True))
+_STREET_NAME = re.compile(vocabulary.STREET_NAME, re.IGNORECASE)
+_VIN_VALUES = dict(
+    zip(
+        "ABCDEFGHJKLMNPRSTUVWXYZ",
+        (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9),
+        strict=True,
+    )
+)
 _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
@@ -119,7 +128,9 @@ def vin(value: str) -> bool:
     if len(text) != 17 or len(set(text)) < 5:
         return False
     try:
-        total = sum(w * (int(c) if c.isdecimal() else _VIN_VALUES[c]) for c, w in zip(text, _VIN_WEIGHTS, strict=True))
+        total = sum(
+            w * (int(c) if c.isdecimal() else _VIN_VALUES[c]) for c, w in zip(text, _VIN_WEIGHTS, strict=True)
+        )
     except (KeyError, ValueError):
         return False
     return text[8] == ("X" if total % 11 == 10 else str(total % 11))
@@ -163,7 +174,13 @@ def greeted_name(value: str) -> bool:
 
 def street_address(value: str) -> bool:
     """A street word with a number in the customs of English, German, French and Spanish; or a PO box."""
-    return len(value) <= 300 and bool(_STREET.search(value))
+    found = _STREET.search(value) if len(value) <= 200 else None
+    return found is not None and found.start() <= 40
+
+
+def street(value: str) -> bool:
+    """The name of a street with or without a number."""
+    return len(value) <= 100 and bool(_STREET_NAME.search(value))
 
 
 def snomed(value: str) -> bool:
@@ -213,6 +230,7 @@ VALIDATORS: Mapping[str, Validator] = MappingProxyType(
         "full_name": full_name,
         "greeted_name": greeted_name,
         "street_address": street_address,
+        "street": street,
         "snomed": snomed,
         "health_condition": partial(_has_word, "conditions", vocabulary.CONDITION_SUFFIXES),
         "medication": partial(_has_word, "medications", vocabulary.MEDICATION_SUFFIXES),

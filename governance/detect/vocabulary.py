@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 HONORIFICS = frozenset(
-    "mr mrs ms miss mx dr prof sir madam rev fr sr sra srta herr frau m mme mlle don dona señor señora judge hon".split()
+    ["mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sir", "madam", "rev", "fr", "sr", "sra", "srta", "herr", "frau", "m", "mme", "mlle", "don", "dona", "señor", "señora", "judge", "hon"]
 )
 
 ORGANISATION_WORDS = frozenset(
-    """inc llc ltd corp corporation company co gmbh ag sa sas srl lp llp pllc pc plc foundation association society club
-    school elementary academy college university institute hospital clinic center centre church temple library museum
-    park street avenue road drive lane boulevard plaza place square district county city town village state department
-    office bureau agency authority commission council committee board service services group partners holdings bank
-    trust fund store market restaurant cafe grill bar pizza salon shop auto motors hotel inn apartments tower building
-    house station bridge river lake creek island beach mountain hills heights valley garden gardens ranch farm estates
-    health medical dental pharmacy care home homes community center program project system systems solutions
-    technologies international national american united north south east west new of the and for de del la las los
-    enterprises industries construction consulting management properties realty insurance associates""".split()
+    ["inc", "llc", "ltd", "corp", "corporation", "company", "co", "gmbh", "ag", "sa", "sas", "srl", "lp", "llp", "pllc", "pc", "plc", "foundation", "association", "society", "club", "school", "elementary", "academy", "college", "university", "institute", "hospital", "clinic", "center", "centre", "church", "temple", "library", "museum", "park", "street", "avenue", "road", "drive", "lane", "boulevard", "plaza", "place", "square", "district", "county", "city", "town", "village", "state", "department", "office", "bureau", "agency", "authority", "commission", "council", "committee", "board", "service", "services", "group", "partners", "holdings", "bank", "trust", "fund", "store", "market", "restaurant", "cafe", "grill", "bar", "pizza", "salon", "shop", "auto", "motors", "hotel", "inn", "apartments", "tower", "building", "house", "station", "bridge", "river", "lake", "creek", "island", "beach", "mountain", "hills", "heights", "valley", "garden", "gardens", "ranch", "farm", "estates", "health", "medical", "dental", "pharmacy", "care", "home", "homes", "community", "center", "program", "project", "system", "systems", "solutions", "technologies", "international", "national", "american", "united", "north", "south", "east", "west", "new", "of", "the", "and", "for", "de", "del", "la", "las", "los", "enterprises", "industries", "construction", "consulting", "management", "properties", "realty", "insurance", "associates"]
 ) - {"de", "del", "la", "las", "los"}
 
 NOT_GREETED = frozenset(
-    """customer client team support sir madam all everyone everybody there colleague colleagues friend friends user
-    world hiring valued member members guest doctor nurse patient what how why when where can could i we you please
-    damen herren kunde zusammen tous madame monsieur equipo cliente""".split()
+    ["customer", "client", "team", "support", "sir", "madam", "all", "everyone", "everybody", "there", "colleague", "colleagues", "friend", "friends", "user", "world", "hiring", "valued", "member", "members", "guest", "doctor", "nurse", "patient", "what", "how", "why", "when", "where", "can", "could", "i", "we", "you", "please", "damen", "herren", "kunde", "zusammen", "tous", "madame", "monsieur", "equipo", "cliente"]
 )
 
-CONDITION_SUFFIXES = ("itis", "emia", "aemia", "osis", "pathy", "oma", "algia", "penia", "plegia", "uria", "ismus", "pathie", "itis,")
+CONDITION_SUFFIXES = (
+    "itis",
+    "emia",
+    "aemia",
+    "osis",
+    "pathy",
+    "oma",
+    "algia",
+    "penia",
+    "plegia",
+    "uria",
+    "ismus",
+    "pathie",
+    "itis,",
+)
 MEDICATION_SUFFIXES = (
     "pril", "sartan", "statin", "olol", "cillin", "mycin", "prazole", "conazole", "mab", "tinib", "gliptin", "gliflozin",
     "dipine", "floxacin", "cycline", "oxetine", "azepam", "triptan", "lukast", "parin", "xaban", "vudine", "tidine",
@@ -68,6 +72,7 @@ _ES_FR_STREET = (
     r"|carrera|cra|kr|cl|clle|cll|camino|carretera|ronda|rambla|traves[ií]a|pasaje|glorieta|cuesta|callej[oó]n|ca[nñ]ada|alameda|acceso"
     r"|urbanizaci[oó]n|vial?|via|c\.|transversal|diagonal|tv|dg|pje|pza|cuesta"
 )
+STREET_NAME = rf"[\w'’.]+ +(?:{EN_STREET})\b|(?:stra(?:ß|ss)e|str\.|gasse|allee|platz|damm|weg)\b|(?:^|[^\w])(?:{_ES_FR_STREET})\.? +[^\W\d]"
 STREET = (
     rf"(?:^|[^\w])#?[0-9]{{1,6}}[a-z]?(?:[-/][0-9]{{1,5}})?,? +(?:[\w.'’-]+ +){{0,4}}?(?:[\w'’-]*[a-z](?<![0-9]) +)?(?:{EN_STREET})\b"
     rf"|(?:stra(?:ß|ss)e|str\.|gasse|allee|platz|ring|ufer|damm|weg)\s*[0-9]{{1,4}}"
@@ -78,15 +83,7 @@ STREET = (
 """Street addresses in the customs of four languages; for Python's ``re`` without regard to case."""
 
 AMBIGUOUS_CITIES = frozenset(
-    """Reading Nice Orange Surprise Independence Columbia Mobile Corona Kent Tours Concord Mesa Aurora Lincoln Jackson
-    Madison Lancaster Normal Norman Cary Warren Elizabeth Lowell Everett Erie Flint Orlando Salem Hampton Victoria
-    Lima Bath Essen Wesel Kiel Gent Split Bari Bergen Cali Cork Derby York Perth Surrey Troy Plano Durham Irving Burgos
-    Florence Augusta Savannah Charlotte Denton Clinton Garland Gilbert Henderson Houston Austin Dallas Chandler Jordan
-    Salvador Rosario Santiago Sydney Bethlehem Trenton Camden Albany Eugene Ventura Antioch Athens Rochester Fargo
-    Paterson Lafayette Montgomery Nelson Logan Sofia Most Male Rome Quito Providence Enterprise Brest Caen Metz Bonn
-    Mainz Halle Angers Naples Vienna Geneva Parma Palma Parson Alexandria Carrollton Richardson Westminster Hollywood
-    Fontana Pomona Fortaleza Recife Pune Verona Modena Messina Valencia Granada Toledo Cuenca Soria Vitoria Elche
-    Vancouver Wellington Christchurch Manchester Buffalo Phoenix Memphis Denver Anchorage Stockton Lakewood""".split()
+    ["Reading", "Nice", "Orange", "Surprise", "Independence", "Columbia", "Mobile", "Corona", "Kent", "Tours", "Concord", "Mesa", "Aurora", "Lincoln", "Jackson", "Madison", "Lancaster", "Normal", "Norman", "Cary", "Warren", "Elizabeth", "Lowell", "Everett", "Erie", "Flint", "Orlando", "Salem", "Hampton", "Victoria", "Lima", "Bath", "Essen", "Wesel", "Kiel", "Gent", "Split", "Bari", "Bergen", "Cali", "Cork", "Derby", "York", "Perth", "Surrey", "Troy", "Plano", "Durham", "Irving", "Burgos", "Florence", "Augusta", "Savannah", "Charlotte", "Denton", "Clinton", "Garland", "Gilbert", "Henderson", "Houston", "Austin", "Dallas", "Chandler", "Jordan", "Salvador", "Rosario", "Santiago", "Sydney", "Bethlehem", "Trenton", "Camden", "Albany", "Eugene", "Ventura", "Antioch", "Athens", "Rochester", "Fargo", "Paterson", "Lafayette", "Montgomery", "Nelson", "Logan", "Sofia", "Most", "Male", "Rome", "Quito", "Providence", "Enterprise", "Brest", "Caen", "Metz", "Bonn", "Mainz", "Halle", "Angers", "Naples", "Vienna", "Geneva", "Parma", "Palma", "Parson", "Alexandria", "Carrollton", "Richardson", "Westminster", "Hollywood", "Fontana", "Pomona", "Fortaleza", "Recife", "Pune", "Verona", "Modena", "Messina", "Valencia", "Granada", "Toledo", "Cuenca", "Soria", "Vitoria", "Elche", "Vancouver", "Wellington", "Christchurch", "Manchester", "Buffalo", "Phoenix", "Memphis", "Denver", "Anchorage", "Stockton", "Lakewood"]
 )
 """Cities that are also words, family names or given names: in text they do not count by themselves."""
 

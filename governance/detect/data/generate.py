@@ -64,7 +64,10 @@ def main() -> None:
     for locale in ("en_US", "de_DE", "fr_FR", "es_ES"):
         names |= set(getattr(_provider("address", locale), "countries", ()))
     _write("countries.txt", sorted(names))
-    _write("country_codes.txt", sorted({code for c in dates.countries for code in (c.alpha_2_code, c.alpha_3_code)}))
+    _write(
+        "country_codes.txt",
+        sorted({code for c in dates.countries for code in (c.alpha_2_code, c.alpha_3_code)}),
+    )
 
 
 if __name__ == "__main__":
