@@ -84,6 +84,8 @@ def _at(text: str, words: list[tuple[int, int, str]], at: int) -> tuple[int, str
     if place > 1:
         return place, PLACE
     word = words[at][2]
+    if word in vocabulary.COMMON_WORDS:
+        return 1, None
     following = [w for _, _, w in words[at + 1 : at + 5]]
     gap = text[words[at][1] : words[at + 1][0]] if following else ""
     if following and "," in gap:

@@ -6,7 +6,10 @@ find. Both work on whole arrays; only rows that hold something are rewritten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -38,12 +41,12 @@ _PUNCTUATED = frozenset(
 )
 
 
-def redact(texts: pa.Array, known: Mapping[str, pa.Array] | None = None) -> pa.Array:
+def redact(texts: pa.Array, known: Mapping[str, pa.Array | Sequence[pa.Array]] | None = None) -> pa.Array:
     """Replace identifiers in texts by tags such as ``[EMAIL]``.
 
     Args:
         texts: ``string`` or ``large_string`` (also dictionary-encoded), length n.
-        known: by classification, arrays of length n: what structured columns say of the same row. Their
+        known: by classification, an array of length n or several: what structured columns say of the same row. Their
             values are removed wherever they stand in the row's text, in any case, names also word by word.
 
     Returns:
@@ -61,7 +64,11 @@ def redact(texts: pa.Array, known: Mapping[str, pa.Array] | None = None) -> pa.A
         part = texts.slice(start, MAXIMUM_ROWS)
         if known:
             part = _without_known(
-                part, {name: array.slice(start, MAXIMUM_ROWS) for name, array in known.items()}
+                part,
+                {
+                    name: [array.slice(start, MAXIMUM_ROWS) for array in _listed(given)]
+                    for name, given in known.items()
+                },
             )
         parts.append(_without_found(part, engine()))
     return pa.concat_arrays(parts) if parts else texts
@@ -86,7 +93,7 @@ def _without_found(texts: pa.Array, detectors: TextEngine) -> pa.Array:
             for _ in range(2):
                 rows = pc.replace_substring_regex(rows, detector.expression, rf"\1[{detector.tag}]\3")
         else:
-            rows = _rewritten(rows, lambda text, i=index, tag=detector.tag: _checked(detectors, i, tag, text))
+            rows = _rewritten(rows, partial(_checked, detectors, index))
         flagged = _placed(flagged, at, rows)
     flagged = _without_names(flagged, hits)
     return _placed(texts, hits.rows, flagged)
@@ -99,7 +106,8 @@ def _without_names(flagged: pa.Array, hits: Hits) -> pa.Array:
     return _placed(flagged, at, _rewritten(flagged.take(pa.array(at)), _named))
 
 
-def _checked(detectors: TextEngine, index: int, tag: str, text: bytes) -> bytes:
+def _checked(detectors: TextEngine, index: int, text: bytes) -> bytes:
+    tag = detectors.detectors[index].tag
     return _spliced(text, [(start, end, tag) for start, end in detectors.found(index, text)])
 
 
@@ -134,45 +142,71 @@ def _placed(texts: pa.Array, rows: NDArray[np.int64], replacements: pa.Array) ->
     return pc.replace_with_mask(texts, pa.array(mask), replacements)
 
 
-def _without_known(texts: pa.Array, known: Mapping[str, pa.Array]) -> pa.Array:
-    """Replace each row's own known values. The whole values first, so that parts do not break them up."""
+@dataclass(frozen=True, slots=True)
+class _Needles:
+    """One way of writing what a column knows: a ``string`` array, the tag, and whether only whole words count."""
+
+    values: pa.Array
+    tag: str
+    whole: bool
+
+
+def _without_known(texts: pa.Array, known: Mapping[str, pa.Array | Sequence[pa.Array]]) -> pa.Array:
+    """Replace each row's own known values: whole values first, so that the parts of names do not break them up."""
+    columns = [(name, array) for name, given in known.items() if name in TAGS for array in _listed(given)]
+    needles = [_Needles(way, TAGS[name], False) for name, array in columns for way in _ways(name, array)]
+    needles += [
+        _Needles(part, "NAME", True)
+        for name, array in columns
+        if name in _NAMES
+        for part in _name_parts(array)
+    ]
+    if not needles:
+        return texts
+    flags = _standing(texts, [needle.values for needle in needles])
+    rows = np.flatnonzero(flags.any(axis=1))
+    if not len(rows):
+        return texts
+    rewritten = texts.take(pa.array(rows)).to_pylist()
+    for number, needle in enumerate(needles):
+        places = np.flatnonzero(flags[rows, number])
+        values = needle.values.take(pa.array(rows[places])).to_pylist()
+        for place, value in zip(places.tolist(), values, strict=True):
+            rewritten[place] = _removed(rewritten[place], value, f"[{needle.tag}]", whole=needle.whole)
+    return _placed(texts, rows, pa.array(rewritten, texts.type))
+
+
+def _standing(texts: pa.Array, needles: Sequence[pa.Array]) -> NDArray[np.bool_]:
+    """Whether each row's own needle stands in its text without regard to case, shape (n, needles)."""
     import duckdb
 
+    names = [f"n{number}" for number in range(len(needles))]
+    tests = ", ".join(
+        f"coalesce(length({name}) >= {MINIMUM_KNOWN} AND contains(l, lower({name})), false) AS {name}"
+        for name in names
+    )
     connection = duckdb.connect(":memory:")
     try:
         # Spill files would hold readable values.
         connection.execute("SET max_temp_directory_size='0B'; SET memory_limit='1GB'; SET threads=1")
-        for name, values in known.items():
-            if name in TAGS:
-                for needles in _needles(name, values):
-                    texts = _replaced(connection, texts, needles, f"[{TAGS[name]}]", words=False)
-        for name, values in known.items():
-            if name in _NAMES:
-                for needles in _name_parts(values):
-                    texts = _replaced(connection, texts, needles, "[NAME]", words=True)
+        connection.register("given", pa.table([texts, *needles], names=["t", *names]))
+        found = connection.sql(f"SELECT {tests} FROM (SELECT lower(t) AS l, * FROM given)").to_arrow_table()
     finally:
         connection.close()
-    return texts
-
-
-def _replaced(connection: object, texts: pa.Array, needles: pa.Array, tag: str, *, words: bool) -> pa.Array:
-    """Replace in each row its own needle, without regard to case; ``words``: only as whole words."""
-    usable = pc.fill_null(pc.greater_equal(pc.utf8_length(needles), MINIMUM_KNOWN), False)
-    needles = pc.if_else(usable, needles, None)
-    pattern = (
-        r"'(?i)(^|[^\pL\pN])' || regexp_escape(n) || '($|[^\pL\pN])'"
-        if words
-        else "'(?i)' || regexp_escape(n)"
+    return np.column_stack([column.to_numpy(zero_copy_only=False) for column in found.columns]).astype(
+        np.bool_
     )
-    replacement = rf"\1{tag}\2" if words else tag
-    once = f"regexp_replace(t, {pattern}, '{replacement}', 'g')"
-    both = f"regexp_replace({once}, {pattern}, '{replacement}', 'g')" if words else once
-    connection.register("given", pa.table({"t": texts, "n": needles}))  # type: ignore[attr-defined]
-    result = connection.sql(  # type: ignore[attr-defined]
-        f"SELECT CASE WHEN n IS NOT NULL AND contains(lower(t), lower(n)) THEN {both} ELSE t END AS t FROM given"
-    ).to_arrow_table()
-    connection.unregister("given")  # type: ignore[attr-defined]
-    return result.column("t").combine_chunks().cast(texts.type)
+
+
+def _removed(text: str, needle: str, tag: str, *, whole: bool) -> str:
+    pattern = re.escape(needle)
+    if whole:
+        pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
+    return re.sub(pattern, tag, text, flags=re.IGNORECASE)
+
+
+def _listed(given: pa.Array | Sequence[pa.Array]) -> Sequence[pa.Array]:
+    return (given,) if isinstance(given, pa.Array) else given
 
 
 def _as_text(values: pa.Array) -> pa.Array:
@@ -183,8 +217,8 @@ def _as_text(values: pa.Array) -> pa.Array:
     return pc.utf8_trim_whitespace(values.cast(pa.string()))
 
 
-def _needles(name: str, values: pa.Array) -> list[pa.Array]:
-    """The ways in which a value may be written, longest first."""
+def _ways(name: str, values: pa.Array) -> list[pa.Array]:
+    """The ways in which a value may be written."""
     if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
         return [pc.strftime(values, form) for form in _DATE_FORMATS]
     written = _as_text(values)
@@ -210,4 +244,5 @@ def _name_parts(values: pa.Array) -> list[pa.Array]:
 
 def _starts(words: pa.Array) -> NDArray[np.int64]:
     offsets: NDArray[np.int64] = words.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
-    return offsets[:-1] - offsets[0]
+    starts: NDArray[np.int64] = offsets[:-1] - offsets[0]
+    return starts

@@ -74,7 +74,7 @@ def credit_card(value: str) -> bool:
     known = (
         (digits[0] == "4" and len(digits) in (13, 16, 19))
         or ((51 <= two <= 55 or 2221 <= four <= 2720) and len(digits) == 16)
-        or (two in (34, 37) and len(digits) == 15)
+        or ((two in (34, 37) or four in (2131, 1800)) and len(digits) == 15)
         or (two in (30, 36, 38) and len(digits) == 14)
         or ((four == 6011 or two in (62, 64, 65) or two == 35) and 16 <= len(digits) <= 19)
         or (two in (50, 56, 57, 58, 60, 61, 63, 67, 69) and 12 <= len(digits) <= 19)
