@@ -130,7 +130,8 @@ class ReleasedSubjects:
         if self.decidable:
             domain = contract.subject.domain
             known = np.arange(len(vault.internal(domain)))
-            released = vault.pseudonyms(domain, audience(domain), known, create=False)
+            # Subjects that the ledger brought since the release get theirs here; no released row has it.
+            released = vault.pseudonyms(domain, audience(domain), known)
             made = np.asarray(released.any(axis=1), bool)
             # A subject without a pseudonym for this audience has none in the version either.
             self._pseudonyms = hexadecimal(np.ascontiguousarray(released), made)

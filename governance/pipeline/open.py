@@ -54,6 +54,13 @@ def open_run(
         _require_purpose(contract, policy, purpose)
         snapshot = sources.pin(source)
         schema = sources.schema(snapshot, types=source_types(contract))
+        if contract.subject.source_name not in schema.names:
+            raise ContractError(
+                "GOV-105",
+                f"the source has no column {contract.subject.source_name}, which names the subject of each row "
+                f"of {contract.dataset}",
+                "add it to the source, or correct `subject` in the contract",
+            )
         columns_match(contract, schema.names)
         validate.check([r for r in contract.rules if r.scope is RuleScope.SOURCE], schema)
         validate.check([r for r in contract.rules if r.scope is RuleScope.PROTECTED])
