@@ -61,7 +61,7 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
             ),
         )
         prove(context, stage, record)
-        _refuse(context, columns)
+        require_declared(context, columns)
         context.recorder.completed(stage, record.context, record)
     return facts
 
@@ -100,7 +100,13 @@ def _compared(
     }
 
 
-def _refuse(context: RunContext, columns: list[dict[str, Any]]) -> None:
+def require_declared(context: RunContext, columns: list[dict[str, Any]]) -> None:
+    """Stop unless the contract says what classify found. Protect and release ask again: a step may have
+    been marked as done by hand.
+
+    Raises:
+        ContractError: GOV-107, GOV-110.
+    """
     faults, code = [], "GOV-107"
     protections = {c.source_name: c.protection.method for c in context.contract.columns}
     for column in columns:

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from governance.errors import ValidationError
 from governance.model.contract import ContractColumn, RuleScope
-from governance.model.evidence import ColumnEdge, DatasetLineage, Stage
+from governance.model.evidence import ColumnEdge, DatasetLineage, Stage, StageRecord
+from governance.pipeline.classify import require_declared
 from governance.pipeline.consent import ConsentDecision, audience
 from governance.pipeline.open import source_lineage
 from governance.pipeline.step import RunContext, prove, reported, stage_record
@@ -34,6 +35,8 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
     stage = Stage.PROTECT
     with reported(context.recorder, stage, stage_record(context, stage, {}).context):
         consent_facts = context.facts(Stage.CONSENT)
+        require_declared(context, context.facts(Stage.CLASSIFY)["columns"])
+        superseded = context.facts(stage) if context.has_run(stage) else None
         columns = _planned(context)
         decision = ConsentDecision.of_run(context, late=late)
         rules = SourceRules([r for r in context.contract.rules if r.scope is RuleScope.SOURCE])
@@ -56,23 +59,44 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             storage=context.storage,
             keys=context.workspace.keyring,
         )
-        if late is None and result.rows_denied != consent_facts["denied"]:
-            raise ValidationError(
-                "GOV-405",
-                f"consent denied {consent_facts['denied']:,} rows, the rewriting pass {result.rows_denied:,}",
-                "the source or the ledger changed under the run: start a new run",
-            )
         facts = _facts(result, columns)
-        record = stage_record(
-            context,
-            stage,
-            facts,
-            inputs=(source_lineage(context.run, []),),
-            outputs=(version_lineage(context, result, columns),),
-        )
-        prove(context, stage, record)
+        try:
+            if late is None and result.rows_denied != consent_facts["denied"]:
+                raise ValidationError(
+                    "GOV-405",
+                    f"consent denied {consent_facts['denied']:,} rows, the rewriting pass {result.rows_denied:,}",
+                    "the source or the ledger changed under the run: start a new run",
+                )
+            record = _proven(context, result, columns, facts)
+        except BaseException:
+            _remove(context, facts)
+            raise
+        if superseded is not None:
+            # What a repetition replaces holds rows that may have to go: late withdrawals.
+            _remove(context, superseded)
         context.recorder.completed(stage, record.context, record)
     return facts
+
+
+def _proven(
+    context: RunContext, result: RewriteResult, columns: tuple[ColumnPlan, ...], facts: dict[str, Any]
+) -> StageRecord:
+    record = stage_record(
+        context,
+        Stage.PROTECT,
+        facts,
+        inputs=(source_lineage(context.run, []),),
+        outputs=(version_lineage(context, result, columns),),
+    )
+    prove(context, Stage.PROTECT, record)
+    return record
+
+
+def _remove(context: RunContext, facts: dict[str, Any]) -> None:
+    for segment in facts["segments"]:
+        context.storage.remove_tree(f"segments/{segment['segment_id']}")
+    if facts["quarantine"]:
+        context.storage.remove_tree(f"quarantine/{facts['quarantine']['segment_id']}")
 
 
 def version_lineage(

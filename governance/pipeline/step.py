@@ -82,9 +82,13 @@ class RunContext:
         """Where the evidence of an earlier step stands in the log."""
         return int(self._left(stage)["log_index"])
 
+    def has_run(self, stage: Stage) -> bool:
+        """Whether a step has left its facts, for this attempt."""
+        return self.storage.exists(f"{self.reference.folder}/{stage}.json")
+
     def _left(self, stage: Stage) -> dict[str, Any]:
         path = f"{self.reference.folder}/{stage}.json"
-        if not self.storage.exists(path):
+        if not self.has_run(stage):
             raise StorageError(
                 "GOV-741",
                 f"{stage} has not run for version {self.run.version} of {self.run.dataset}",

@@ -36,7 +36,7 @@ def validate(context: RunContext, *, late: np.ndarray | None = None) -> dict[str
             facts, lineage = _judged(context, draft_manifest(context), late)
             record = stage_record(context, stage, facts, inputs=(lineage,))
             prove(context, stage, record)
-            _refuse(context, facts)
+            require_sound(context, facts)
         except GovernanceError as fault:
             quarantine_version(context, fault)
             raise
@@ -139,7 +139,12 @@ _CODES = {
 }
 
 
-def _refuse(context: RunContext, facts: dict[str, Any]) -> None:
+def require_sound(context: RunContext, facts: dict[str, Any]) -> None:
+    """Stop unless every check and rule held. Release asks again: a step may have been marked as done by hand.
+
+    Raises:
+        ValidationError: GOV-402 … GOV-405.
+    """
     for check in facts["checks"]:
         if not check["success"]:
             raise ValidationError(
