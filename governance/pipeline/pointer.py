@@ -1,13 +1,17 @@
-"""The pointer that names the released version of a dataset, and the recovery of a torn release."""
+"""The pointer that names the released version of a dataset, held against the log."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from governance.errors import AccessError, StorageError
+from governance.errors import AccessError, LogError, StorageError
+from governance.lineage import Observed, verify_evidence
+from governance.log import OPENLINEAGE_EVENT, Entry, Log
 from governance.model.canonical import canonical, parse
 from governance.model.dataset import Manifest
-from governance.pipeline.workspace import Workspace
+from governance.model.evidence import Stage
+from governance.pipeline.workspace import PIPELINE, Workspace
 from governance.protect import load_manifest
 from governance.storage import Storage
 
@@ -33,11 +37,28 @@ class Released:
             }
         )
 
+    @property
+    def attempt(self) -> str:
+        return self.manifest_path.rpartition("/")[2].removesuffix(".manifest.json")
+
 
 def current_pointer(storage: Storage) -> tuple[Released | None, bytes | None]:
-    """The pointer and its bytes, which a compare-and-swap expects back."""
+    """The pointer and its bytes, which a compare-and-swap expects back.
+
+    Raises:
+        StorageError: GOV-722 when it is not, byte for byte, what a release writes.
+    """
     found = storage.pointer(POINTER)
-    return (Released(**parse(found)) if found else None), found
+    if found is None:
+        return None, None
+    try:
+        pointer = Released(**parse(found))
+        exact = pointer.to_bytes() == found and type(pointer.intended_index) is int
+    except (ValueError, TypeError):
+        exact = False
+    if not exact:
+        raise _altered(storage, "is not what a release writes")
+    return pointer, found
 
 
 def current_version(workspace: Workspace, dataset: str) -> Released | None:
@@ -47,45 +68,27 @@ def current_version(workspace: Workspace, dataset: str) -> Released | None:
 def released_manifest(workspace: Workspace, dataset: str, version: str | None = None) -> Manifest:
     """The verified manifest of the released version, or of an earlier one by id.
 
-    An earlier version is reached from the pointer by the chain of signed manifests, so a version that
-    was never released, or one put back by hand, is not found.
+    The log must confirm the pointer. An earlier version is reached from there by the chain of signed
+    manifests, so a version that was never released, or one put back by hand, is not found.
 
     Raises:
         AccessError: GOV-603 when nothing, or not this version, was released.
-        StorageError: GOV-722 when a manifest is not what the pointer, its successor and the key say.
+        StorageError: GOV-722 when the pointer is not what the log says was released last, or a manifest
+            is not what the pointer, its successor and the key say.
     """
     storage = workspace.dataset_storage(dataset)
-    pointer, _ = current_pointer(storage)
-    link = (
-        {
-            "manifest_path": pointer.manifest_path,
-            "manifest_digest": pointer.manifest_digest,
-            "version": pointer.version,
-        }
-        if pointer
-        else None
-    )
-    while link is not None:
-        if not storage.exists(link["manifest_path"]):
-            raise StorageError(
-                "GOV-722",
-                f"the manifest of {dataset} {link['version']} is missing",
-                "restore it from the storage's own copy, or release a new version",
-            )
-        manifest = load_manifest(
-            storage.read(link["manifest_path"]),
-            workspace.evidence_public_key,
-            dataset=dataset,
-            version=link["version"],
-            expected_digest=link["manifest_digest"],
-        )
+    pointer, manifest = _confirmed(workspace, storage, dataset)
+    while manifest is not None:
         if version in (None, manifest.version):
             return manifest
         link = manifest.body["previous"]
+        manifest = _linked(workspace, storage, dataset, link) if link else None
     raise AccessError(
         "GOV-603",
         f"{dataset} has no released version{' ' + version if version else ''}",
-        "run the governed pass first: `governance run CONTRACT --purpose P --source S`",
+        "run the governed pass first: `governance run CONTRACT --purpose P --source S`"
+        if pointer is None
+        else f"the present version is {pointer.version}; `governance lineage evidence {dataset}` lists all",
     )
 
 
@@ -93,3 +96,109 @@ def contract_path(manifest: Manifest) -> str:
     """Where the contract that a version was made under lies, relative to the dataset root."""
     run = manifest.body["run"]
     return f"versions/{run['version']}/{run['attempt']}.contract.odcs.yaml"
+
+
+def _confirmed(
+    workspace: Workspace, storage: Storage, dataset: str
+) -> tuple[Released | None, Manifest | None]:
+    while True:
+        pointer, seen = current_pointer(storage)
+        if pointer is None:
+            return None, None
+        try:
+            link = {
+                "version": pointer.version,
+                "manifest_digest": pointer.manifest_digest,
+                "manifest_path": pointer.manifest_path,
+            }
+            manifest = _linked(workspace, storage, dataset, link)
+            require_logged(workspace.log, storage, pointer, manifest, workspace.evidence_public_key)
+        except StorageError:
+            # Another release may have come between the pointer and the log.
+            if storage.pointer(POINTER) == seen:
+                raise
+        else:
+            return pointer, manifest
+
+
+def _linked(workspace: Workspace, storage: Storage, dataset: str, link: dict[str, Any]) -> Manifest:
+    path = link["manifest_path"]
+    if not storage.exists(path):
+        raise StorageError(
+            "GOV-722",
+            f"{dataset}/{path}, the manifest of {link['version']}, is missing",
+            "restore it from the storage's own copy, or release a new version",
+        )
+    try:
+        return load_manifest(
+            storage.read(path),
+            workspace.evidence_public_key,
+            dataset=dataset,
+            version=link["version"],
+            expected_digest=link["manifest_digest"],
+        )
+    except StorageError as fault:
+        raise StorageError(fault.code, f"{dataset}/{path}: {fault.message}", fault.remedy) from None
+
+
+def require_logged(
+    log: Log, storage: Storage, pointer: Released, manifest: Manifest, evidence_public_key: bytes
+) -> None:
+    """Require that the log says the pointer's version was about to be released, and none after it.
+
+    Reads the log from that entry on.
+
+    Raises:
+        StorageError: GOV-722 for a pointer that was put back to an earlier version, or to one that was
+            held back.
+    """
+    try:
+        intended = verify_evidence(
+            log.entry(pointer.intended_index),
+            evidence_public_key=evidence_public_key,
+            run_public_key=manifest.body["run"]["run_public_key"],
+        )
+    except LogError:
+        intended = None
+    said = intended.facts if isinstance(intended, Observed) and intended.stage is Stage.RELEASE else {}
+    if (said.get("state"), said.get("manifest_digest")) != ("intended", pointer.manifest_digest):
+        raise _altered(
+            storage, f"cites log entry {pointer.intended_index}, which does not announce its release"
+        )
+    for entry in log.entries(pointer.intended_index + 1):
+        later = _release_said(entry, manifest.dataset)
+        if later is None:
+            continue
+        context, facts = later
+        if facts.get("state") == "released" and facts.get("manifest_digest") != pointer.manifest_digest:
+            raise _altered(
+                storage,
+                f"names {pointer.version}, but log entry {entry.index} released {context.get('version')}",
+            )
+        attempt = (context.get("version"), context.get("attempt"))
+        if facts.get("state") == "quarantined" and attempt == (pointer.version, pointer.attempt):
+            raise _altered(
+                storage, f"names {pointer.version}, which log entry {entry.index} put in quarantine"
+            )
+
+
+def _release_said(entry: Entry, dataset: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Context and facts of the pipeline's own word about a release of ``dataset``; ``None`` for all else."""
+    if entry.body is None or b'"governance_release"' not in entry.body:
+        return None
+    envelope = entry.envelope
+    if (envelope.media_type, envelope.principal) != (OPENLINEAGE_EVENT, PIPELINE):
+        return None
+    facet = parse(entry.body)["run"]["facets"].get("governance_release")
+    if facet is None or facet["context"]["dataset"] != dataset:
+        return None
+    return facet["context"], facet["facts"]
+
+
+def _altered(storage: Storage, what: str) -> StorageError:
+    name = storage.uri.rstrip("/").rpartition("/")[2]
+    return StorageError(
+        "GOV-722",
+        f"{name}/{POINTER} {what}",
+        "restore it from the storage's own copy; `governance log verify` says whether the log itself holds",
+    )
