@@ -10,6 +10,11 @@ from governance.model.evidence import Stage
 from governance.pipeline.step import RunContext, stage_record
 
 
+def quarantine_folder(context: RunContext) -> str:
+    """Where the reasons lie that held back a run's version."""
+    return f"quarantine/{context.run.version}.{context.run.attempt}"
+
+
 def quarantine_version(context: RunContext, fault: GovernanceError) -> None:
     """Set a version aside with its reason. The previous version stays released."""
     reasons = [{"code": fault.code, "message": fault.message}]
@@ -26,7 +31,7 @@ def quarantine_version(context: RunContext, fault: GovernanceError) -> None:
         "recovered": False,
     }
     context.storage.write(
-        f"quarantine/{context.run.version}.{context.run.attempt}/reasons.json",
+        f"{quarantine_folder(context)}/reasons.json",
         canonical({"run": context.run.to_json(), "reasons": reasons}),
     )
     signer = context.workspace.keyring.run_signer(context.run.version, context.run.attempt)

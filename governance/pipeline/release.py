@@ -10,60 +10,80 @@ from __future__ import annotations
 from typing import Any
 
 from governance.errors import ConsentError, GovernanceError, LogError, StorageError
-from governance.lineage import as_sent, verify_evidence
+from governance.lineage import Observed, as_sent, verify_evidence
 from governance.log import verify_entry
 from governance.model.canonical import canonical, parse
 from governance.model.dataset import Manifest
 from governance.model.evidence import DatasetLineage, Recorder, Stage
+from governance.pipeline.classify import require_declared
 from governance.pipeline.manifest import EVIDENT, signed_manifest
-from governance.pipeline.pointer import POINTER, Released, contract_path, current_pointer
+from governance.pipeline.pointer import POINTER, Released, contract_path, current_pointer, released_manifest
 from governance.pipeline.protect import DATASETS, protect
-from governance.pipeline.quarantine import quarantine_version
-from governance.pipeline.step import RunContext, RunReference, reported, resume, stage_record
-from governance.pipeline.validate import validate
+from governance.pipeline.quarantine import quarantine_folder, quarantine_version
+from governance.pipeline.step import (
+    RunContext,
+    RunReference,
+    event_context,
+    reported,
+    resume,
+    stage_record,
+)
+from governance.pipeline.validate import require_sound, validate
 from governance.pipeline.workspace import Workspace
 
 
 def release(context: RunContext) -> dict[str, Any]:
-    """Publish the validated version.
+    """Publish the validated version. A retry of an attempt that was released changes nothing.
 
     Raises:
+        ContractError, ValidationError: GOV-107, GOV-110, GOV-402 … GOV-405 when a step was refused and
+            the run went on all the same.
         LogError: GOV-507 when a stage's evidence is missing, unsigned or not under a checkpoint.
         ConsentError: GOV-204 when withdrawals kept coming; the version is quarantined.
-        StorageError: GOV-721 when another release came first.
+        StorageError: GOV-721 when another release came first, GOV-741 when protect or validate is
+            older than what it stands on.
     """
     stage = Stage.RELEASE
     with reported(context.recorder, stage, stage_record(context, stage, {}).context):
-        if done := _already_released(context):
-            return done
-        try:
-            position, late = _consent_again(context)
-            _require_evidence(context)
-            manifest, envelope = signed_manifest(context, consent_position=position, late_withdrawals=late)
-        except GovernanceError as fault:
-            quarantine_version(context, fault)
-            raise
-        path = f"versions/{context.run.version}/{context.run.attempt}.manifest.json"
-        context.storage.write(
-            contract_path(manifest), context.storage.read(f"{context.reference.folder}/contract.odcs.yaml")
-        )
-        context.storage.write(path, envelope)
-        facts = _publish(context, manifest, path, position, late)
-        record = stage_record(context, stage, facts, outputs=(_released_dataset(context, manifest),))
+        facts = _already_released(context)
+        if facts is None:
+            path = f"versions/{context.run.version}/{context.run.attempt}.manifest.json"
+            try:
+                _require_evidence(context)
+                position, late = _consent_again(context)
+                if late:
+                    _require_evidence(context)
+                manifest, envelope = signed_manifest(
+                    context, consent_position=position, late_withdrawals=late
+                )
+                context.storage.write(
+                    contract_path(manifest),
+                    context.storage.read(f"{context.reference.folder}/contract.odcs.yaml"),
+                )
+                context.storage.write(path, envelope)
+                facts = _publish(context, manifest, path, position, late)
+            except GovernanceError as fault:
+                # What was published is not set aside, nor what was only asked for too early.
+                if fault.code != "GOV-741" and not _moved(context, path):
+                    quarantine_version(context, fault)
+                raise
+        record = stage_record(context, stage, facts, outputs=(_released_dataset(context, facts),))
         context.recorder.completed(stage, record.context, record)
     return facts
 
 
 def recover(workspace: Workspace, recorder: Recorder, dataset: str) -> bool:
-    """Finish a release that was killed between moving the pointer and saying so."""
+    """Finish a release that was killed between moving the pointer and saying so.
+
+    Raises:
+        StorageError: GOV-722 when the log does not confirm the pointer: nothing is signed over it.
+    """
     storage = workspace.dataset_storage(dataset)
     pointer, _ = current_pointer(storage)
-    if pointer is None or storage.exists(_marker(pointer)):
+    if pointer is None or storage.exists(_marker(pointer.manifest_path)):
         return False
-    folder, attempt = pointer.manifest_path.rsplit("/", 1)
-    reference = RunReference(
-        dataset, folder.removeprefix("versions/"), attempt.removesuffix(".manifest.json")
-    )
+    manifest = released_manifest(workspace, dataset)
+    reference = RunReference(dataset, manifest.version, manifest.body["run"]["attempt"])
     intended = workspace.log.entry(pointer.intended_index)
     facts = parse(intended.body or b"{}")["run"]["facets"]["governance_release"]["facts"]
     context = resume_released(workspace, recorder, reference)
@@ -87,13 +107,19 @@ def resume_released(workspace: Workspace, recorder: Recorder, reference: RunRefe
 
 
 def _already_released(context: RunContext) -> dict[str, Any] | None:
-    """A retry after a success must not publish twice."""
-    pointer, _ = current_pointer(context.storage)
+    """The facts of an earlier try of this attempt that published, finished now if it was killed."""
     path = f"versions/{context.run.version}/{context.run.attempt}.manifest.json"
-    if pointer and pointer.manifest_path == path and context.storage.exists(_marker(pointer)):
-        facts: dict[str, Any] = parse(context.storage.read(_marker(pointer)))["facts"]
-        return facts
-    return None
+    if not context.storage.exists(_marker(path)):
+        if not _moved(context, path):
+            return None
+        recover(context.workspace, context.recorder, context.run.dataset)
+    facts: dict[str, Any] = parse(context.storage.read(_marker(path)))["facts"]
+    return facts
+
+
+def _moved(context: RunContext, manifest_path: str) -> bool:
+    pointer, _ = current_pointer(context.storage)
+    return pointer is not None and pointer.manifest_path == manifest_path
 
 
 def _consent_again(context: RunContext) -> tuple[int, int]:
@@ -133,24 +159,37 @@ def _consent_again(context: RunContext) -> tuple[int, int]:
     )
 
 
+_STANDS_ON = {Stage.PROTECT: (Stage.CLASSIFY, Stage.CONSENT), Stage.VALIDATE: (Stage.PROTECT,)}
+
+
 def _require_evidence(context: RunContext) -> None:
-    """Every stage's evidence is in the log, signed for this attempt, and under a signed checkpoint."""
-    log = context.workspace.log
+    """Every stage passed, in order; its evidence is in the log, signed for this attempt, under a checkpoint."""
+    require_declared(context, context.facts(Stage.CLASSIFY)["columns"])
     indexes = {stage: context.log_index(stage) for stage in EVIDENT}
+    for stage, earlier in _STANDS_ON.items():
+        if stale := [e for e in earlier if indexes[e] > indexes[stage]]:
+            raise StorageError(
+                "GOV-741",
+                f"{stage} of version {context.run.version} is older than {', '.join(stale)}, which ran again since",
+                f"run {stage} again; in Airflow, clear it with its downstream tasks",
+            )
+    require_sound(context, context.facts(Stage.VALIDATE))
+    log = context.workspace.log
     checkpoint = log.checkpoint()
     for stage, index in indexes.items():
         entry = log.entry(index)
-        event = parse(entry.body or b"{}")
-        facet = event.get("run", {}).get("facets", {}).get(f"governance_{stage}", {})
-        said = facet.get("context", {})
-        same_run = (said.get("version"), said.get("attempt")) == (context.run.version, context.run.attempt)
         observed = verify_evidence(
             entry,
             evidence_public_key=context.workspace.evidence_public_key,
             run_public_key=context.run.run_public_key,
         )
-        same_facts = facet.get("facts") == as_sent(context.facts(stage))
-        if not (same_run and observed and same_facts):
+        proven = (
+            isinstance(observed, Observed)
+            and observed.stage is stage
+            and observed.context == as_sent(event_context(context.run))
+            and observed.facts == as_sent(context.facts(stage))
+        )
+        if not proven:
             raise LogError(
                 "GOV-507",
                 f"log entry {index} does not prove {stage} for version {context.run.version}",
@@ -163,13 +202,11 @@ def _publish(context: RunContext, manifest: Manifest, path: str, position: int, 
     workspace, storage = context.workspace, context.storage
     pointer, seen = current_pointer(storage)
     if (pointer.version if pointer else None) != context.run.previous_version:
-        fault = StorageError(
+        raise StorageError(
             "GOV-721",
             f"{context.run.dataset} was released by another run since this one opened",
             "start a new run on top of the present version",
         )
-        quarantine_version(context, fault)
-        raise fault
     checkpoint = workspace.log.checkpoint()
     facts: dict[str, Any] = {
         "state": "intended",
@@ -189,11 +226,7 @@ def _publish(context: RunContext, manifest: Manifest, path: str, position: int, 
     signed = workspace.log.checkpoint()
     verify_entry(workspace.log.entry(intended).leaf, workspace.log.prove(intended, signed), signed)
     moved = Released(context.run.version, manifest.digest, path, intended)
-    try:
-        storage.swap_pointer(POINTER, seen, moved.to_bytes())
-    except StorageError as fault:
-        quarantine_version(context, fault)
-        raise
+    storage.swap_pointer(POINTER, seen, moved.to_bytes())
     released = {**facts, "state": "released"}
     _say_released(context, moved, released)
     return released
@@ -203,17 +236,14 @@ def _say_released(context: RunContext, pointer: Released, facts: dict[str, Any])
     signer = context.workspace.keyring.run_signer(context.run.version, context.run.attempt)
     index = context.recorder.record(stage_record(context, Stage.RELEASE, facts), signer)
     context.workspace.log.checkpoint()
-    context.storage.write(_marker(pointer), canonical({"facts": facts, "log_index": index}))
+    # An earlier try may have failed, by a store that was down.
+    context.storage.remove_tree(quarantine_folder(context))
+    context.storage.write(_marker(pointer.manifest_path), canonical({"facts": facts, "log_index": index}))
 
 
-def _marker(pointer: Released) -> str:
-    return pointer.manifest_path.replace(".manifest.json", ".released.json")
+def _marker(manifest_path: str) -> str:
+    return manifest_path.replace(".manifest.json", ".released.json")
 
 
-def _released_dataset(context: RunContext, manifest: Manifest) -> DatasetLineage:
-    return DatasetLineage(
-        DATASETS,
-        context.run.dataset,
-        version=context.run.version,
-        rows=manifest.body["counts"]["rows_out"],
-    )
+def _released_dataset(context: RunContext, facts: dict[str, Any]) -> DatasetLineage:
+    return DatasetLineage(DATASETS, context.run.dataset, version=context.run.version, rows=facts["rows"])
