@@ -140,9 +140,14 @@ class Workspace:
 
     def _require_own_log(self) -> None:
         genesis = self.log.entry(0) if self.log.size() else None
-        named = parse(genesis.body) if genesis is not None and genesis.body else {}
+        try:
+            named = parse(genesis.body or b"{}") if genesis is not None else {}
+        except ValueError:
+            named = {}
         own = base64.b64encode(self.evidence_public_key).decode()
-        if named.get("log_public_key") != self.vkey or named.get("evidence_public_key") != own:
+        keys = ("log_public_key", "evidence_public_key")
+        stated = [named.get(k) for k in keys] if isinstance(named, dict) else []
+        if stated != [self.vkey, own]:
             raise LogError(
                 "GOV-502",
                 f"the store at {self.settings.store} was not opened by this home's keys",
