@@ -288,7 +288,7 @@ def changed_contract(home: Home, old: str, new: str) -> Path:
     [
         ("name: loyalty_tier", "name: loyalty_rank", "GOV-103"),
         ("subject: {column: customer_id", "subject: {column: client_id", "GOV-105"),
-        ("customProperties: [{property: protection, value: mask}]", "", "GOV-108"),
+        ("customProperties: [{property: protection, value: mask}]", "", "GOV-102"),
         (
             "classification: email\n        customProperties: [{property: protection, value: mask}]",
             "classification: none",
