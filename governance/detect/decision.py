@@ -40,6 +40,7 @@ _FLAGS = frozenset(
         "genetic",
     }
 )
+_CHECKSUM_ONLY = ("credit_card", "npi", "national_id")
 _HIDDEN = frozenset(
     {
         "email",
@@ -58,11 +59,12 @@ _HIDDEN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many of ``checked`` distinct values passed a test."""
+    """How many of ``checked`` distinct values passed a test, and ``rows``: in what share of the rows they stand."""
 
     test: ValueTest
     passed: int
     checked: int
+    rows: float
 
     @property
     def share(self) -> float:
@@ -86,6 +88,7 @@ class Values:
     def __init__(self, profile: ColumnProfile, regions: Sequence[str]) -> None:
         self.numeric = profile.kind in ("integer", "number")
         self.texts = profile.distinct()
+        self._counts, self._total = profile.sample, profile.sample.total()
         self._array = pa.array([t.encode("utf-8", "replace") for t in self.texts], pa.binary()).view(
             pa.string()
         )
@@ -99,9 +102,10 @@ class Values:
         passing, checked = self._by_pattern(test), len(self.texts)
         for check in self._checks_of(test):
             if len(passing) < 0.5 * needed * checked:
-                return Outcome(test, 0, checked)
+                return Outcome(test, 0, checked, 0.0)
             passing, checked = _checked(check, passing, checked, needed)
-        return Outcome(test, len(passing), checked)
+        rows = sum(self._counts[text] for text in passing) / max(1.0, self._total * checked / len(self.texts))
+        return Outcome(test, len(passing), checked, min(rows, 1.0))
 
     def _checks_of(self, test: ValueTest) -> Iterator[validators.Validator]:
         if test.dictionary is not None:
@@ -204,7 +208,12 @@ def _by_values(
     confidence, shown = 0.0, None
     for outcome in outcomes:
         test, share, reached = outcome.test, outcome.share, 0.0
-        if test.alone is not None and share >= test.alone and len(values.texts) >= test.minimum:
+        if (
+            test.alone is not None
+            and share >= test.alone
+            and outcome.rows >= 0.5 * test.alone
+            and len(values.texts) >= test.minimum
+        ):
             reached = min(0.6 + 0.35 * share, 0.89 if detector.classification == FREE_TEXT else 1.0)
         if match is not None and test.alone is not None and share >= _SUPPORTED_SHARE:
             reached = max(reached, 0.6 + 0.3 * share)
@@ -285,6 +294,10 @@ def decide(
         return _result(profile, best.detector.classification, best.confidence, best.evidence)
     if not values.texts:
         return _result(profile, UNCLASSIFIED, 0.0, ("there is no value and the header does not decide",))
+    if sum(text.isdecimal() for text in values.texts) > 0.5 * len(values.texts):
+        # One number in ten has a right check digit by chance.
+        for name in _CHECKSUM_ONLY:
+            profile.contains.pop(name, None)
     hidden = sum(n for name, n in profile.contains.items() if name in _HIDDEN)
     if hidden and hidden >= max(2, _MISSED_SHARE * profile.values_read):
         return _result(profile, FREE_TEXT, 0.7, ("identifiers stand in a column that is of no class itself",))

@@ -16,7 +16,8 @@ from governance.detect.dictionaries import alternation, entries
 _LETTER = r"[^\W\d_]"
 _CAP = rf"(?:(?=[^\W\d_a-zß-ÿ]){_LETTER})(?:{_LETTER}|['’])*"
 _RUN = re.compile(
-    rf"(?<![\w@.-])(?:{_CAP}(?:-{_CAP})*)(?:(?:,? |\. ?|-)(?:(?:de|del|de la|von|van|der|den|da|di|dos|la|le|y) )?(?:{_CAP}(?:-{_CAP})*))*"
+    rf"(?<![\w@.-])(?:{_CAP}(?:-{_CAP})*)"
+    rf"(?:(?:,? |\. ?|-)(?:(?:de|del|de la|von|van|der|den|da|di|dos|la|le|y) )?(?:{_CAP}(?:-{_CAP})*))*"
 )
 _WORD = re.compile(rf"{_LETTER}(?:{_LETTER}|['’])*")
 _MAXIMUM_PLACE_WORDS = 4

@@ -33,8 +33,19 @@ MAXIMUM_ROWS = 32_768
 MINIMUM_KNOWN = 3
 """Characters a known value needs; a shorter one stands in too many words."""
 
-_DATE_FORMATS = ("%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%-d.%-m.%Y", "%-m/%-d/%Y", "%-d/%-m/%Y", "%m/%d/%y", "%B %-d, %Y",
-                 "%b %-d, %Y", "%-d %B %Y", "%d %B %Y", "%-d %b %Y", "%Y%m%d", "%Y/%m/%d", "%m-%d-%Y", "%d-%m-%Y")  # fmt: skip
+_DATE_FORMATS = (
+    "%Y-%m-%d",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%d.%m.%Y",
+    "%m/%d/%y",
+    "%Y%m%d",
+    "%Y/%m/%d",
+    "%m-%d-%Y",
+    "%d-%m-%Y",
+)
+_SHORT_DATE_FORMATS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y")
+"""Written also without leading zeros, which Arrow's strftime cannot leave out."""
 _NAMES = frozenset({"person_name", "given_name", "family_name"})
 _PUNCTUATED = frozenset(
     {"phone", "ssn", "iban", "credit_card", "national_id", "medical_record_number", "health_plan_id"}
@@ -220,7 +231,11 @@ def _as_text(values: pa.Array) -> pa.Array:
 def _ways(name: str, values: pa.Array) -> list[pa.Array]:
     """The ways in which a value may be written."""
     if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
-        return [pc.strftime(values, form) for form in _DATE_FORMATS]
+        short = [pc.strftime(values, form) for form in _SHORT_DATE_FORMATS]
+        return [
+            *(pc.strftime(values, form) for form in _DATE_FORMATS),
+            *(pc.replace_substring_regex(way, r"\b0([0-9])", r"\1") for way in short),
+        ]
     written = _as_text(values)
     ways = [written]
     if name in _PUNCTUATED:

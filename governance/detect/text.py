@@ -27,7 +27,8 @@ from governance.detect.validators import VALIDATORS
 _MEMORY = 256 << 20
 _CAPITALS = (
     r"[\p{L}\p{N},;:(/&–-]\s\p{Lu}[\p{L}.'’]|\b(?:Dr|Mr|Mrs|Ms|Prof|St|Sr|Sra|M)\.\s?\p{Lu}|(?:^|[^\p{L}])\p{Lu}\. ?\p{Lu}"
-    r"|(?:straße|strasse|str\.|gasse|allee|platz|weg|Straße|Weg|Allee|Platz) ?[0-9]|[0-9],? \p{Lu}|(?i:box|postfach|rue|calle|avenida) \S"
+    r"|(?:straße|strasse|str\.|gasse|allee|platz|weg|Straße|Weg|Allee|Platz) ?[0-9]|[0-9],? \p{Lu}"
+    r"|(?i:box|postfach|rue|calle|avenida) \S"
 )
 _SHAPES = (
     r"[0-9][^0-9]{0,3}[0-9][^0-9]{0,3}[0-9]|9[0-9][ -]?[\p{L}]|[0-9][ -](?i:y|jahre|ans|años)|(?:[0-9A-Fa-f]{2}[:-]){5}"
