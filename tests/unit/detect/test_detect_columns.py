@@ -21,7 +21,18 @@ from governance.model.classification import ColumnClassification
 ROWS = 300
 RANDOM = random.Random(5)
 GIVEN = ["Maria", "José", "Anna", "Jürgen", "Elena", "Pierre", "Michael", "Sarah", "Thomas", "Laura"]
-FAMILY = ["García", "Müller", "Smith", "Dupont", "Petrova", "Johnson", "Schneider", "Martin", "López", "Brown"]
+FAMILY = [
+    "García",
+    "Müller",
+    "Smith",
+    "Dupont",
+    "Petrova",
+    "Johnson",
+    "Schneider",
+    "Martin",
+    "López",
+    "Brown",
+]
 
 
 def _column(make: Any, rows: int = ROWS) -> list[Any]:
@@ -49,19 +60,28 @@ def _note(i: int) -> str:
     return f"Patient {_name(i)} (MRN-{i:08d}) was seen today and reports no new pain; call 415-555-{i:04d} with the results."
 
 
+def _written_date(i: int) -> str:
+    form = ["1975-03-04", "04.03.1975", "03/04/1975", "4 March 1975"][i % 4]
+    return form.replace("75", f"{i % 90 + 10}")
+
+
+def _street(i: int) -> str:
+    return [f"{i + 1} Main Street", f"Hauptstraße {i + 1}", f"{i + 1}, rue de Lille"][i % 3]
+
+
 DEMO: dict[str, tuple[Any, str]] = {
     "encounter_id": (lambda i: f"ENC-{i:09d}", "none"),
     "mrn": (lambda i: f"MRN-{i:08d}", "medical_record_number"),
     "patient_name": (_name, "person_name"),
     "full_name": (_name, "person_name"),
     "date_of_birth": (lambda i: dt.date(1950, 1, 1) + dt.timedelta(days=i * 17), "date_of_birth"),
-    "birth_date": (lambda i: ["1975-03-04", "04.03.1975", "03/04/1975", "4 March 1975"][i % 4].replace("75", f"{i % 90 + 10}"), "date_of_birth"),
+    "birth_date": (_written_date, "date_of_birth"),
     "age": (lambda i: i % 100, "age"),
     "sex": (lambda i: "MF"[i % 2], "gender"),
     "phone": (lambda i: [f"(415) 555-{i:04d}", f"+49 151 {i:08d}", f"06 12 34 {i % 100:02d} 78"][i % 3], "phone"),
     "email": (lambda i: f"user{i}@example.org", "email"),
     "ssn": (_ssn, "ssn"),
-    "street_address": (lambda i: [f"{i + 1} Main Street", f"Hauptstraße {i + 1}", f"{i + 1}, rue de Lille"][i % 3], "street_address"),
+    "street_address": (_street, "street_address"),
     "city": (lambda i: ["Berlin", "North Xville", "Paris", "Sevilla"][i % 4], "city"),
     "state": (lambda i: ["CA", "TX", "NY", None][i % 4], "none"),
     "postal_code": (lambda i: f"{10000 + i * 17}", "postal_code"),
@@ -205,7 +225,9 @@ def test_nested_dictionary_and_binary_columns() -> None:
     emails = _column(lambda i: f"user{i}@example.org", 50)
     table = pa.table(
         {
-            "contact": pa.array([{"email": e, "tags": ["a"], "deep": {"ssn": "123-45-6789"}} for e in emails]),
+            "contact": pa.array(
+                [{"email": e, "tags": ["a"], "deep": {"ssn": "123-45-6789"}} for e in emails]
+            ),
             "mails": pa.array([[e, e] for e in emails]),
             "coded": pa.array(emails).dictionary_encode(),
             "attributes": pa.array([[("k", e)] for e in emails], pa.map_(pa.string(), pa.string())),
@@ -245,7 +267,9 @@ def test_what_is_nested_too_deep_or_too_wide_is_unclassified() -> None:
 
 def test_empty_table_zero_columns_and_duplicate_names() -> None:
     assert classify_table(pa.table({})) == {}
-    assert classify_table(pa.schema([("email", pa.string())]).empty_table())["email"].classification == "email"
+    assert (
+        classify_table(pa.schema([("email", pa.string())]).empty_table())["email"].classification == "email"
+    )
     twice = pa.Table.from_arrays([pa.array(["a@b.org"] * 9), pa.array([1] * 9)], names=["x", "x"])
     assert list(classify_table(twice)) == ["x", "x#2"]
 
@@ -312,7 +336,9 @@ def test_a_sample_is_spread_over_the_stream() -> None:
     assert abs(drawn.mean() - 50_000) < 3_000
 
 
-_CELLS = st.one_of(st.none(), st.text(max_size=40), st.sampled_from(["a@b.org", "123-45-6789", "+49 30 1234567"]))
+_CELLS = st.one_of(
+    st.none(), st.text(max_size=40), st.sampled_from(["a@b.org", "123-45-6789", "+49 30 1234567"])
+)
 
 
 @settings(max_examples=40, deadline=None)

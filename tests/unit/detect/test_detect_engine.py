@@ -25,7 +25,10 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleFiles:
 
 def declared(name: str) -> dict[str, str]:
     contract = yaml.safe_load((schemas() / "examples" / f"{name}.odcs.yaml").read_text("utf-8"))
-    return {p.get("physicalName", p["name"]): p.get("classification", "none") for p in contract["schema"][0]["properties"]}
+    return {
+        p.get("physicalName", p["name"]): p.get("classification", "none")
+        for p in contract["schema"][0]["properties"]
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,13 @@ import pytest
 import re2
 
 from governance.detect import dictionaries, registry, taxonomy
-from governance.detect.registry import ColumnDetector, TextDetector, ValueTest, column_registry, text_detectors
+from governance.detect.registry import (
+    ColumnDetector,
+    TextDetector,
+    ValueTest,
+    column_registry,
+    text_detectors,
+)
 from governance.detect.text import engine
 from governance.detect.validators import VALIDATORS
 from governance.errors import SettingError
@@ -73,7 +79,12 @@ def test_taxonomy_covers_the_paper_and_all_eighteen_identifiers() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "reason"),
-    [("(", "not RE2"), ("a*", "empty string"), (r"(?:[\p{L}]{1,60}\d{1,60}){1,9}", "too large"), (r"(?=a)b", "not RE2")],
+    [
+        ("(", "not RE2"),
+        ("a*", "empty string"),
+        (r"(?:[\p{L}]{1,60}\d{1,60}){1,9}", "too large"),
+        (r"(?=a)b", "not RE2"),
+    ],
 )
 def test_a_bad_pattern_is_refused_with_the_reason(pattern: str, reason: str) -> None:
     with pytest.raises(SettingError) as caught:
