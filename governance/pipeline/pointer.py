@@ -182,6 +182,15 @@ def require_logged(
             )
 
 
+def said_released(log: Log, pointer: Released, dataset: str) -> tuple[int, dict[str, Any]] | None:
+    """Index and facts of the entry that says the pointer's version was released, if there is one."""
+    for entry in log.entries(pointer.intended_index + 1):
+        said = _release_said(entry, dataset)
+        if said and said[1]["state"] == "released" and said[1]["manifest_digest"] == pointer.manifest_digest:
+            return entry.index, said[1]
+    return None
+
+
 def _release_said(entry: Entry, dataset: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Context and facts of the pipeline's own word about a release of ``dataset``; ``None`` for all else."""
     if entry.body is None or b'"governance_release"' not in entry.body:

@@ -17,7 +17,14 @@ from governance.model.dataset import Manifest
 from governance.model.evidence import DatasetLineage, Recorder, Stage
 from governance.pipeline.classify import require_declared
 from governance.pipeline.manifest import EVIDENT, signed_manifest
-from governance.pipeline.pointer import POINTER, Released, contract_path, current_pointer, released_manifest
+from governance.pipeline.pointer import (
+    POINTER,
+    Released,
+    contract_path,
+    current_pointer,
+    released_manifest,
+    said_released,
+)
 from governance.pipeline.protect import DATASETS, protect
 from governance.pipeline.quarantine import quarantine_folder, quarantine_version
 from governance.pipeline.step import (
@@ -75,18 +82,25 @@ def release(context: RunContext) -> dict[str, Any]:
 def recover(workspace: Workspace, recorder: Recorder, dataset: str) -> bool:
     """Finish a release that was killed between moving the pointer and saying so.
 
+    Returns:
+        Whether it had to be said now.
+
     Raises:
         StorageError: GOV-722 when the log does not confirm the pointer: nothing is signed over it.
     """
     storage = workspace.dataset_storage(dataset)
+    storage.sweep()
     pointer, _ = current_pointer(storage)
     if pointer is None or storage.exists(_marker(pointer.manifest_path)):
         return False
     manifest = released_manifest(workspace, dataset)
     reference = RunReference(dataset, manifest.version, manifest.body["run"]["attempt"])
+    context = resume_released(workspace, recorder, reference)
+    if said := said_released(workspace.log, pointer, dataset):
+        _mark_released(context, pointer, *said)
+        return False
     intended = workspace.log.entry(pointer.intended_index)
     facts = parse(intended.body or b"{}")["run"]["facets"]["governance_release"]["facts"]
-    context = resume_released(workspace, recorder, reference)
     _say_released(context, pointer, {**facts, "state": "released", "recovered": True})
     return True
 
@@ -236,6 +250,10 @@ def _say_released(context: RunContext, pointer: Released, facts: dict[str, Any])
     signer = context.workspace.keyring.run_signer(context.run.version, context.run.attempt)
     index = context.recorder.record(stage_record(context, Stage.RELEASE, facts), signer)
     context.workspace.log.checkpoint()
+    _mark_released(context, pointer, index, facts)
+
+
+def _mark_released(context: RunContext, pointer: Released, index: int, facts: dict[str, Any]) -> None:
     # An earlier try may have failed, by a store that was down.
     context.storage.remove_tree(quarantine_folder(context))
     context.storage.write(_marker(pointer.manifest_path), canonical({"facts": facts, "log_index": index}))
