@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from governed_home import DATASETS, Home
 
+from governance.model.evidence import Stage
+from governance.pipeline.run import STEPS
+from governance.pipeline.step import RunContext, RunReference
+
 ROWS, SEED = 800, 7
 
 
@@ -29,6 +33,19 @@ def released_once(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory)
     return home.path
 
 
+@pytest.fixture(scope="session")
+def validated_once(
+    released_once: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, RunReference]:
+    """A home with a released version of the customers and a second one validated, ready for release."""
+    home = Home.copied(released_once, tmp_path_factory.mktemp("validated") / "home")
+    context = home.open("customer_profiles")
+    for stage, step in STEPS.items():
+        if stage is not Stage.RELEASE:
+            step(context)
+    return home.path, context.reference
+
+
 @pytest.fixture
 def home(prepared_home: Path, tmp_path: Path) -> Home:
     return Home.copied(prepared_home, tmp_path / "home")
@@ -37,3 +54,9 @@ def home(prepared_home: Path, tmp_path: Path) -> Home:
 @pytest.fixture
 def released(released_once: Path, tmp_path: Path) -> Home:
     return Home.copied(released_once, tmp_path / "home")
+
+
+@pytest.fixture
+def validated(validated_once: tuple[Path, RunReference], tmp_path: Path) -> tuple[Home, RunContext]:
+    home = Home.copied(validated_once[0], tmp_path / "home")
+    return home, home.resumed(validated_once[1])

@@ -26,7 +26,7 @@ from governance.model.evidence import Stage
 from governance.pipeline.local import local_recorder
 from governance.pipeline.pointer import POINTER, released_manifest
 from governance.pipeline.run import PassResult, open_pass, run_pass
-from governance.pipeline.step import RunContext, resume
+from governance.pipeline.step import RunContext, RunReference, resume
 from governance.pipeline.workspace import Workspace
 
 DATASETS = ("clinical_encounters", "customer_profiles", "support_prompts")
@@ -82,9 +82,11 @@ class Home:
 
     def again(self, context: RunContext) -> RunContext:
         """The same attempt in another process: an Airflow task, or its retry."""
+        return self.resumed(context.reference)
+
+    def resumed(self, reference: RunReference) -> RunContext:
         workspace = self.workspace()
-        recorder = local_recorder(workspace, context.run.dataset, context.run.run_id)
-        return resume(workspace, context.reference, recorder)
+        return resume(workspace, reference, local_recorder(workspace, reference.dataset, "resumed"))
 
     def _arguments(
         self, dataset: str, workspace: Workspace | None, changed: dict[str, Any]

@@ -28,10 +28,9 @@ DOMAIN = {"clinical_encounters": "patient", "customer_profiles": "customer", "su
 REGIME_BITS = {"GDPR": 1, "HIPAA": 2, "CCPA": 4}
 
 # 45 CFR 164.514(b)(2)(i)(B): the areas of at most 20,000 people by the census of 2000, as HHS lists them.
-SMALL_AREAS = frozenset(
-    ("036", "059", "063", "102", "203", "556", "692", "790", "821", "823", "830", "831", "878", "879")
-    + ("884", "890", "893")
-)
+SMALL_AREAS = {
+    f"{n:03}" for n in (36, 59, 63, 102, 203, 556, 692, 790, 821, 823, 830, 831, 878, 879, 884, 890, 893)
+}
 
 Row = dict[str, Any]
 
