@@ -60,6 +60,7 @@ def test_spans(text: str, span: str, classification: str) -> None:
         "Version 1.2.3 of RFC 9162 and COVID-19",
         "id 550e8400-e29b-41d4-a716-446655440000 ok",
         "commit 16c7e42f292c6912e7710c838347ae178b4a1f2e",
+        "PATIENT PRESENTED WITH ACUTE CHEST PAIN TWO DAYS PRIOR TO ADMISSION",
         "",
         "   ",
     ],
