@@ -44,39 +44,52 @@ def status(home: str | None, store: str | None, as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An older checkpoint that the log must still be consistent with; repeat for more.",
 )
+@click.option("--files", is_flag=True, help="Read every file of the released versions too.")
 @home_options
 @json_option
 def verify(
     key: str | None,
     checkpoints: tuple[Path, ...],
+    files: bool,
     home: str | None,
     store: str | None,
     as_json: bool,
 ) -> None:
     """Re-derive every entry, node and root; name the first bad entry; say what cannot be known.
 
-    Checkpoints kept outside the log are gathered: the signer's memory and each released manifest.
+    Checkpoints kept outside the log are gathered: the signer's memory and each released manifest. With
+    them, the pointer, manifest and contract of each released version are held against the log.
     Exits 1 when something is wrong, 3 when nothing is but no key was pinned.
     """
+    from governance.errors import GovernanceError
     from governance.log import open_storage, verify_log
-    from governance.pipeline.checkpoints import outside_checkpoints, released_datasets
+    from governance.pipeline.checkpoints import Outside, outside_the_log
     from governance.pipeline.workspace import Workspace
 
     chosen = settings(home, store)
     notes = [p.read_text("utf-8") for p in checkpoints]
-    if key is None or chosen.kek:
-        workspace = Workspace.open(chosen)
-        notes += outside_checkpoints(workspace, released_datasets(workspace))
-        own = workspace.vkey
-    report = verify_log(open_storage(chosen.store), key_text(key) if key else own, notes)
+    outside = Outside()
+    pinned = key_text(key) if key else None
+    if pinned is None or chosen.kek:
+        try:
+            workspace = Workspace.open(chosen)
+            outside = outside_the_log(workspace, files=files)
+            pinned = pinned or workspace.vkey
+        except GovernanceError as fault:
+            # Altered so far that the home does not open: the pinned key still finds where.
+            if pinned is None:
+                raise
+            outside.faults.append(f"{fault.code} {fault.message}")
+    report = verify_log(open_storage(chosen.store), pinned, [*notes, *outside.notes])
+    ok = report.ok and not outside.faults
     result = {
-        "ok": report.ok,
+        "ok": ok,
         "verdict": report.verdict,
         "pinned": key is not None,
         "size": report.size,
         "root": report.root.hex() if report.root else None,
         "first_bad": report.first_bad,
-        "faults": [str(f.reason) for f in report.faults],
+        "faults": [*(str(f.reason) for f in report.faults), *outside.faults],
         "checkpoints_compared": report.compared,
         "unsigned_entries": report.unsigned,
         "redacted": report.redacted,
@@ -87,13 +100,15 @@ def verify(
         click.secho(f"{report.verdict}: {report.size:,} entries", fg="green" if report.ok else "red")
         for fault in report.faults:
             click.echo(f"  {fault.reason}")
+        for line in outside.faults:
+            click.secho(f"  {line}", fg="red")
         for line in report.unknown:
             click.echo(f"  cannot know: {line}")
         if key is None:
             click.secho("  no key was pinned: this only shows that the home agrees with itself", fg="yellow")
 
     show(result, as_json, text)
-    if not report.ok:
+    if not ok:
         raise SystemExit(1)
     if key is None:
         raise SystemExit(3)

@@ -170,7 +170,7 @@ def require_logged(
         if later is None:
             continue
         context, facts = later
-        if facts.get("state") == "released" and facts.get("manifest_digest") != pointer.manifest_digest:
+        if _released_digest(facts) not in (None, pointer.manifest_digest):
             raise _altered(
                 storage,
                 f"names {pointer.version}, but log entry {entry.index} released {context.get('version')}",
@@ -186,22 +186,34 @@ def said_released(log: Log, pointer: Released, dataset: str) -> tuple[int, dict[
     """Index and facts of the entry that says the pointer's version was released, if there is one."""
     for entry in log.entries(pointer.intended_index + 1):
         said = _release_said(entry, dataset)
-        if said and said[1]["state"] == "released" and said[1]["manifest_digest"] == pointer.manifest_digest:
+        if said and _released_digest(said[1]) == pointer.manifest_digest:
             return entry.index, said[1]
     return None
 
 
-def _release_said(entry: Entry, dataset: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Context and facts of the pipeline's own word about a release of ``dataset``; ``None`` for all else."""
+def datasets_released(log: Log) -> set[str]:
+    """The datasets of which the pipeline said that a version was released."""
+    said = (_release_said(entry) for entry in log.entries())
+    return {str(context.get("dataset")) for context, facts in filter(None, said) if _released_digest(facts)}
+
+
+def _released_digest(facts: dict[str, Any]) -> Any:
+    return facts.get("manifest_digest") if facts.get("state") == "released" else None
+
+
+def _release_said(entry: Entry, dataset: str | None = None) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Context and facts of the pipeline's own word about a release; ``None`` for all else."""
     if entry.body is None or b'"governance_release"' not in entry.body:
         return None
-    envelope = entry.envelope
-    if (envelope.media_type, envelope.principal) != (OPENLINEAGE_EVENT, PIPELINE):
-        return None
-    facet = parse(entry.body)["run"]["facets"].get("governance_release")
-    if facet is None or facet["context"]["dataset"] != dataset:
-        return None
-    return facet["context"], facet["facts"]
+    try:
+        envelope = entry.envelope
+        if (envelope.media_type, envelope.principal) != (OPENLINEAGE_EVENT, PIPELINE):
+            return None
+        facet = parse(entry.body)["run"]["facets"]["governance_release"]
+        context, facts = dict(facet["context"]), dict(facet["facts"])
+    except (ValueError, LookupError, TypeError, LogError):
+        return None  # whether an entry is what was appended is for the log's own verification
+    return (context, facts) if dataset in (None, context.get("dataset")) else None
 
 
 def _altered(storage: Storage, what: str) -> StorageError:
