@@ -10,8 +10,12 @@ with DAG(
     tags=["governed", "inference"],
     doc_md=__doc__,
     params={
-        "purpose": Param("support_inference", enum=["support_inference"], title="Purpose (GDPR Art. 5(1)(b))"),
-        "conversations": Param("input/support_conversations.jsonl.gz", type="string", title="Conversations (JSON Lines)"),
+        "purpose": Param(
+            "support_inference", enum=["support_inference"], title="Purpose (GDPR Art. 5(1)(b))"
+        ),
+        "conversations": Param(
+            "input/support_conversations.jsonl.gz", type="string", title="Conversations (JSON Lines)"
+        ),
     },
 ):
     governed_dataset(

@@ -11,7 +11,9 @@ with DAG(
     doc_md=__doc__,
     params={
         "purpose": Param("model_training", enum=["model_training"], title="Purpose (GDPR Art. 5(1)(b))"),
-        "encounters": Param("input/clinical_encounters", type="string", title="Clinical encounters (Parquet)"),
+        "encounters": Param(
+            "input/clinical_encounters", type="string", title="Clinical encounters (Parquet)"
+        ),
         "customers": Param("input/customers.csv", type="string", title="Customers (CSV)"),
     },
 ):
