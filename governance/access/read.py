@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from governance.contracts import load_contract
 from governance.errors import AccessError, ContractError
-from governance.model.canonical import timestamp
+from governance.model.canonical import digest, timestamp
 from governance.model.contract import Contract
 from governance.model.dataset import Manifest
 from governance.model.decision import Reason
@@ -82,14 +82,15 @@ def released_contract(workspace: Workspace, manifest: Manifest) -> Contract:
         ContractError: GOV-112 when the copy beside the version is not the one the manifest names.
     """
     storage = workspace.dataset_storage(manifest.dataset)
-    contract = load_contract(storage.path(contract_path(manifest)))
-    if contract.digest != manifest.body["run"]["contract_digest"]:
+    path = contract_path(manifest)
+    # Before it is parsed: an altered byte may have made it something else than a contract.
+    if digest(storage.read(path)) != manifest.body["run"]["contract_digest"]:
         raise ContractError(
             "GOV-112",
-            f"the contract kept beside {manifest.dataset} {manifest.version} was altered",
+            f"{manifest.dataset}/{path}, the contract of {manifest.version}, was altered",
             "restore it from the log: `governance log show` prints the leaf the manifest names",
         )
-    return contract
+    return load_contract(storage.path(path))
 
 
 def released_subjects(

@@ -15,7 +15,7 @@ import pyarrow as pa
 from governance import sources
 from governance.contracts import load_contract
 from governance.errors import ContractError, GovernanceError, StorageError
-from governance.model.canonical import canonical, parse, timestamp
+from governance.model.canonical import canonical, digest, parse, timestamp
 from governance.model.contract import Contract
 from governance.model.evidence import Evidence, Recorder, Stage, StageRecord
 from governance.model.policy import Policy
@@ -159,10 +159,10 @@ def resume(
             "open the run first; in Airflow, clear the run's tasks from open on",
         )
     run = OpenedRun.from_json(parse(storage.read(path)))
-    contract = load_contract(storage.path(f"{reference.folder}/contract.odcs.yaml"))
+    contract = f"{reference.folder}/contract.odcs.yaml"
     policy = workspace.policy
     for what, pinned, found in (
-        ("contract", run.contract_digest, contract.digest),
+        ("contract", run.contract_digest, digest(storage.read(contract))),
         ("policy", run.policy_digest, policy.digest),
     ):
         if pinned != found:
@@ -171,7 +171,8 @@ def resume(
                 f"the {what} changed after run {run.run_id} of {run.dataset} pinned it",
                 "start a new run; in Airflow, clear the run's tasks from open on",
             )
-    return RunContext(workspace, recorder, storage, contract, policy, run, reference, progress)
+    compiled = load_contract(storage.path(contract))
+    return RunContext(workspace, recorder, storage, compiled, policy, run, reference, progress)
 
 
 @contextlib.contextmanager
