@@ -210,10 +210,26 @@ def _standing(texts: pa.Array, needles: Sequence[pa.Array]) -> NDArray[np.bool_]
 
 
 def _removed(text: str, needle: str, tag: str, *, whole: bool) -> str:
+    if text.isascii() and needle.isascii():
+        # Each needle stands in one row only: compiling an expression for it costs more than the rest.
+        return _removed_ascii(text, needle, tag, whole=whole)
     pattern = re.escape(needle)
     if whole:
         pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
     return re.sub(pattern, tag, text, flags=re.IGNORECASE)
+
+
+def _removed_ascii(text: str, needle: str, tag: str, *, whole: bool) -> str:
+    lowered, sought = text.lower(), needle.lower()
+    pieces, position, start = [], 0, lowered.find(sought)
+    while start >= 0:
+        end = start + len(sought)
+        if whole and (lowered[start - 1 : start].isalnum() or lowered[end : end + 1].isalnum()):
+            start = lowered.find(sought, start + 1)
+            continue
+        pieces += [text[position:start], tag]
+        position, start = end, lowered.find(sought, end)
+    return "".join([*pieces, text[position:]])
 
 
 def _listed(given: pa.Array | Sequence[pa.Array]) -> Sequence[pa.Array]:
@@ -231,11 +247,17 @@ def _as_text(values: pa.Array) -> pa.Array:
 def _ways(name: str, values: pa.Array) -> list[pa.Array]:
     """The ways in which a value may be written."""
     if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
-        short = [pc.strftime(values, form) for form in _SHORT_DATE_FORMATS]
-        return [
-            *(pc.strftime(values, form) for form in _DATE_FORMATS),
+        # A day is written once, however many rows and hours of it there are. Local first: some zones
+        # have days without a midnight.
+        zoned = pa.types.is_timestamp(values.type) and values.type.tz is not None
+        local = pc.local_timestamp(values) if zoned else values
+        days = pc.floor_temporal(local, unit="day").dictionary_encode()
+        short = [pc.strftime(days.dictionary, form) for form in _SHORT_DATE_FORMATS]
+        ways = [
+            *(pc.strftime(days.dictionary, form) for form in _DATE_FORMATS),
             *(pc.replace_substring_regex(way, r"\b0([0-9])", r"\1") for way in short),
         ]
+        return [way.take(days.indices) for way in ways]
     written = _as_text(values)
     ways = [written]
     if name in _PUNCTUATED:

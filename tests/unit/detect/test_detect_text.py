@@ -176,3 +176,21 @@ def test_a_known_value_never_stays(rows: list[tuple[str, str]]) -> None:
     texts = pa.array([f"{text} {value} {text}" for text, value in rows])
     out = redact(texts, {"account_number": pa.array([value for _, value in rows])}).to_pylist()
     assert not any(value.lower() in text.lower() for text, (_, value) in zip(out, rows, strict=True))
+
+
+def test_known_days_are_found_in_zones_whose_day_has_no_midnight() -> None:
+    born = pa.array([dt.datetime(2017, 10, 15, 15, 30)], pa.timestamp("us", "America/Sao_Paulo"))
+    texts = pa.array(["seen on 10/15/2017, again on 15.10.2017 and 2017-10-15"])
+    assert redact(texts, {"date": born}).to_pylist() == ["seen on [DATE], again on [DATE] and [DATE]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("ZYXO met zyxoid and zyxo.", "Zyxo", "[NAME] met zyxoid and [NAME]."),
+        ("ñzyxo met zyxo", "Zyxo", "ñzyxo met [NAME]"),
+        ("zyxozyxo", "Zyxo", "zyxozyxo"),
+    ],
+)
+def test_parts_of_names_are_whole_words_in_any_case(text: str, name: str, expected: str) -> None:
+    assert redact(pa.array([text]), {"given_name": pa.array([f"{name} Q"])}).to_pylist() == [expected]
