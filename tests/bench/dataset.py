@@ -214,8 +214,25 @@ def _rows(count: int, subjects: int, random: Any) -> Any:
     )
 
 
+def withdraws(subjects: Any) -> Any:
+    """Who withdraws: 8 of 15, because only 5 of the 8 jurisdictions ask for consent and 8/15 × 5/8 = 1/3."""
+    return subjects % 15 < 8
+
+
+def denied(rows: int) -> int:
+    """Rows to be denied with ``denied_third``, recounted from the source."""
+    import duckdb
+
+    return int(
+        duckdb.sql(
+            f"""SELECT count(*) FROM '{source(rows)}/*.parquet'
+            WHERE subject_id % 15 < 8 AND jurisdiction NOT LIKE 'US-%'"""
+        ).fetchall()[0][0]
+    )
+
+
 def ledger_table(subjects: int, denied_third: bool) -> Any:
-    """One grant a subject; with ``denied_third`` every third subject withdraws it later."""
+    """One grant a subject; with ``denied_third`` so many withdraw it later that a third of the rows is denied."""
     import numpy as np
     import pyarrow as pa
 
@@ -224,7 +241,7 @@ def ledger_table(subjects: int, denied_third: bool) -> Any:
     identifiers = np.arange(subjects)
     offset = random.integers(0, 300 * 86_400, subjects).astype("m8[s]").astype("m8[us]")
     granted = np.datetime64(start.replace(tzinfo=None), "us") + offset
-    withdrawn = identifiers[::3] if denied_third else identifiers[:0]
+    withdrawn = identifiers[withdraws(identifiers)] if denied_third else identifiers[:0]
     later = granted[withdrawn] + np.timedelta64(timedelta(days=60))
     times = np.concatenate([granted, later])
     who = np.concatenate([identifiers, withdrawn])

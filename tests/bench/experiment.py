@@ -58,7 +58,7 @@ class Goal:
 
     def __str__(self) -> str:
         what = {"ratio": "× floor", "advantage": "× peer"}.get(self.on, self.unit)
-        return f"{'≤' if self.at_most else '≥'} {self.limit:,g} {what}".strip()
+        return f"{'≤' if self.at_most else '≥'} {self.limit:,.10g} {what}".strip()
 
     def holds(self, value: float | None) -> bool | None:
         if value is None:
