@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from before_and_after import CANARY, CUSTOMERS
 from canary_search import Search, plant, table_bytes
 from governed_home import DATASETS, PURPOSES, Home
-from test_pass_bad_input import CANARY, CUSTOMERS, SPOILERS, changed_contract
+from test_pass_bad_setting import changed_contract
+from test_pass_bad_source import SPOILERS
 
 from governance.errors import GovernanceError
 

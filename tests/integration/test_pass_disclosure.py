@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from before_and_after import german_subjects, withdraw
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from governed_home import Home, edited, refused
-from test_pass_release import german_subjects, withdraw
 
 from governance.access import Disclosure, disclose, open_disclosure
 from governance.errors import LogError

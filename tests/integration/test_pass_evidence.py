@@ -1,34 +1,29 @@
-"""Release: only on evidence, all or nothing, and never half, whatever is killed or forged."""
+"""Release only on evidence: edited, deleted, forged, stale or refused, nothing is released."""
 
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from before_and_after import (
+    CUSTOMERS,
+    Before,
+)
 from governed_home import Home, edited, refused
-from killed_release import POINTS
-from test_pass_bad_input import Before, ledger_rows
 
 from governance.errors import LogError
 from governance.lineage.index import Index
 from governance.log import OPENLINEAGE_EVENT, Log, NewEntry
 from governance.model.canonical import canonical, parse
 from governance.model.evidence import Stage
-from governance.pipeline import release as release_module
 from governance.pipeline.classify import classify
 from governance.pipeline.consent import consent
-from governance.pipeline.ledger import import_consent
 from governance.pipeline.protect import protect
 from governance.pipeline.release import release
-from governance.pipeline.step import RunContext, RunReference
+from governance.pipeline.step import RunContext
 from governance.pipeline.validate import validate
 
-CUSTOMERS = "customer_profiles"
 EVIDENT = (Stage.OPEN, Stage.CLASSIFY, Stage.CONSENT, Stage.PROTECT, Stage.VALIDATE)
 
 Validated = tuple[Home, RunContext]
@@ -40,9 +35,6 @@ def log_database(home: Home) -> sqlite3.Connection:
 
 def staged(home: Home, context: RunContext, stage: Stage) -> Path:
     return home.root(CUSTOMERS) / context.reference.folder / f"{stage}.json"
-
-
-# --- evidence -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stage", EVIDENT)
@@ -248,171 +240,3 @@ def test_a_store_that_is_not_there_is_refused(released: Home) -> None:
         released.workspace()
     store.with_name("away").rename(store)
     assert released.rows(CUSTOMERS).num_rows
-
-
-# --- killed -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def killed(
-    validated_once: tuple[Path, RunReference], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Home]:
-    """A home for each point at which its release was killed."""
-    path, reference = validated_once
-    homes = {p: Home.copied(path, tmp_path_factory.mktemp("killed") / "home") for p in POINTS}
-    driver = Path(__file__).with_name("killed_release.py")
-    arguments = [reference.version, reference.attempt, *(str(h.path) for h in homes.values())]
-    subprocess.run([sys.executable, "-W", "ignore", str(driver), *arguments], check=True)
-    return homes
-
-
-@pytest.mark.xdist_group("killed")
-@pytest.mark.parametrize("next_step", ["retry", "another run"])
-@pytest.mark.parametrize("point", POINTS)
-def test_a_killed_release_is_whole_or_not_there_and_finished_once(
-    point: str,
-    next_step: str,
-    killed: dict[str, Home],
-    validated_once: tuple[Path, RunReference],
-    tmp_path: Path,
-) -> None:
-    home = Home.copied(killed[point].path, tmp_path / "home")
-    reference = validated_once[1]
-    moved = POINTS.index(point) >= POINTS.index("after the swap")
-    previous = Home(validated_once[0]).manifest(CUSTOMERS).version
-    assert home.manifest(CUSTOMERS).version == (reference.version if moved else previous)
-    assert home.rows(CUSTOMERS).num_rows == Home(validated_once[0]).rows(CUSTOMERS).num_rows
-    if next_step == "retry":
-        assert release(home.resumed(reference))["state"] == "released"
-        assert home.manifest(CUSTOMERS).version == reference.version
-    else:
-        assert home.run(CUSTOMERS).reference.version == home.manifest(CUSTOMERS).version
-    said = [
-        f["facts"]
-        for f in home.evidence(Stage.RELEASE, CUSTOMERS)
-        if (f["context"]["version"], f["context"]["attempt"]) == (reference.version, reference.attempt)
-    ]
-    released = [f for f in said if f["state"] == "released"]
-    assert len(released) == (1 if moved or next_step == "retry" else 0)
-    assert "quarantined" not in {f["state"] for f in said}
-    if released:
-        unsaid = point == "after the swap"
-        assert [f["recovered"] for f in released] == [unsaid]
-    assert home.cli("log", "verify", "--json")[0] == 3
-
-
-# --- late withdrawal ----------------------------------------------------------------------------
-
-
-def withdraw(home: Home, subject: str, tmp_path: Path, purpose: str = "model_training") -> None:
-    import pyarrow.parquet as pq
-
-    file = tmp_path / f"withdrawal-{subject}.parquet"
-    pq.write_table(ledger_rows(subject, (purpose, "withdraw", datetime.now(UTC), None)), file)
-    import_consent(home.workspace(), file)
-
-
-def german_subjects(home: Home) -> dict[str, int]:
-    """Customers under the GDPR whose rows are in the release, with how many rows they have there."""
-    import pyarrow.csv as pa_csv
-
-    from governance.pipeline.consent import audience
-
-    table = pa_csv.read_csv(
-        home.source(CUSTOMERS), convert_options=pa_csv.ConvertOptions(strings_can_be_null=True)
-    )
-    places = dict(zip(table["customer_id"].to_pylist(), table["jurisdiction"].to_pylist(), strict=True))
-    vault = home.workspace().vault
-    ids = [i for i, place in places.items() if i and place in ("DE", "FR", "ES", "GB")]
-    import pyarrow as pa
-
-    ordinals = vault.resolve("customer", pa.array(ids), create=False)
-    names = vault.pseudonyms("customer", audience("customer"), ordinals)
-    counts: dict[str, int] = {}
-    for value in home.rows(CUSTOMERS)["customer_pseudonym"].to_pylist():
-        counts[value] = counts.get(value, 0) + 1
-    return {
-        i: counts[n.tobytes().hex()] for i, n in zip(ids, names, strict=True) if n.tobytes().hex() in counts
-    }
-
-
-def test_a_withdrawal_during_the_run_is_rewritten_out(validated: Validated, tmp_path: Path) -> None:
-    home, context = validated
-    before = home.rows(CUSTOMERS).num_rows
-    old_segments = {s["segment_id"] for s in context.facts(Stage.PROTECT)["segments"]}
-    subject, rows = next(iter(german_subjects(home).items()))
-    withdraw(home, subject, tmp_path)
-    facts = release(context)
-    assert facts["late_withdrawals"] == 1
-    assert facts["consent_position"] == 2
-    assert context.run.consent_position == 1
-    manifest = home.manifest(CUSTOMERS)
-    assert manifest.body["late_withdrawals"] == 1
-    counts = manifest.body["counts"]
-    assert counts["rows_out"] == before - rows == home.rows(CUSTOMERS).num_rows
-    assert counts["rows_in"] == counts["rows_out"] + counts["rows_denied"] + counts["rows_quarantined"]
-    assert not old_segments & {p.name for p in (home.root(CUSTOMERS) / "segments").iterdir()}
-
-
-def test_a_withdrawal_that_concerns_nobody_in_the_dataset_changes_nothing(
-    validated: Validated, tmp_path: Path
-) -> None:
-    home, context = validated
-    segments = context.facts(Stage.PROTECT)["segments"]
-    withdraw(home, "C-0000000000", tmp_path)
-    facts = release(context)
-    assert (facts["late_withdrawals"], facts["consent_position"]) == (0, 2)
-    assert context.facts(Stage.PROTECT)["segments"] == segments
-
-
-def test_a_contract_may_ask_for_quarantine_instead(released: Home, tmp_path: Path) -> None:
-    contract = edited(
-        released.contract(CUSTOMERS),
-        lambda t: t.replace("onLateWithdrawal: rewrite", "onLateWithdrawal: quarantine"),
-    )
-    subject = next(iter(german_subjects(released)))
-    context = released.open(CUSTOMERS, contract_path=contract)
-    for step in (classify, consent, protect, validate):
-        step(context)
-    pointer = released.pointer(CUSTOMERS)
-    withdraw(released, subject, tmp_path)
-    with refused("GOV-204"):
-        release(context)
-    assert released.pointer(CUSTOMERS) == pointer
-    folder = released.root(CUSTOMERS) / "quarantine" / f"{context.run.version}.{context.run.attempt}"
-    assert parse((folder / "reasons.json").read_bytes())["reasons"][0]["code"] == "GOV-204"
-
-
-def test_withdrawals_that_keep_coming_end_in_quarantine(
-    validated: Validated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home, context = validated
-    pointer = home.pointer(CUSTOMERS)
-    subjects = iter(german_subjects(home))
-    withdraw(home, next(subjects), tmp_path)
-    rewrites = 0
-    real: Callable[..., object] = release_module.protect
-
-    def and_another(*arguments: object, **options: object) -> object:
-        nonlocal rewrites
-        rewrites += 1
-        done = real(*arguments, **options)
-        withdraw(home, next(subjects), tmp_path)
-        return done
-
-    monkeypatch.setattr(release_module, "protect", and_another)
-    with refused("GOV-204"):
-        release(context)
-    assert rewrites == context.policy.late_withdrawal_rewrites + 1
-    assert home.pointer(CUSTOMERS) == pointer
-    monkeypatch.setattr(release_module, "protect", real)
-    assert home.run(CUSTOMERS).reference.version == home.manifest(CUSTOMERS).version
-
-
-def test_a_withdrawal_after_the_release_restricts_reads_at_once(released: Home, tmp_path: Path) -> None:
-    subject, rows = next(iter(german_subjects(released).items()))
-    before = released.rows(CUSTOMERS).num_rows
-    withdraw(released, subject, tmp_path)
-    assert released.rows(CUSTOMERS).num_rows == before - rows
-    withdraw(released, "C-0000000000", tmp_path)
-    assert released.rows(CUSTOMERS).num_rows == before - rows
