@@ -11,7 +11,7 @@ from governance.model.evidence import Stage
 from governance.pipeline.run import STEPS
 from governance.pipeline.step import RunContext, RunReference
 
-ROWS, SEED = 800, 7
+ROWS, SEED = 400, 7
 
 
 @pytest.fixture(scope="session")
