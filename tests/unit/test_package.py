@@ -51,8 +51,7 @@ def test_files_stay_readable_in_one_go() -> None:
         for p in tracked()
         if p.suffix == ".py" and (n := len(p.read_text("utf-8").splitlines())) > 400
     }
-    # Two attack suites wait to be split by what they attack.
-    assert set(long) <= {"test_pass_bad_input.py", "test_pass_release.py"}
+    assert long == {}
 
 
 def test_no_registry_and_no_machine_path() -> None:
