@@ -114,6 +114,23 @@ def verify(
         raise SystemExit(3)
 
 
+@command.command("restore")
+@click.argument("dataset")
+@home_options
+@json_option
+def restore(dataset: str, home: str | None, store: str | None, as_json: bool) -> None:
+    """Point DATASET at the version that the log released last, after its pointer was altered or lost.
+
+    The manifest of that version must be there and verify. The log keeps that it was done.
+    """
+    from governance.pipeline.pointer import restore_pointer
+    from governance.pipeline.workspace import Workspace
+
+    newest = restore_pointer(Workspace.open(settings(home, store)), dataset)
+    done = {"dataset": dataset, "version": newest.version, "manifest_digest": newest.manifest_digest}
+    show(done, as_json, lambda: click.echo(f"{dataset} points at {newest.version}"))
+
+
 @command.command("show")
 @click.argument("index", type=int)
 @home_options

@@ -8,7 +8,7 @@ from typing import Any
 from governance.errors import AccessError, LogError, StorageError
 from governance.lineage import Observed, verify_evidence
 from governance.log import OPENLINEAGE_EVENT, Entry, Log
-from governance.model.canonical import canonical, parse
+from governance.model.canonical import canonical, parse, timestamp
 from governance.model.dataset import Manifest
 from governance.model.evidence import Stage
 from governance.pipeline.workspace import PIPELINE, Workspace
@@ -16,6 +16,8 @@ from governance.protect import load_manifest
 from governance.storage import Storage
 
 POINTER = "current.json"
+
+RESTORED = "application/vnd.governance.pointer-restored+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,15 @@ class Released:
                 "intended_index": self.intended_index,
             }
         )
+
+    @property
+    def link(self) -> dict[str, str]:
+        """As a manifest names the one before it."""
+        return {
+            "version": self.version,
+            "manifest_digest": self.manifest_digest,
+            "manifest_path": self.manifest_path,
+        }
 
     @property
     def attempt(self) -> str:
@@ -106,12 +117,7 @@ def _confirmed(
         if pointer is None:
             return None, None
         try:
-            link = {
-                "version": pointer.version,
-                "manifest_digest": pointer.manifest_digest,
-                "manifest_path": pointer.manifest_path,
-            }
-            manifest = _linked(workspace, storage, dataset, link)
+            manifest = _linked(workspace, storage, dataset, pointer.link)
             require_logged(workspace.log, storage, pointer, manifest, workspace.evidence_public_key)
         except StorageError:
             # Another release may have come between the pointer and the log.
@@ -197,6 +203,45 @@ def datasets_released(log: Log) -> set[str]:
     return {str(context.get("dataset")) for context, facts in filter(None, said) if _released_digest(facts)}
 
 
+def newest_release(workspace: Workspace, dataset: str) -> Released:
+    """What the pointer of ``dataset`` must say, by the log and the manifests alone.
+
+    Raises:
+        AccessError: GOV-603 when the log names no release. StorageError: GOV-722 when the manifest of
+            the newest one is not there or not what the log says.
+    """
+    intended: dict[str, Released] = {}
+    newest = None
+    for entry in workspace.log.entries():
+        context, facts = _release_said(entry, dataset) or ({}, {})
+        if facts.get("state") == "intended":
+            digest, path = str(facts["manifest_digest"]), str(facts["manifest_path"])
+            intended[digest] = Released(str(context["version"]), digest, path, entry.index)
+        newest = intended.get(str(_released_digest(facts)), newest)
+    if newest is None:
+        raise AccessError("GOV-603", f"the log names no release of {dataset}", "run the governed pass first")
+    storage = workspace.dataset_storage(dataset)
+    manifest = _linked(workspace, storage, dataset, newest.link)
+    require_logged(workspace.log, storage, newest, manifest, workspace.evidence_public_key)
+    return newest
+
+
+def restore_pointer(workspace: Workspace, dataset: str) -> Released:
+    """Put the pointer back to what the log released last, and record that it was done.
+
+    Raises:
+        As :func:`newest_release`; StorageError GOV-721 when a release came in between.
+    """
+    storage = workspace.dataset_storage(dataset)
+    seen = storage.pointer(POINTER)
+    newest = newest_release(workspace, dataset)
+    if seen != newest.to_bytes():
+        said = {"dataset": dataset, "version": newest.version, "manifest_digest": newest.manifest_digest}
+        workspace.append_json({**said, "restored_at": timestamp(workspace.clock())}, RESTORED)
+        storage.swap_pointer(POINTER, seen, newest.to_bytes())
+    return newest
+
+
 def _released_digest(facts: dict[str, Any]) -> Any:
     return facts.get("manifest_digest") if facts.get("state") == "released" else None
 
@@ -221,5 +266,6 @@ def _altered(storage: Storage, what: str) -> StorageError:
     return StorageError(
         "GOV-722",
         f"{name}/{POINTER} {what}",
-        "restore it from the storage's own copy; `governance log verify` says whether the log itself holds",
+        f"`governance log verify` says whether the log itself holds; if it does, `governance log restore {name}` "
+        "points at what it released last",
     )

@@ -134,6 +134,11 @@ def test_a_pointer_put_back_to_an_older_version_is_refused_and_never_signed_over
     assert code == 1
     assert newer.version in faults
     assert not any(f["facts"]["recovered"] for f in pinned.evidence(Stage.RELEASE))
+    assert pinned.cli("log", "restore", CUSTOMERS)[0] == 0
+    assert pinned.manifest(CUSTOMERS).version == newer.version
+    assert pinned.rows(CUSTOMERS).num_rows
+    assert verified(pinned) == (0, "")
+    pinned.run(CUSTOMERS)
 
 
 def test_an_older_manifest_in_the_newer_ones_place_is_refused(pinned: Home) -> None:
@@ -184,6 +189,17 @@ def test_a_pointer_that_was_removed_is_noticed(pinned: Home) -> None:
         pinned.rows(CUSTOMERS)
     code, faults = verified(pinned)
     assert (code, CUSTOMERS in faults) == (1, True)
+    version = pinned.evidence(Stage.RELEASE, CUSTOMERS)[-1]["context"]["version"]
+    for broken in (None, b"", b"{}", b"[1]", b"\xff"):
+        if broken is not None:
+            (pinned.root(CUSTOMERS) / POINTER).write_bytes(broken)
+            with refused("GOV-722"):
+                pinned.rows(CUSTOMERS)
+        code, out, err = pinned.cli("log", "restore", CUSTOMERS, "--json")
+        assert code == 0, err
+        assert json.loads(out)["version"] == version == pinned.manifest(CUSTOMERS).version
+    code, _, err = pinned.cli("log", "restore", "never_released")
+    assert (code, "GOV-603" in err) == (1, True)
 
 
 def test_a_manifest_signed_by_another_home_is_refused(pinned: Home, tmp_path: Path) -> None:
