@@ -37,6 +37,12 @@ def init(origin: str, ask: bool, home: str | None, store: str | None, as_json: b
             "no key-encryption key is named",
             "set GOVERNANCE_KEK=file:PATH, on another disk than the home",
         )
+    if ask and chosen.passphrase is None:
+        raise ProtectionError(
+            "GOV-302",
+            "a passphrase was asked for and none is given",
+            "set GOVERNANCE_PASSPHRASE, or leave --passphrase out for a key file without one",
+        )
     path = Path(chosen.kek.removeprefix("file:"))
     if chosen.kek.startswith("file:") and not path.exists():
         create_file_key(path, passphrase=chosen.passphrase if ask else None)
@@ -81,6 +87,12 @@ def recipient(private: Path, as_json: bool) -> None:
     """Make a recipient's X25519 key pair: the private key in PRIVATE (0600), the public one printed."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+    from governance.errors import SettingError
+
+    if private.exists():
+        raise SettingError(
+            "GOV-901", f"{private} exists already", "name a new file: a private key is never overwritten"
+        )
     key = X25519PrivateKey.generate()
     handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
