@@ -97,6 +97,7 @@ def explain(
     from governance.errors import ConsentError, ContractError
     from governance.pipeline.workspace import Workspace
 
+    at = _instant(instant) if instant else None
     workspace = Workspace.open(settings(home, store))
     if purpose not in workspace.policy.purposes:
         raise ContractError(
@@ -115,7 +116,7 @@ def explain(
         workspace.vault.internal(domain)[ordinal].tobytes(),
         workspace.policy.purposes[purpose],
         domain,
-        datetime.fromisoformat(instant) if instant else workspace.clock(),
+        at or workspace.clock(),
         workspace.ledger.position if position is None else position,
     )
     result = {
@@ -124,3 +125,14 @@ def explain(
         "reasoning": list(told.reasoning),
     }
     show(result, as_json, lambda: click.echo("\n".join([*result["records"], *result["reasoning"]])))
+
+
+def _instant(text: str) -> datetime:
+    from governance.model.canonical import instant
+
+    try:
+        return instant(text)
+    except ValueError:
+        raise click.BadParameter(
+            "not RFC 3339 with a zone, such as 2026-01-31T12:00:00Z", param_hint="--at"
+        ) from None
