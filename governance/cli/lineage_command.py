@@ -88,10 +88,27 @@ def column_lineage(
 ) -> None:
     """Where COLUMN of DATASET came from or went, with each transformation and whether it masks."""
     rows = _index(home, store).column_lineage(*_named(dataset), column, direction)
+    columns = ("depth", "from", "column", "to", "as", "by", "masks", "basis", "log entry")
     show(
         rows,
         as_json,
-        lambda: table(list(rows[0]) if rows else ["no edges"], [list(r.values()) for r in rows]),
+        lambda: table(
+            columns,
+            [
+                (
+                    r["depth"],
+                    r["input_name"],
+                    r["input_column"],
+                    r["output_name"],
+                    r["output_column"],
+                    r["description"],
+                    r["masking"],
+                    r["basis"],
+                    r["log_index"],
+                )
+                for r in rows
+            ],
+        ),
     )
 
 
