@@ -52,6 +52,7 @@ def text(corpus: str, megabytes: int, redacting: bool = False) -> dict[str, Any]
     warm = batches[0].slice(0, 100)
     scanner = TableScanner(warm.schema)
     scanner.update(warm)
+    scanner.finish()
     redact(warm["note"])
     scanner = TableScanner(warm.schema)
 
