@@ -65,6 +65,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, help="rows of the datasets, in place of the usual size")
     parser.add_argument("--pairs", type=int, help="runs of each side, in place of the usual number")
     parser.add_argument("--list", action="store_true", help="name the experiments and stop")
+    parser.add_argument("--markdown", action="store_true", help="print out/bench.json as a table and stop")
     asked = parser.parse_args()
 
     def wanted(name: str) -> bool:
@@ -72,6 +73,9 @@ def main() -> int:
 
     if asked.list:
         print(*(e.name for e in everything(asked.quick, asked.rows, "postgresql://")), sep="\n")
+        return 0
+    if asked.markdown:
+        print(markdown(json.loads(FILE.read_text("utf-8"))))
         return 0
     failed = False
     with postgres() as dsn:
@@ -111,12 +115,39 @@ def keep(file: Path, lines: list[dict[str, Any]]) -> None:
     partial.replace(file)
 
 
+def markdown(lines: list[dict[str, Any]]) -> str:
+    """All lines as a Markdown table; sizes from each line's context."""
+    head = ("figure", "size", "value", "unit", "floor", "peer", "ratio (least–most)", "goal", "holds")
+    rows = [head, ("---",) * len(head)]
+    for line in lines:
+        context = line["context"]
+        size = next(
+            (
+                f"{context[k]:,} {k}"
+                for k in ("rows", "events", "leaves", "subjects", "values", "MB")
+                if k in context
+            ),
+            "",
+        )
+        ratio = number(line["ratio"])
+        if line["ratio"] is not None:
+            ratio += f" ({number(line['spread'][0])}–{number(line['spread'][1])})"
+        holds = {True: "yes", False: "**no**", None: ""}[line["holds"]]
+        rows.append(
+            (
+                f"`{line['name']}`", size, number(line["value"]), line["unit"], number(line["floor"]),
+                number(line["peer"]), ratio, line["goal"] or "", holds,
+            )
+        )  # fmt: skip
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+
+
 def shown(line: dict[str, Any]) -> str:
     """One line of the table."""
-
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
-
     verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[line["holds"]]
     return (
         f"{line['name']:34} {number(line['value']):>11} {line['unit']:12} floor {number(line['floor']):>9} "
