@@ -144,7 +144,6 @@ def experiments(quick: bool, rows: int | None) -> list[Experiment]:
                 ),
                 Figure(
                     "consent.snapshot_and_decide", "M rows/s", per_cpu_second("rows", million),
-                    Goal("value", 1, at_most=False, unit="M rows/s"),
                     peer=per_cpu_second("rows", million),
                 ),
                 Figure("consent.snapshot", "M records/s", value_of("snapshot_rate", million)),
