@@ -17,7 +17,13 @@ VARIABLES = {
     "GOVERNANCE_POLICY": "governance policy file; default HOME/policy.yaml",
     "GOVERNANCE_DATASETS": "where dataset versions live; default HOME/datasets",
     "GOVERNANCE_NAMESPACE": "OpenLineage namespace of jobs run outside Airflow; default governance",
+    "GOVERNANCE_DEBUG": "show the text of unexpected errors; it may quote data",
 }
+
+
+def debugging() -> bool:
+    """Whether the operator asked to see the text of unexpected errors."""
+    return bool(os.environ.get("GOVERNANCE_DEBUG"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,19 +148,18 @@ def _write(
     folder: Path,
 ) -> dict[str, Any]:
     # What the version was made for, and what it is disclosed for: both must still be allowed.
-    released = released_subjects(workspace, contract, manifest, manifest.body["run"]["purpose"], purpose)
+    released = released_subjects(workspace, contract, manifest.body["run"]["purpose"], purpose)
     domain = contract.subject.domain
     key = secrets.token_bytes(32)
     seen = np.zeros(len(workspace.vault.internal(domain)) + 1, bool)
     rows = withheld = 0
     with DisclosureWriter(folder, key) as writer:
         for batch, reasons, ordinals in permitted(workspace, manifest, released, wanted):
-            if len(reasons):
-                withheld += len(reasons) - batch.num_rows
-                seen[ordinals] = True
-                if released.subject in wanted:
-                    own = workspace.vault.pseudonyms(domain, f"recipient:{to.name}", ordinals)
-                    batch = _with_pseudonyms(batch, released.subject, own)
+            withheld += len(reasons) - batch.num_rows
+            seen[ordinals] = True
+            if released.subject in wanted:
+                own = workspace.vault.pseudonyms(domain, f"recipient:{to.name}", ordinals)
+                batch = _with_pseudonyms(batch, released.subject, own)
             rows += batch.num_rows
             writer.write(batch)
         files = writer.close()
@@ -169,7 +168,7 @@ def _write(
     return {
         "rows": rows,
         "withheld": withheld,
-        "subjects": int(seen.sum()) if released.decidable else None,
+        "subjects": int(seen.sum()),
         "files": [{"path": f.path, "size": f.size, "digest": f.digest, "role": f.role} for f in files],
         "sealed_keys": {"kem": "hpke-x25519-sha256-aes256gcm", "value": base64.b64encode(sealed).decode()},
     }

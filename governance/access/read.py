@@ -53,7 +53,7 @@ def read_released(
     }
     workspace.append_json(read, READ, PIPELINE)
     contract = released_contract(workspace, manifest)
-    released = released_subjects(workspace, contract, manifest, purpose)
+    released = released_subjects(workspace, contract, purpose)
     for batch, _reasons, _ordinals in permitted(workspace, manifest, released, wanted):
         yield batch
 
@@ -93,16 +93,14 @@ def released_contract(workspace: Workspace, manifest: Manifest) -> Contract:
     return load_contract(storage.path(path))
 
 
-def released_subjects(
-    workspace: Workspace, contract: Contract, manifest: Manifest, *purposes: str
-) -> ReleasedSubjects:
+def released_subjects(workspace: Workspace, contract: Contract, *purposes: str) -> ReleasedSubjects:
     """Consent on the version's rows for every one of ``purposes``, now: at the ledger's present position."""
     instant, position = workspace.clock(), workspace.ledger.position
     decisions = [
         ConsentDecision(workspace, contract, workspace.policy, purpose, instant, position)
         for purpose in dict.fromkeys(purposes)
     ]
-    return ReleasedSubjects(decisions, workspace.vault, {c["name"] for c in manifest.body["schema"]})
+    return ReleasedSubjects(decisions, workspace.vault)
 
 
 def permitted(
@@ -110,11 +108,8 @@ def permitted(
 ) -> Iterator[tuple[pa.RecordBatch, np.ndarray, np.ndarray]]:
     """Batches of the wanted columns, rows that consent still allows, with their ordinals."""
     storage = workspace.dataset_storage(manifest.dataset)
-    needed = list(dict.fromkeys([*wanted, *(released.columns if released.decidable else [])]))
+    needed = list(dict.fromkeys([*wanted, *released.columns]))
     for batch in open_version(storage, manifest, workspace.keyring.segment_key, columns=needed):
-        if released.decidable:
-            reasons, ordinals = released.decide(batch)
-            keep = reasons == Reason.ALLOWED
-            yield batch.filter(pa.array(keep)).select(wanted), reasons, ordinals[keep]
-        else:
-            yield batch.select(wanted), np.empty(0, np.uint8), np.empty(0, np.int64)
+        reasons, ordinals = released.decide(batch)
+        keep = reasons == Reason.ALLOWED
+        yield batch.filter(pa.array(keep)).select(wanted), reasons, ordinals[keep]

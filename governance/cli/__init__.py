@@ -10,6 +10,7 @@ from importlib import import_module
 import click
 
 from governance import __version__
+from governance.config import debugging
 from governance.errors import GovernanceError
 
 COMMANDS = {
@@ -75,7 +76,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as fault:
-        if os.environ.get("GOVERNANCE_DEBUG"):
+        if debugging():
             raise
         # A library's message may quote a value it choked on.
         click.secho(

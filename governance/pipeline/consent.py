@@ -16,7 +16,7 @@ from governance.model.contract import Contract
 from governance.model.decision import Reason, Regime
 from governance.model.evidence import Stage
 from governance.model.policy import Policy
-from governance.pipeline.open import source_lineage
+from governance.pipeline.open import released_columns, source_lineage
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.pipeline.workspace import Workspace
 from governance.protect.transforms.identity import hexadecimal
@@ -116,25 +116,23 @@ class ConsentDecision:
 
 
 class ReleasedSubjects:
-    """Decides consent on released rows, by the pseudonym and the jurisdiction they carry."""
+    """Decides consent on released rows, by the pseudonym and the jurisdiction they carry.
 
-    def __init__(self, decisions: Sequence[ConsentDecision], vault: SubjectVault, columns: set[str]) -> None:
+    Raises:
+        ContractError: GOV-102 from :func:`released_columns`.
+    """
+
+    def __init__(self, decisions: Sequence[ConsentDecision], vault: SubjectVault) -> None:
         contract = decisions[0].contract
-        subject = contract.column(contract.subject.source_name)
-        where = contract.column(contract.jurisdiction.source_name or "")
+        self.subject, self._where = released_columns(contract)
         self._decisions = decisions
-        self.subject = subject.name if subject and subject.protection.method == "pseudonym" else None
-        self._where = where.name if where and where.protection.method == "keep" else None
-        constant = contract.jurisdiction.source_name is None
-        self.decidable = self.subject in columns and (constant or self._where in columns)
-        if self.decidable:
-            domain = contract.subject.domain
-            known = np.arange(len(vault.internal(domain)))
-            # Subjects that the ledger brought since the release get theirs here; no released row has it.
-            released = vault.pseudonyms(domain, audience(domain), known)
-            made = np.asarray(released.any(axis=1), bool)
-            # A subject without a pseudonym for this audience has none in the version either.
-            self._pseudonyms = hexadecimal(np.ascontiguousarray(released), made)
+        domain = contract.subject.domain
+        known = np.arange(len(vault.internal(domain)))
+        # Subjects that the ledger brought since the release get theirs here; no released row has it.
+        released = vault.pseudonyms(domain, audience(domain), known)
+        made = np.asarray(released.any(axis=1), bool)
+        # A subject without a pseudonym for this audience has none in the version either.
+        self._pseudonyms = hexadecimal(np.ascontiguousarray(released), made)
 
     @property
     def columns(self) -> list[str]:

@@ -62,6 +62,7 @@ def open_run(
                 "add it to the source, or correct `subject` in the contract",
             )
         columns_match(contract, schema.names)
+        released_columns(contract)
         validate.check([r for r in contract.rules if r.scope is RuleScope.SOURCE], schema)
         validate.check([r for r in contract.rules if r.scope is RuleScope.PROTECTED])
         storage = workspace.dataset_storage(contract.dataset)
@@ -138,6 +139,34 @@ def pin_root(workspace: Workspace, storage: Storage, dataset: str) -> None:
             f"the root of {dataset} belongs to the log {named.get('log_origin')!r}, not to this store",
             "use the store the root names (GOVERNANCE_STORE), or release into another datasets directory",
         )
+
+
+def released_columns(contract: Contract) -> tuple[str, str | None]:
+    """The released names of the subject's pseudonym and of the jurisdiction, ``None`` for a constant one.
+
+    Raises:
+        ContractError: GOV-102 when a version would not carry them. Then nobody could show that no denied
+            subject is in it, nor restrict its reads after a withdrawal: unknown is never pass.
+    """
+    subject = contract.column(contract.subject.source_name)
+    where = contract.column(contract.jurisdiction.source_name or "")
+    if subject is None or subject.protection.method != "pseudonym":
+        raise _undecidable(contract, contract.subject.source_name, "pseudonym")
+    if contract.jurisdiction.source_name is None:
+        return subject.name, None
+    if where is None or where.protection.method != "keep":
+        raise _undecidable(contract, contract.jurisdiction.source_name, "keep")
+    return subject.name, where.name
+
+
+def _undecidable(contract: Contract, column: str, method: str) -> ContractError:
+    return ContractError(
+        "GOV-102",
+        f"contract {contract.dataset} does not release column {column} by `{method}`, "
+        "so consent could not be decided again on its versions",
+        f"write `protection: {method}` for {column}"
+        + (", or name one jurisdiction for the whole dataset" if method == "keep" else ""),
+    )
 
 
 def source_lineage(run: OpenedRun, fields: list[tuple[str, str]]) -> DatasetLineage:

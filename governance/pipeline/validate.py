@@ -47,7 +47,7 @@ def validate(context: RunContext, *, late: np.ndarray | None = None) -> dict[str
 def _judged(
     context: RunContext, manifest: Manifest, late: np.ndarray | None
 ) -> tuple[dict[str, Any], DatasetLineage]:
-    presence = _SubjectPresence(context, manifest, late)
+    presence = _SubjectPresence(context, late)
     rows = 0
 
     def read_back() -> Iterator[pa.RecordBatch]:
@@ -86,23 +86,18 @@ def _judged(
 class _SubjectPresence:
     """Counts released rows whose subject is denied when decided again."""
 
-    def __init__(self, context: RunContext, manifest: Manifest, late: np.ndarray | None) -> None:
+    def __init__(self, context: RunContext, late: np.ndarray | None) -> None:
         self._released = ReleasedSubjects(
-            [ConsentDecision.of_run(context, late=late)],
-            context.workspace.vault,
-            {c["name"] for c in manifest.body["schema"]},
+            [ConsentDecision.of_run(context, late=late)], context.workspace.vault
         )
         self.denied = self.unknown = 0
 
     def see(self, batch: pa.RecordBatch) -> None:
-        if self._released.decidable:
-            reasons, ordinals = self._released.decide(batch)
-            self.unknown += int((ordinals < 0).sum())
-            self.denied += int((reasons != Reason.ALLOWED).sum())
+        reasons, ordinals = self._released.decide(batch)
+        self.unknown += int((ordinals < 0).sum())
+        self.denied += int((reasons != Reason.ALLOWED).sum())
 
     def verdict(self) -> tuple[bool, str]:
-        if not self._released.decidable:
-            return True, "not decidable on the version: it carries no subject pseudonym and jurisdiction"
         if self.denied or self.unknown:
             return False, f"{self.denied:,} rows of denied subjects, {self.unknown:,} of unknown ones"
         return True, "every released row was decided again and is allowed"

@@ -69,6 +69,18 @@ def test_a_wrong_contract_stops_the_run(old: str, new: str, code: str, released:
     assert fault.remedy
 
 
+@pytest.mark.parametrize(
+    "old",
+    [
+        "classification: jurisdiction\n        customProperties: [{property: protection, value: keep}]",
+    ],
+)
+def test_a_version_on_which_consent_could_not_be_decided_again_is_refused(old: str, released: Home) -> None:
+    contract = changed_contract(released, old, old.replace("keep", "drop"))
+    fault = refuse_run(released, CUSTOMERS, "GOV-102", contract_path=contract)
+    assert "decided again" in fault.message
+
+
 def test_a_policy_or_contract_edited_during_the_run_stops_it(released: Home) -> None:
     before = Before(released, CUSTOMERS)
     context = released.open(CUSTOMERS)
