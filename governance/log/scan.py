@@ -154,17 +154,23 @@ class Scan:
             now = next(self._storage.read(index, index + 1), None)
             if now is not None and now.body is None:
                 return self._removed(index, now.redacted_by)
-            self._suspect(
-                index,
-                index,
-                _at(index, FaultKind.MARKER, f"the duplicate marker of entry {index} is missing or altered"),
-                _at(index, FaultKind.REPLACED, f"entry {index} was replaced: body, envelope and leaf hash"),
+            self._doubt_marker(
+                index, FaultKind.REPLACED, f"entry {index} was replaced: body, envelope and leaf hash"
+            )
+        elif place == index + 1:
+            self._doubt_marker(
+                index, FaultKind.DELETED, f"entry {index} was deleted and what followed moved up"
             )
         elif place != index:
-            if place == index + 1:
-                return _at(index, FaultKind.DELETED, f"entry {index} was deleted and what followed moved up")
-            return _at(index, FaultKind.REORDERED, f"what stands at {index} was appended as entry {place}")
+            self._doubt_marker(
+                index, FaultKind.REORDERED, f"what stands at {index} was appended as entry {place}"
+            )
         return None
+
+    def _doubt_marker(self, index: int, kind: FaultKind, reason: str) -> None:
+        # One altered byte misleads a search of the whole marker index: a checkpoint decides, not the marker.
+        altered = f"the duplicate marker of entry {index} is missing or altered"
+        self._suspect(index, index, _at(index, FaultKind.MARKER, altered), _at(index, kind, reason))
 
     def _removed(self, index: int, leaf: int | None) -> LogFault | None:
         redaction = self._redactions.get(index)
