@@ -55,11 +55,16 @@ CODES = MappingProxyType(
         "GOV-507": "the evidence needed for release is not in the log",
         "GOV-508": "an event cannot be parsed",
         "GOV-509": "an entry cannot be redacted",
+        "GOV-510": "the lineage store is overloaded or shutting down",
         # 6xx access and disclosure
         "GOV-601": "a recipient is not in the policy",
         "GOV-602": "a disclosure is not permitted by the policy",
         "GOV-603": "the dataset has no released version or not this one",
         "GOV-604": "a disclosure cannot be opened",
+        "GOV-610": "a request to the server carries no valid token",
+        "GOV-611": "the token lacks the scope or namespace",
+        "GOV-612": "the lineage store knows no such thing",
+        "GOV-613": "a request to the server is malformed",
         # 7xx sources, storage and the run
         "GOV-701": "a source cannot be read",
         "GOV-702": "a source row has the wrong number of fields or is malformed",

@@ -1,6 +1,7 @@
 """The append-only log: RFC 6962 tree, C2SP checkpoints, salted envelopes, two storages."""
 
 from governance.log.envelope import Envelope, salted_digest
+from governance.log.group import GroupCommit
 from governance.log.log import (
     CONSENT_BATCH,
     CONTRACT,
@@ -31,6 +32,7 @@ __all__ = [
     "Entry",
     "Envelope",
     "FaultKind",
+    "GroupCommit",
     "InclusionProof",
     "Log",
     "LogFault",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,17 +103,28 @@ class Log:
             LogError: GOV-505 when a body was redacted, GOV-508 when a principal or media type is
                 unusable, GOV-509 when an entry poses as a redaction, GOV-501 when the storage fails.
         """
-        if not entries:
-            return []
-        if any(entry.media_type == REDACTION for entry in entries):
-            raise LogError(
-                "GOV-509", "a redaction cannot be appended as an entry", "Use `governance log redact`."
-            )
-        sealed = [self._seal(entry) for entry in entries]
-        with self.storage.turn([item.marker for item in sealed], [item.refusal for item in sealed]) as turn:
-            indexes, frontier, last = self._write(turn, sealed)
+        [answer] = self.append_each([entries])
+        if isinstance(answer, LogError):
+            raise answer
+        return answer
+
+    def append_each(self, submissions: Sequence[Sequence[NewEntry]]) -> list[list[int] | LogError]:
+        """Append many submissions in one turn, with one fsync; each is added whole or refused whole.
+
+        Returns:
+            For each submission its indexes, or the refusal that :meth:`append` would raise.
+
+        Raises:
+            LogError: GOV-501 when the storage fails; then nothing was acknowledged, and all may be repeated.
+        """
+        sealed = [self._sealed(entries) for entries in submissions]
+        items = [item for group in sealed if not isinstance(group, LogError) for item in group]
+        if not items:
+            return [[] if not isinstance(group, LogError) else group for group in sealed]
+        with self.storage.turn([item.marker for item in items], [item.refusal for item in items]) as turn:
+            answers, frontier, last = self._write(turn, sealed)
         self._head = (last, frontier)
-        return indexes
+        return answers
 
     def entry(self, index: int) -> Entry:
         """One entry.
@@ -213,11 +224,12 @@ class Log:
                 "refusal": "hmac-sha256:" + target.refusal.hex(),
             }
             leaf = self._seal(NewEntry(canonical(statement), REDACTION, authoriser))
-            indexes, frontier, last = self._write(turn, [leaf])
-            turn.forget(Redaction(index, indexes[0], target.refusal), target.marker)
+            place = turn.size
+            _, frontier, last = self._write(turn, [[leaf]])
+            turn.forget(Redaction(index, place, target.refusal), target.marker)
         self._head = (last, frontier)
         self.storage.scrub()
-        return indexes[0]
+        return place
 
     def close(self) -> None:
         """Let go of the storage."""
@@ -232,38 +244,50 @@ class Log:
                 "Take a size that the log has reached; if it was signed, run `governance log verify`.",
             )
 
+    def _sealed(self, entries: Sequence[NewEntry]) -> list[_Sealed] | LogError:
+        if any(entry.media_type == REDACTION for entry in entries):
+            return LogError(
+                "GOV-509", "a redaction cannot be appended as an entry", "Use `governance log redact`."
+            )
+        try:
+            return [self._seal(entry) for entry in entries]
+        except LogError as refused:
+            return refused
+
     def _seal(self, entry: NewEntry) -> _Sealed:
         check_names(entry.principal, entry.media_type)
         salt = secrets.token_bytes(SALT_SIZE)
         marker, refusal = keyed_digests(self.storage.dedup_key, entry)
         return _Sealed(entry, salt, salted_digest(salt, entry.body), marker, refusal)
 
-    def _write(self, turn: Turn, sealed: Sequence[_Sealed]) -> tuple[list[int], Frontier, bytes]:
+    def _write(
+        self, turn: Turn, submissions: Sequence[list[_Sealed] | LogError]
+    ) -> tuple[list[list[int] | LogError], Frontier, bytes]:
         frontier = self._frontier(turn)
         received_at = timestamp(self._clock())
         places = dict(turn.known)
         last = turn.last_nodes
-        indexes: list[int] = []
+        answers: list[list[int] | LogError] = []
         rows: list[NewRow] = []
-        for position, item in enumerate(sealed):
-            if item.refusal in turn.refused:
-                raise LogError(
-                    "GOV-505",
-                    f"entry {position + 1} of {len(sealed)} has the body of entry"
-                    f" {turn.refused[item.refusal]}, which was redacted",
-                    "Send it again without the personal data for which it was redacted.",
-                )
-            index = places.get(item.marker)
-            if index is None:
-                index = frontier.size
-                leaf = _envelope(item, received_at).to_leaf()
-                last = b"".join(frontier.append(tree.leaf_hash(leaf)))
-                places[item.marker] = index
-                rows.append(NewRow(index, last, leaf, item.salt, item.entry.body, item.marker))
-            indexes.append(index)
+        for sealed in submissions:
+            refused = sealed if isinstance(sealed, LogError) else _redacted(sealed, turn.refused)
+            if refused is not None or isinstance(sealed, LogError):
+                answers.append(refused or [])
+                continue
+            indexes = []
+            for item in sealed:
+                index = places.get(item.marker)
+                if index is None:
+                    index = frontier.size
+                    leaf = _envelope(item, received_at).to_leaf()
+                    last = b"".join(frontier.append(tree.leaf_hash(leaf)))
+                    places[item.marker] = index
+                    rows.append(NewRow(index, last, leaf, item.salt, item.entry.body, item.marker))
+                indexes.append(index)
+            answers.append(indexes)
         if rows:
             turn.write(rows)
-        return indexes, frontier, last
+        return answers, frontier, last
 
     def _frontier(self, turn: Turn) -> Frontier:
         """The right edge of the tree; the last one is reused when nobody else appended since.
@@ -287,6 +311,18 @@ def keyed_digests(key: bytes, entry: NewEntry) -> tuple[bytes, bytes]:
     sender = b"".join(len(part).to_bytes(4, "big") + part for part in (principal, media_type))
     marker = hmac.digest(key, b"entry\x00" + sender + body, "sha256")
     return marker, hmac.digest(key, b"refusal\x00" + body, "sha256")
+
+
+def _redacted(sealed: Sequence[_Sealed], refused: Mapping[bytes, int]) -> LogError | None:
+    for position, item in enumerate(sealed):
+        if item.refusal in refused:
+            return LogError(
+                "GOV-505",
+                f"entry {position + 1} of {len(sealed)} has the body of entry"
+                f" {refused[item.refusal]}, which was redacted",
+                "Send it again without the personal data for which it was redacted.",
+            )
+    return None
 
 
 def _envelope(item: _Sealed, received_at: str) -> Envelope:

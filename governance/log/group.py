@@ -1,0 +1,163 @@
+"""Group commit: what many threads submit at once becomes durable with one fsync.
+
+A single writer thread takes everything that waits and appends it in one turn of the log. While that turn
+lasts the next group gathers, so the groups grow with the load and a lone submission never waits for others.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from governance.errors import LogError
+from governance.log.log import Log, NewEntry
+
+_Submission = tuple[Sequence[NewEntry], int, "Future[list[int]]"]
+
+
+class GroupCommit:
+    """Appends to a log on behalf of many threads.
+
+    Args:
+        log: the log; others, in this process or another, may append to it too.
+        max_entries: a group takes no further submission beyond this many entries.
+        max_bytes: nor beyond this many bytes of bodies. A larger submission is a group of its own.
+        max_waiting_bytes: bodies held until acknowledged, in bytes. Beyond it the queue is full; a larger
+            submission is taken only while nothing else waits.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        max_entries: int = 1_024,
+        max_bytes: int = 8 << 20,
+        max_waiting_bytes: int = 64 << 20,
+    ) -> None:
+        self._log = log
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._max_waiting_bytes = max_waiting_bytes
+        self._changed = threading.Condition()
+        self._queue: deque[_Submission] = deque()
+        self._entries = 0
+        self._bytes = 0
+        self._closing = False
+        self._writer: threading.Thread | None = None
+        self._process = os.getpid()
+
+    @property
+    def waiting(self) -> int:
+        """Number of entries submitted and neither acknowledged nor refused yet."""
+        return self._entries
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Their bodies' size, in bytes."""
+        return self._bytes
+
+    def submit(self, entries: Sequence[NewEntry]) -> Future[list[int]]:
+        """Hand over entries that belong together: all of them are appended, or none.
+
+        Returns:
+            A future of their indexes, done when they are durable. It fails as :meth:`Log.append` does:
+            GOV-505, GOV-508 or GOV-509 when this submission is refused, GOV-501 when the storage failed,
+            after which it may be submitted again. Cancelling it before its group begins withdraws it.
+
+        Raises:
+            LogError: GOV-510 when too much waits already, or when this is closed.
+        """
+        future: Future[list[int]] = Future()
+        size = sum(len(entry.body) for entry in entries)
+        with self._changed:
+            if self._closing or self._process != os.getpid():
+                raise _overload("takes nothing more: it is closed, or belongs to the parent process")
+            if self._entries and self._bytes + size > self._max_waiting_bytes:
+                raise _overload(f"is overloaded: {self._entries} entries wait to become durable")
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._run, name="governance-log-writer", daemon=True)
+                self._writer.start()
+            self._queue.append((entries, size, future))
+            self._entries += len(entries)
+            self._bytes += size
+            self._changed.notify()
+        return future
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Take nothing more and append what waits.
+
+        Args:
+            timeout: seconds to wait at most; what has not begun by then fails with GOV-510.
+
+        Returns:
+            Whether everything submitted was appended or refused in time.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            writer = self._writer
+        if writer is None or self._process != os.getpid():
+            return True
+        writer.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        if not writer.is_alive():
+            return True
+        with self._changed:
+            abandoned = list(self._queue)
+            self._queue.clear()
+            self._settle(abandoned)
+        for _, _, future in abandoned:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(_overload("was closed before this was appended"))
+        return False
+
+    def _run(self) -> None:
+        while group := self._take():
+            begun = [item for item in group if item[2].set_running_or_notify_cancel()]
+            answers: Sequence[list[int] | BaseException]
+            try:
+                answers = self._log.append_each([entries for entries, _, _ in begun])
+            except LogError as error:
+                # One exception raised in many threads would gather all their tracebacks.
+                answers = [LogError(error.code, error.message, error.remedy) for _ in begun]
+            except BaseException as error:
+                answers = [error] * len(begun)
+            with self._changed:
+                self._settle(group)
+            for (_, _, future), answer in zip(begun, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+    def _take(self) -> list[_Submission]:
+        """What the next turn appends, in the order of submission; empty when closed and drained."""
+        with self._changed:
+            while not self._queue and not self._closing:
+                self._changed.wait()
+            group: list[_Submission] = []
+            entries = size = 0
+            while self._queue:
+                submission = self._queue[0]
+                entries += len(submission[0])
+                size += submission[1]
+                if group and (entries > self._max_entries or size > self._max_bytes):
+                    break
+                group.append(self._queue.popleft())
+            return group
+
+    def _settle(self, group: Sequence[_Submission]) -> None:
+        self._entries -= sum(len(entries) for entries, _, _ in group)
+        self._bytes -= sum(size for _, size, _ in group)
+
+
+def _overload(what: str) -> LogError:
+    return LogError(
+        "GOV-510",
+        f"the lineage store {what}",
+        "Send it again later; nothing of it was kept, nothing is lost.",
+    )
