@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from governance.errors import LogError, SettingError
+from governance.log.archive_rows import ArchiveReads, ArchiveWrites
 from governance.log.storage import (
     PAGE,
+    TABLES,
     NewRow,
     Redaction,
     StoredEntry,
@@ -42,12 +44,13 @@ _ROW = (
     " LEFT JOIN governance_log_redaction r USING (idx)"
     " WHERE e.idx >= %b AND e.idx < %b ORDER BY e.idx LIMIT %b"
 )
+_TABLES = {name: f"governance_log_{name}" for name in TABLES}
 _MARKERS = "SELECT digest, idx FROM governance_log_marker WHERE digest = ANY(%b)"
 _REFUSALS = "SELECT refusal, min(idx) FROM governance_log_redaction WHERE refusal = ANY(%b) GROUP BY refusal"
 _NODES = "SELECT idx, nodes FROM governance_log_entry WHERE idx = ANY(%b)"
 
 
-class PostgresStorage:
+class PostgresStorage(ArchiveReads):
     """See :class:`governance.log.storage.Storage`."""
 
     def __init__(self, location: str, *, create: bool, origin: str | None) -> None:
@@ -148,6 +151,10 @@ class PostgresStorage:
                 "INSERT INTO governance_log_checkpoint VALUES (%s, %s) ON CONFLICT DO NOTHING", (size, note)
             )
 
+    def _run(self, statement: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
+        with self._connected() as connection:
+            return _run(connection, statement, parameters)
+
     def scrub(self) -> None:
         with self._connected() as connection:
             connection.execute("VACUUM governance_log_entry")
@@ -208,7 +215,7 @@ class PostgresStorage:
         return connection
 
 
-class PostgresTurn:
+class PostgresTurn(ArchiveWrites):
     """See :class:`governance.log.storage.Turn`."""
 
     def __init__(self, connection: Connection, markers: Sequence[bytes], refusals: Sequence[bytes]) -> None:
@@ -228,6 +235,11 @@ class PostgresTurn:
         self.last_nodes: bytes = last[1] if last else b""
         self.known: Mapping[bytes, int] = dict(known.fetchall()) if known else {}
         self.refused: Mapping[bytes, int] = dict(refused.fetchall()) if refused else {}
+
+    _EMPTY = ("UPDATE {entry} SET salt = NULL, body = NULL",)
+
+    def _run(self, statement: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
+        return _run(self._connection, statement, parameters)
 
     def nodes(self, nodes: Sequence[Node]) -> list[bytes]:
         return _nodes(self._connection, nodes)
@@ -298,6 +310,12 @@ def _all(connection: Connection, query: str, parameters: Sequence[Any] = ()) -> 
 
 def _one(connection: Connection, query: str) -> Any:
     return _all(connection, query)[0][0]
+
+
+def _run(connection: Connection, statement: str, parameters: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+    query = statement.replace("?", "%s").format_map(_TABLES).encode()
+    cursor = connection.execute(query, parameters, binary=True)
+    return cursor.fetchall() if cursor.description else []
 
 
 def _nodes(connection: Connection, nodes: Sequence[Node]) -> list[bytes]:

@@ -14,10 +14,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from governance.errors import LogError
+from governance.log.archive_rows import ArchiveReads, ArchiveWrites
 from governance.log.storage import (
     PAGE,
+    TABLES,
     NewRow,
     Redaction,
     StoredEntry,
@@ -32,6 +35,7 @@ from governance.log.tree import Node, home
 
 FILE = "log.sqlite"
 _WAIT_MS = 60_000
+_TABLES = {name: name for name in TABLES}
 _ROW = (
     "SELECT e.idx, e.nodes, e.leaf, e.salt, e.body, r.leaf"
     " FROM entry e LEFT JOIN redaction r ON r.idx = e.idx"
@@ -41,7 +45,7 @@ _ROW = (
 _log = logging.getLogger(__name__)
 
 
-class SqliteStorage:
+class SqliteStorage(ArchiveReads):
     """See :class:`governance.log.storage.Storage`. The directory is 0700, the files 0600."""
 
     def __init__(self, location: str, *, create: bool, origin: str | None) -> None:
@@ -149,6 +153,10 @@ class SqliteStorage:
         with self._connected() as connection:
             connection.execute("INSERT OR IGNORE INTO checkpoint VALUES (?, ?)", (size, note))
 
+    def _run(self, statement: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
+        with self._connected() as connection:
+            return connection.execute(statement.format_map(_TABLES), parameters).fetchall()
+
     def scrub(self) -> None:
         with self._connected() as connection:
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -213,7 +221,7 @@ class SqliteStorage:
         return connection
 
 
-class SqliteTurn:
+class SqliteTurn(ArchiveWrites):
     """See :class:`governance.log.storage.Turn`."""
 
     def __init__(
@@ -229,6 +237,15 @@ class SqliteTurn:
         self.refused: Mapping[bytes, int] = _find(
             connection, "SELECT idx FROM redaction WHERE refusal = ? LIMIT 1", refusals
         )
+
+    # Zeros first, in place: when the emptied row shrinks and moves, only zeros move.
+    _EMPTY = (
+        "UPDATE {entry} SET salt = zeroblob(length(salt)), body = zeroblob(length(body))",
+        "UPDATE {entry} SET salt = X'', body = X''",
+    )
+
+    def _run(self, statement: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
+        return self._connection.execute(statement.format_map(_TABLES), parameters).fetchall()
 
     def nodes(self, nodes: Sequence[Node]) -> list[bytes]:
         return _nodes(self._connection, nodes)
@@ -262,6 +279,8 @@ class SqliteTurn:
 
 def _entry(row: tuple[int, bytes, bytes, bytes, bytes, int | None]) -> StoredEntry:
     index, nodes, leaf, salt, body, redacted_by = row
+    if not salt:
+        return StoredEntry(index, nodes, leaf, None, None, redacted_by)
     if redacted_by is not None and not any(salt) and not any(body):
         return StoredEntry(index, nodes, leaf, None, None, redacted_by)
     return StoredEntry(index, nodes, leaf, salt, body, redacted_by)

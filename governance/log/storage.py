@@ -16,17 +16,20 @@ from importlib import resources
 from typing import Protocol
 
 from governance.errors import LogError
+from governance.log.archive_rows import ArchiveRow
 from governance.log.note import check_name
 from governance.log.tree import HASH_SIZE, Node, completed_by, home
 
 PAGE = 128
+TABLES = ("entry", "marker", "redaction", "checkpoint", "meta", "archive", "leftover")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
     """A row. ``nodes`` is the leaf hash and the interior nodes this leaf completes, 32 bytes each.
 
-    ``salt`` and ``body`` are None after a redaction, whose leaf is then ``redacted_by``.
+    ``salt`` and ``body`` are None after a redaction, whose leaf is then ``redacted_by``, and when they lie
+    in an archive or were pruned from one.
     """
 
     index: int
@@ -82,6 +85,18 @@ class Turn(Protocol):
     def forget(self, redaction: Redaction, marker: bytes) -> None:
         """Take salt and body away and put the refusal in the place of ``marker``."""
 
+    def archives(self) -> list[ArchiveRow]:
+        """Every archive, by first index."""
+
+    def put_archive(self, row: ArchiveRow) -> None:
+        """Write an archive's row; a file that the old row of the same range named is left over."""
+
+    def redacted_in(self, first: int, stop: int) -> list[int]:
+        """The redacted entries with ``first <= index < stop``."""
+
+    def empty(self, first: int, stop: int) -> None:
+        """Take salt and body of the entries ``first <= index < stop`` out of the database."""
+
 
 class Storage(Protocol):
     """Where a log lives. Reads may come from any thread; turns exclude each other over all processes."""
@@ -133,6 +148,15 @@ class Storage(Protocol):
 
     def save_checkpoint(self, size: int, note: str) -> None:
         """Keep a signed checkpoint, durable when it returns; one already kept at this size stays."""
+
+    def archives(self) -> list[ArchiveRow]:
+        """Every archive of bodies, by first index."""
+
+    def leftovers(self) -> list[str]:
+        """Archive files that were replaced or pruned and are still to be deleted, by path."""
+
+    def deleted(self, path: str) -> None:
+        """That the leftover at ``path`` is gone."""
 
     def scrub(self) -> None:
         """Make the bytes of removed bodies go, as far as this storage can."""

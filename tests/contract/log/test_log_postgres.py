@@ -85,4 +85,4 @@ def test_migrations_run_once(url: str) -> None:
     opened(url).close()
     opened(url).close()
     with psycopg.connect(url) as connection:
-        assert connection.execute("SELECT number FROM governance_log_migration").fetchall() == [(1,)]
+        assert connection.execute("SELECT number FROM governance_log_migration").fetchall() == [(1,), (2,)]
