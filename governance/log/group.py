@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -71,11 +70,13 @@ class GroupCommit:
         Raises:
             LogError: GOV-510 when too much waits already, or when this is closed.
         """
+        if self._process != os.getpid():
+            raise _overload("is written by the parent process: make a GroupCommit after forking")
         future: Future[list[int]] = Future()
         size = sum(len(entry.body) for entry in entries)
         with self._changed:
-            if self._closing or self._process != os.getpid():
-                raise _overload("takes nothing more: it is closed, or belongs to the parent process")
+            if self._closing:
+                raise _overload("takes nothing more: it is shutting down")
             if self._entries and self._bytes + size > self._max_waiting_bytes:
                 raise _overload(f"is overloaded: {self._entries} entries wait to become durable")
             if self._writer is None:
@@ -96,14 +97,15 @@ class GroupCommit:
         Returns:
             Whether everything submitted was appended or refused in time.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._process != os.getpid():
+            return True
         with self._changed:
             self._closing = True
             self._changed.notify_all()
             writer = self._writer
-        if writer is None or self._process != os.getpid():
+        if writer is None:
             return True
-        writer.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        writer.join(timeout)
         if not writer.is_alive():
             return True
         with self._changed:
