@@ -56,6 +56,10 @@ CODES = MappingProxyType(
         "GOV-508": "an event cannot be parsed",
         "GOV-509": "an entry cannot be redacted",
         "GOV-510": "the lineage store is overloaded or shutting down",
+        "GOV-511": "the log's key was rotated, or a rotation does not hold",
+        "GOV-512": "a witness contradicts the log, or its cosignature is wrong",
+        "GOV-513": "a timestamp does not hold or cannot be had",
+        "GOV-514": "a witness's key, memory or list of logs cannot be used",
         # 6xx access and disclosure
         "GOV-601": "a recipient is not in the policy",
         "GOV-602": "a disclosure is not permitted by the policy",

@@ -23,6 +23,8 @@ COMMANDS = {
     "lineage": "ask which datasets, runs and columns led where",
     "log": "show and verify the tamper-evident log",
     "report": "make audit reports and their bundles",
+    "serve": "serve the lineage store over HTTP: ingest, reads, audit, pages",
+    "token": "make, list and revoke the server's bearer tokens",
     "run": "run the governed pass on one dataset, without Airflow",
     "verify": "check a report bundle offline against a pinned key",
 }
