@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from governance.errors import LogError
+from governance.lineage.facet_facts import TOKEN_MEDIA_TYPES, column_inputs, lineage_rows, token_row
 from governance.lineage.naming import EVENT_MEDIA_TYPE, PREFIX
 from governance.lineage.reading import ReadEvent, instant_of, mapping, named, read_event, text
 from governance.lineage.signatures import Declared, Observed, RunKeys, Verdict, evidence_keys, verify_event
@@ -23,9 +24,18 @@ from governance.model.evidence import Stage
 FUTURE = timedelta(days=1)
 """An eventTime this much later than the log received it is not believed: it ranks last."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STAGES = frozenset(stage.value for stage in Stage)
 _TIME = pa.timestamp("us")
-_WHEN = [("log_index", pa.int64()), ("digest", pa.string()), ("event_time", _TIME), ("future", pa.bool_())]
+_WHEN = [
+    ("log_index", pa.int64()),
+    ("digest", pa.string()),
+    ("event_time", _TIME),
+    ("future", pa.bool_()),
+    ("received_at", _TIME),
+    ("kind", pa.string()),
+    ("rank", pa.decimal128(38, 0)),
+]
 _WHOSE = [("run_id", pa.string()), ("job_namespace", pa.string()), ("job_name", pa.string())]
 
 
@@ -46,7 +56,6 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "events": _schema(
         *_WHEN,
         *_WHOSE,
-        "kind",
         "event_type",
         "producer",
         "principal",
@@ -54,6 +63,9 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         "parent_job_namespace",
         "parent_job_name",
         "root_run_id",
+        ("nominal_start", _TIME),
+        ("nominal_end", _TIME),
+        ("early", pa.decimal128(38, 0)),
         ("faults", pa.list_(pa.string())),
     ),
     "run_io": _schema(*_WHEN, *_WHOSE, "direction", "namespace", "name"),
@@ -75,6 +87,36 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         "description",
         ("masking", pa.bool_()),
         "basis",
+    ),
+    "lineage": _schema(
+        *_WHEN,
+        *_WHOSE,
+        "scope",
+        "owner_namespace",
+        "owner_name",
+        "target_kind",
+        "target_namespace",
+        "target_name",
+        "target_field",
+        "source_kind",
+        "source_namespace",
+        "source_name",
+        "source_field",
+        "type",
+        "transformation",
+        "description",
+        ("masking", pa.bool_()),
+        "basis",
+    ),
+    "token_facts": _schema(
+        ("log_index", pa.int64()),
+        ("revocation", pa.bool_()),
+        "token_id",
+        "digest",
+        "name",
+        ("scopes", pa.list_(pa.string())),
+        ("namespaces", pa.list_(pa.string())),
+        ("expires_at", _TIME),
     ),
     "evidence": _schema(
         *_WHEN,
@@ -139,6 +181,10 @@ class FactReader:
                 fault = error.message
             else:
                 self._event(entry.index, entry.body, event, leaf["principal"], received)
+        elif entry.body is not None and leaf["media_type"] in TOKEN_MEDIA_TYPES:
+            row = token_row(entry.body, leaf["media_type"], leaf["principal"])
+            if row is not None:
+                self._rows["token_facts"].append((entry.index, *row))
         self._rows["entries"].append(
             (
                 entry.index,
@@ -155,20 +201,25 @@ class FactReader:
         self, index: int, body: bytes, event: ReadEvent, principal: str, received: datetime | None
     ) -> None:
         future = event.time is not None and received is not None and event.time - received > FUTURE
-        when = (index, hashlib.sha256(body).hexdigest(), _naive(event.time), future)
+        digest = hashlib.sha256(body).hexdigest()
+        rank, early = ranks(event.time, future, digest)
+        when = (index, digest, _naive(event.time), future, _naive(received), event.kind, rank)
         whose = (event.run_id, *(event.job or (None, None)))
         head = (*when, *whose)
-        parent = mapping(mapping(mapping(event.body.get("run")).get("facets")).get("parent"))
+        run_facets = mapping(mapping(event.body.get("run")).get("facets"))
+        parent, nominal = mapping(run_facets.get("parent")), mapping(run_facets.get("nominalTime"))
         self._rows["events"].append(
             (
                 *head,
-                event.kind,
                 event.event_type,
                 text(event.body.get("producer")),
                 principal,
                 text(mapping(parent.get("run")).get("runId")),
                 *(named(parent.get("job")) or (None, None)),
                 text(mapping(mapping(parent.get("root")).get("run")).get("runId")),
+                _naive(instant_of(nominal.get("nominalStartTime"))),
+                _naive(instant_of(nominal.get("nominalEndTime"))),
+                early,
                 list(event.faults),
             )
         )
@@ -230,7 +281,12 @@ class FactReader:
             if scope == "run" and key.startswith(PREFIX):
                 continue
             deleted = isinstance(facet, dict) and facet.get("_deleted") is True
-            self._rows["facets"].append((*head, scope, namespace, name, key, _json(facet), basis, deleted))
+            # Ours rank by log index: what was signed later counts, whatever time it claims.
+            ranked = (*head[:6], head[0] << 64, *head[7:]) if key.startswith(PREFIX) else head
+            self._rows["facets"].append((*ranked, scope, namespace, name, key, _json(facet), basis, deleted))
+            if key == "lineage" and scope in ("job", "dataset") and not deleted:
+                owner_rows = lineage_rows(scope, namespace, name, facet, head[8:10])
+                self._rows["lineage"].extend((*head, *row, basis) for row in owner_rows)
 
     def _version(
         self, head: tuple[Any, ...], direction: str, namespace: str, name: str, dataset: Any, basis: str
@@ -243,38 +299,10 @@ class FactReader:
         facet = mapping(mapping(dataset.get("facets")).get("columnLineage"))
         rows = self._rows["column_edges"]
         for column, entry in mapping(facet.get("fields")).items():
-            for edge in _inputs(mapping(entry).get("inputFields"), mapping(entry)):
+            for edge in column_inputs(mapping(entry).get("inputFields"), mapping(entry)):
                 rows.append((*head, namespace, name, column, *edge, basis))
-        for edge in _inputs(facet.get("dataset"), {}):
+        for edge in column_inputs(facet.get("dataset"), {}):
             rows.append((*head, namespace, name, None, *edge, basis))
-
-
-def _inputs(value: Any, entry: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Input namespace, name, column, type, transformation, description and masking of each edge.
-
-    Before facet version 1-1-0 the transformation stood on the output column as a whole.
-    """
-    for field in value if isinstance(value, list) else []:
-        source, column = named(field), text(mapping(field).get("field"))
-        if source is None or column is None:
-            continue
-        listed = field.get("transformations")
-        transformations = [mapping(t) for t in listed] if isinstance(listed, list) and listed else [None]
-        for transformation in transformations:
-            if transformation is not None:
-                masking = transformation.get("masking")
-                yield (
-                    *source,
-                    column,
-                    text(transformation.get("type")),
-                    text(transformation.get("subtype")),
-                    text(transformation.get("description")),
-                    masking if isinstance(masking, bool) else None,
-                )
-            else:
-                kind = text(entry.get("transformationType"))
-                described = text(entry.get("transformationDescription"))
-                yield (*source, column, None, kind, described, kind == "MASKED" if kind else None)
 
 
 def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
@@ -282,6 +310,19 @@ def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(
         [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
     )
+
+
+def ranks(time: datetime | None, future: bool, digest: str) -> tuple[int, int]:
+    """How an event ranks against others: the greatest is the latest, and the least the earliest.
+
+    126 bits: whether its time is believed, the time, the first 64 bits of the body's digest.
+    """
+    micros = 0 if time is None else (time - _EPOCH) // timedelta(microseconds=1)
+    trust = 1 if time is None else 0 if future else 2
+    low = int(digest[:16], 16)
+    return (((trust << 59) + micros + (1 << 57)) << 64) + low, (
+        (((0, 1)[time is None] if not future else 2) << 59) + micros + (1 << 57) << 64
+    ) + low
 
 
 def _naive(instant: datetime | None) -> datetime | None:

@@ -75,6 +75,7 @@ class Index:
             self._connection.register("shape", schema.empty_table())
             self._connection.execute(f"CREATE TABLE {name} AS FROM shape")
             self._connection.unregister("shape")
+        self._connection.execute(projection.TOKENS)
         for macro in projection.MACROS:
             self._connection.execute(macro)
         self._reader = FactReader(evidence_public_key)
@@ -117,11 +118,13 @@ class Index:
             return 0
         before, entries = self._size, iter(log.entries(self._size, stop))
         while page := list(islice(entries, _PAGE)):
+            self._connection.execute("BEGIN")
             for name, table in self._reader.read(page).items():
                 if table.num_rows:
                     self._connection.register("rows", table)
                     self._connection.execute(f"INSERT INTO {name} FROM rows")
                     self._connection.unregister("rows")
+            self._connection.execute("COMMIT")
             self._size = page[-1].index + 1
         return self._size - before
 
