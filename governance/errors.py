@@ -60,6 +60,11 @@ CODES = MappingProxyType(
         "GOV-512": "a witness contradicts the log, or its cosignature is wrong",
         "GOV-513": "a timestamp does not hold or cannot be had",
         "GOV-514": "a witness's key, memory or list of logs cannot be used",
+        "GOV-515": "an exported log does not verify or cannot be extended",
+        "GOV-516": "archived bodies are not at hand",
+        "GOV-517": "an archive does not verify",
+        "GOV-518": "bodies may not be archived or pruned as asked",
+        "GOV-519": "an archive or export cannot be written",
         # 6xx access and disclosure
         "GOV-601": "a recipient is not in the policy",
         "GOV-602": "a disclosure is not permitted by the policy",
