@@ -27,6 +27,7 @@ _FILE = "keys.sqlite"
 _ROOT = "root"
 _EVIDENCE = "signer.evidence"
 _LOG = "signer.log"
+_LOG_NEXT = "signer.log.next"
 # What Parquet's ``column_keys`` and file names both take; PyArrow separates ids by ``:`` and ``;``.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
@@ -162,6 +163,41 @@ class Keyring(Secretive):
     def log_signer(self) -> Ed25519Signer:
         """Signs checkpoints."""
         return Ed25519Signer(self._unwrapped(_LOG))
+
+    @property
+    def next_log_signer(self) -> Ed25519Signer | None:
+        """The key that a rotation of the checkpoint key made and did not yet put in place."""
+        with self._database.reading() as connection:
+            found = connection.execute("SELECT 1 FROM keys WHERE key_id = ?", (_LOG_NEXT,)).fetchone()
+        return None if found is None else Ed25519Signer(self._unwrapped(_LOG_NEXT))
+
+    def make_next_log_signer(self) -> Ed25519Signer:
+        """Make the next checkpoint key beside the one that signs; again it is the same."""
+        with self._database.writing() as connection:
+            if not connection.execute("SELECT 1 FROM keys WHERE key_id = ?", (_LOG_NEXT,)).fetchall():
+                _insert(connection, self._key_of(_live_epoch(connection)), _LOG_NEXT, "", "")
+        return Ed25519Signer(self._unwrapped(_LOG_NEXT))
+
+    def promote_log_signer(self, public_key: bytes) -> None:
+        """Put the next checkpoint key in the place of the one that signed, if it is the one named.
+
+        The old key's row is overwritten. Copies of this file still hold it until the epoch is rotated.
+        """
+        with self._database.writing() as connection:
+            found = connection.execute(
+                "SELECT epoch, wrapped FROM keys WHERE key_id = ?", (_LOG_NEXT,)
+            ).fetchone()
+            if found is not None:
+                epoch = self._key_of(found[0])
+                seed = epoch.unwrap(found[1], _LOG_NEXT, "", "")
+                # Meanwhile another process may have finished this rotation and begun the next.
+                if Ed25519Signer(seed).public_key != public_key:
+                    return
+                wrapped = epoch.wrap(seed, _LOG, "", "")
+                connection.execute(
+                    "UPDATE keys SET epoch = ?, wrapped = ? WHERE key_id = ?", (found[0], wrapped, _LOG)
+                )
+                connection.execute("DELETE FROM keys WHERE key_id = ?", (_LOG_NEXT,))
 
     def run_signer(self, version: str, attempt: str) -> Ed25519Signer:
         """Signs one attempt's evidence; derived, so that any task of the run can rebuild it."""

@@ -25,6 +25,7 @@ REDACTION = "application/vnd.governance.redaction+json"
 CONTRACT = "application/vnd.governance.contract+yaml"
 POLICY = "application/vnd.governance.policy+yaml"
 CONSENT_BATCH = "application/vnd.governance.consent-batch+json"
+KEY_ROTATION = "application/vnd.governance.key-rotation+json"
 OPENLINEAGE_EVENT = "application/vnd.openlineage.event+json"
 
 
@@ -68,6 +69,7 @@ class Log:
         storage: from :func:`governance.log.open_storage`.
         signer: signs checkpoints; None for those who only append or read.
         clock: the current time, aware; it stamps entries inside the sequencer's turn.
+        witnesses: is shown each checkpoint that was signed and returns it, with more signatures or without.
 
     Raises:
         LogError: GOV-502 when the signer is another log's.
@@ -75,11 +77,17 @@ class Log:
     """
 
     def __init__(
-        self, storage: Storage, *, signer: CheckpointSigner | None, clock: Callable[[], datetime]
+        self,
+        storage: Storage,
+        *,
+        signer: CheckpointSigner | None,
+        clock: Callable[[], datetime],
+        witnesses: Callable[[Storage, Checkpoint], Checkpoint] | None = None,
     ) -> None:
         self.storage = storage
         self._signer = signer
         self._clock = clock
+        self._witnesses = witnesses
         self._head: tuple[bytes, Frontier] | None = None
         if signer is not None:
             _check_signer(signer, storage)
@@ -142,7 +150,7 @@ class Log:
             yield _entry(row)
 
     def checkpoint(self) -> Checkpoint:
-        """Sign the tree as it is now, keep the checkpoint and return it.
+        """Sign the tree as it is now, keep the checkpoint and return it, with the cosignatures it has.
 
         Raises:
             LogError: GOV-503 when the log is not an extension of what was signed before.
@@ -153,9 +161,14 @@ class Log:
                 "GOV-901", "the log was opened without its signing key", "Open the key store with the log."
             )
         storage = self.storage
-        checkpoint = self._signer.sign(storage.size, storage.nodes, storage.latest_checkpoint)
+        checkpoint = self._signer.sign(
+            storage.size, storage.nodes, storage.latest_checkpoint, storage.save_checkpoint
+        )
         storage.save_checkpoint(checkpoint.size, checkpoint.note)
-        return checkpoint
+        kept = self.latest()
+        if kept is not None and kept.text == checkpoint.text:
+            checkpoint = kept
+        return checkpoint if self._witnesses is None else self._witnesses(storage, checkpoint)
 
     def latest(self) -> Checkpoint | None:
         """The newest signed checkpoint kept; its signature is verified only where the signer is at hand."""
@@ -209,7 +222,7 @@ class Log:
                     "Run `governance log verify`; restore the store from a backup.",
                 )
             envelope = Envelope.from_leaf(row.leaf)
-            if envelope.media_type in (GENESIS, REDACTION):
+            if envelope.media_type in (GENESIS, REDACTION, KEY_ROTATION):
                 raise LogError(
                     "GOV-509",
                     f"entry {index} is a {envelope.media_type} and stays",

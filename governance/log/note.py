@@ -11,8 +11,9 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from governance.errors import LogError
 from governance.model.evidence import Signer
@@ -23,6 +24,21 @@ _MAX_NOTE = 1 << 20
 _MAX_SIGNATURES = 64
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _REMEDY = "Take the checkpoint and the public key again from where they were first published."
+
+
+class NoteKey(Protocol):
+    """A public key that verifies one kind of note signature. ``key_id`` is 4 bytes."""
+
+    @property
+    def name(self) -> str:
+        """The key name of its signature lines."""
+
+    @property
+    def key_id(self) -> bytes:
+        """Tells it from other keys of that name."""
+
+    def verifies(self, text: str, signature: bytes) -> bool:
+        """Whether ``signature``, what follows the key id, is this key's over ``text``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +56,7 @@ class VerifierKey:
         Raises:
             LogError: GOV-506 when the name is empty, holds white space, a control character or ``+``.
         """
-        check_name(name)
-        if len(public_key) != 32:
-            raise LogError("GOV-506", "an Ed25519 public key has 32 bytes", _REMEDY)
-        key_id = hashlib.sha256(name.encode() + b"\n" + _ED25519 + public_key).digest()[:4]
-        return cls(name, key_id, public_key)
+        return cls(name, key_id_of(name, _ED25519, public_key), public_key)
 
     @classmethod
     def parse(cls, vkey: str) -> VerifierKey:
@@ -53,29 +65,14 @@ class VerifierKey:
         Raises:
             LogError: GOV-506 when it is malformed or its key id does not belong to it.
         """
-        name, _, rest = vkey.partition("+")
-        key_id, _, encoded = rest.partition("+")
-        material = _base64(encoded)
-        if re.fullmatch("[0-9a-f]{8}", key_id) is None or material is None or material[:1] != _ED25519:
-            raise LogError("GOV-506", "the public key is not of the form name+id+key (Ed25519)", _REMEDY)
-        key = cls.of(name, material[1:])
-        if key.key_id.hex() != key_id:
-            raise LogError("GOV-506", "the public key's id does not belong to it", _REMEDY)
-        return key
+        return cls(*parse_vkey(vkey, _ED25519))
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(_ED25519 + self.public_key).decode()}"
+        return format_vkey(self.name, self.key_id, _ED25519 + self.public_key)
 
     def verifies(self, text: str, signature: bytes) -> bool:
         """Whether ``signature`` (64 bytes, RFC 8032) is this key's over ``text``."""
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text.encode())
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        return verifies(self.public_key, signature, text.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +82,9 @@ class Signature:
     name: str
     key_id: bytes
     value: bytes
+
+    def __str__(self) -> str:
+        return f"{_DASH}{self.name} {base64.b64encode(self.key_id + self.value).decode()}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +116,63 @@ def check_name(name: str) -> None:
         )
 
 
+def key_id_of(name: str, kind: bytes, public_key: bytes) -> bytes:
+    """The four bytes that tell keys of one name apart; ``kind`` is the signature type's byte.
+
+    Raises:
+        LogError: GOV-506 for an unusable name or a key that has not 32 bytes.
+    """
+    check_name(name)
+    if len(public_key) != 32:
+        raise LogError("GOV-506", "an Ed25519 public key has 32 bytes", _REMEDY)
+    return hashlib.sha256(name.encode() + b"\n" + kind + public_key).digest()[:4]
+
+
+def parse_vkey(vkey: str, kind: bytes) -> tuple[str, bytes, bytes]:
+    """Name, key id and public key of a vkey whose signature type is the byte ``kind``.
+
+    Raises:
+        LogError: GOV-506 when it is malformed, of another type or its key id does not belong to it.
+    """
+    name, _, rest = vkey.partition("+")
+    key_id, _, encoded = rest.partition("+")
+    material = _base64(encoded)
+    if re.fullmatch("[0-9a-f]{8}", key_id) is None or material is None or material[:1] != kind:
+        raise LogError(
+            "GOV-506", f"the public key is not of the form name+id+key (Ed25519, type {kind[0]})", _REMEDY
+        )
+    if key_id_of(name, kind, material[1:]).hex() != key_id:
+        raise LogError("GOV-506", "the public key's id does not belong to it", _REMEDY)
+    return name, bytes.fromhex(key_id), material[1:]
+
+
+def format_vkey(name: str, key_id: bytes, material: bytes) -> str:
+    """A public key as text; ``material`` starts with the signature type's byte."""
+    return f"{name}+{key_id.hex()}+{base64.b64encode(material).decode()}"
+
+
+def verifies(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether ``signature`` is that Ed25519 key's over ``message`` (RFC 8032)."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
 def vkey_of(name: str, public_key: bytes) -> str:
     """The public key text that verifiers pin."""
     return str(VerifierKey.of(name, public_key))
 
 
-def sign_note(text: str, name: str, signer: Signer) -> str:
-    """Sign ``text``, which ends with a newline, as ``name``."""
+def sign_note(text: str, name: str, *signers: Signer) -> str:
+    """Sign ``text``, which ends with a newline, as ``name``, with one key or, at a rotation, with two."""
     if not text.endswith("\n") or _has_control(text):
         raise ValueError("a note's text ends with a newline and holds no other control character")
-    return text + "\n" + _line(text, name, signer)
+    return text + "\n" + "".join(_line(text, name, signer) for signer in signers)
 
 
 def split_note(note: str) -> tuple[str, tuple[Signature, ...]]:
@@ -143,7 +190,29 @@ def split_note(note: str) -> tuple[str, tuple[Signature, ...]]:
     return note[: blank + 1], tuple(_signature(line) for line in lines)
 
 
-def open_note(note: str, keys: Sequence[VerifierKey]) -> str:
+def add_signatures(note: str, signatures: Iterable[Signature]) -> str:
+    """The note with further signature lines; one by a key that signed it already takes that one's place.
+
+    Raises:
+        LogError: GOV-506 when it is no signed note or would have too many signatures.
+    """
+    text, found = split_note(note)
+    lines = {(signature.name, signature.key_id): signature for signature in (*found, *signatures)}
+    added = text + "\n" + "".join(str(signature) for signature in lines.values())
+    split_note(added)
+    return added
+
+
+def read_signatures(lines: str) -> tuple[Signature, ...]:
+    """Signature lines as a witness answers them, each ended by a newline; none of them verified.
+
+    Raises:
+        LogError: GOV-506 when one is malformed or there are too many.
+    """
+    return split_note("\n\n" + lines)[1]
+
+
+def open_note(note: str, keys: Sequence[NoteKey]) -> str:
     """The text of a note that at least one of ``keys`` signed; unknown signatures are ignored.
 
     Raises:
@@ -201,7 +270,7 @@ def _checkpoint(text: str, note: str) -> Checkpoint:
 
 def _line(text: str, name: str, signer: Signer) -> str:
     key = VerifierKey.of(name, signer.public_key)
-    return f"{_DASH}{name} {base64.b64encode(key.key_id + signer.sign(text.encode())).decode()}\n"
+    return str(Signature(name, key.key_id, signer.sign(text.encode())))
 
 
 def _signature(line: str) -> Signature:

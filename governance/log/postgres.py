@@ -151,6 +151,11 @@ class PostgresStorage(ArchiveReads):
                 "INSERT INTO governance_log_checkpoint VALUES (%s, %s) ON CONFLICT DO NOTHING", (size, note)
             )
 
+    def replace_checkpoint(self, size: int, former: str, note: str) -> bool:
+        with self._connected() as connection:
+            statement = "UPDATE governance_log_checkpoint SET note = %s WHERE size = %s AND note = %s"
+            return connection.execute(statement, (note, size, former)).rowcount == 1
+
     def _run(self, statement: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
         with self._connected() as connection:
             return _run(connection, statement, parameters)

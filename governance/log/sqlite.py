@@ -153,6 +153,11 @@ class SqliteStorage(ArchiveReads):
         with self._connected() as connection:
             connection.execute("INSERT OR IGNORE INTO checkpoint VALUES (?, ?)", (size, note))
 
+    def replace_checkpoint(self, size: int, former: str, note: str) -> bool:
+        with self._connected() as connection:
+            statement = "UPDATE checkpoint SET note = ? WHERE size = ? AND note = ?"
+            return connection.execute(statement, (note, size, former)).rowcount == 1
+
     def _run(self, statement: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
         with self._connected() as connection:
             return connection.execute(statement.format_map(_TABLES), parameters).fetchall()

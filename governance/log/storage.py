@@ -149,6 +149,9 @@ class Storage(Protocol):
     def save_checkpoint(self, size: int, note: str) -> None:
         """Keep a signed checkpoint, durable when it returns; one already kept at this size stays."""
 
+    def replace_checkpoint(self, size: int, former: str, note: str) -> bool:
+        """Put a note with more signatures in the place of ``former``; False when that is no longer kept."""
+
     def archives(self) -> list[ArchiveRow]:
         """Every archive of bodies, by first index."""
 

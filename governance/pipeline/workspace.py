@@ -19,8 +19,11 @@ from governance.errors import LogError, SettingError
 from governance.keys.provider import provider_for
 from governance.keys.store import Keyring
 from governance.keys.vault import SubjectVault
-from governance.log import CONSENT_BATCH, GENESIS, CheckpointSigner, Log, NewEntry, open_storage
+from governance.log import CONSENT_BATCH, GENESIS, Checkpoint, CheckpointSigner, Log, NewEntry, open_storage
+from governance.log.note import VerifierKey, vkey_of
+from governance.log.rotation import Term, follow, handovers, rotate
 from governance.model.canonical import canonical, parse, timestamp
+from governance.model.evidence import Signer
 from governance.model.policy import Policy
 from governance.storage import Storage, storage_for
 
@@ -106,10 +109,36 @@ class Workspace:
         workspace._require_own_log()
         return workspace
 
-    @cached_property
+    @property
     def vkey(self) -> str:
-        """The log's public key as a note verifier key: what people pin."""
+        """The log's public key as a note verifier key: what people pin. A rotation changes it."""
         return self.signer.vkey
+
+    @property
+    def terms(self) -> list[Term]:
+        """The log's public keys, the first to the one that signs now, each with its span of tree sizes.
+
+        Raises:
+            LogError: GOV-511 when the store holds rotations that contradict each other.
+        """
+        return follow(VerifierKey.parse(self.vkey), handovers(self.log.storage))
+
+    def rotate_log_key(self) -> Checkpoint:
+        """Hand the log over to a new key; return the checkpoint that the old and the new one signed.
+
+        Killed at any point, the old key goes on or the new one does; then call it again, or do not.
+
+        Raises:
+            LogError: GOV-503 when the log does not extend what was signed before.
+        """
+        successor = self.keyring.make_next_log_signer()
+        _, checkpoint = rotate(self.log, self.signer, successor, self.clock(), OPERATOR)
+        self.keyring.promote_log_signer(successor.public_key)
+        return checkpoint
+
+    def names_own_log(self, vkey: object) -> bool:
+        """Whether a public key is, or before a rotation was, the one of this home's log."""
+        return vkey == self.vkey or vkey in [str(term.key) for term in self.terms]
 
     @cached_property
     def policy(self) -> Policy:
@@ -145,9 +174,8 @@ class Workspace:
         except ValueError:
             named = {}
         own = base64.b64encode(self.evidence_public_key).decode()
-        keys = ("log_public_key", "evidence_public_key")
-        stated = [named.get(k) for k in keys] if isinstance(named, dict) else []
-        if stated != [self.vkey, own]:
+        stated = named if isinstance(named, dict) else {}
+        if stated.get("evidence_public_key") != own or not self.names_own_log(stated.get("log_public_key")):
             raise LogError(
                 "GOV-502",
                 f"the store at {self.settings.store} was not opened by this home's keys",
@@ -161,4 +189,12 @@ def _leaf(log: Log, body: dict[str, Any]) -> int:
 
 def _signer(settings: Settings, keyring: Keyring, origin: str) -> CheckpointSigner:
     memory = settings.home / "signer" / (re.sub(r"[^a-z0-9]+", "-", origin.lower()).strip("-") + ".note")
-    return CheckpointSigner(keyring.log_signer, origin, memory)
+
+    def reload(vkey: str) -> Signer:
+        following = keyring.next_log_signer
+        if following is not None and vkey_of(origin, following.public_key) == vkey:
+            # A rotation was killed after its checkpoint was signed: it is finished here.
+            keyring.promote_log_signer(following.public_key)
+        return keyring.log_signer
+
+    return CheckpointSigner(keyring.log_signer, origin, memory, reload)

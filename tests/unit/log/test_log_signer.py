@@ -163,7 +163,7 @@ def test_another_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LogError) as caught:
         signer(tmp_path / "memory", origin="example.com/other")
     assert caught.value.code == "GOV-503"
-    with pytest.raises(LogError, match="GOV-506"):
+    with pytest.raises(LogError, match="GOV-511"):
         signer(tmp_path / "memory", seed=bytes(32))
 
 
