@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from governance.errors import LogError, SettingError
 from governance.log import tree
-from governance.log.envelope import SALT_SIZE, Envelope, check_names, salted_digest
+from governance.log.envelope import Envelope, check_names, write_leaf
 from governance.log.note import Checkpoint, parse_checkpoint, read_checkpoint
 from governance.log.proof import InclusionProof
+from governance.log.sealing import NewEntry as NewEntry
+from governance.log.sealing import Sealed, Sealer
+from governance.log.sealing import keyed_digests as keyed_digests
 from governance.log.signer import CheckpointSigner
 from governance.log.storage import NewRow, Redaction, Storage, StoredEntry, Turn
 from governance.log.tree import Frontier
@@ -25,17 +26,11 @@ REDACTION = "application/vnd.governance.redaction+json"
 CONTRACT = "application/vnd.governance.contract+yaml"
 POLICY = "application/vnd.governance.policy+yaml"
 CONSENT_BATCH = "application/vnd.governance.consent-batch+json"
+TIMESTAMP = "application/vnd.governance.timestamp+json"
 KEY_ROTATION = "application/vnd.governance.key-rotation+json"
 OPENLINEAGE_EVENT = "application/vnd.openlineage.event+json"
 
-
-@dataclass(frozen=True, slots=True)
-class NewEntry:
-    """Something to append: the body as received, what it is, and who sent it (``evidence:pipeline``)."""
-
-    body: bytes
-    media_type: str
-    principal: str
+Submission: TypeAlias = list[Sealed] | LogError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +46,6 @@ class Entry:
     def envelope(self) -> Envelope:
         """What the leaf holds. Raises GOV-504 when it is no envelope."""
         return Envelope.from_leaf(self.leaf)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    entry: NewEntry
-    salt: bytes
-    digest: str
-    marker: bytes
-    refusal: bytes
 
 
 class Log:
@@ -89,6 +75,7 @@ class Log:
         self._clock = clock
         self._witnesses = witnesses
         self._head: tuple[bytes, Frontier] | None = None
+        self._sealer = Sealer(storage.dedup_key)
         if signer is not None:
             _check_signer(signer, storage)
 
@@ -125,12 +112,26 @@ class Log:
         Raises:
             LogError: GOV-501 when the storage fails; then nothing was acknowledged, and all may be repeated.
         """
-        sealed = [self._sealed(entries) for entries in submissions]
-        items = [item for group in sealed if not isinstance(group, LogError) for item in group]
+        return self.append_sealed([self.seal(entries) for entries in submissions])
+
+    def seal(self, entries: Sequence[NewEntry]) -> Submission:
+        """Do what can be done before the turn: the sealed entries, or their refusal (GOV-508, GOV-509)."""
+        if any(entry.media_type == REDACTION for entry in entries):
+            return LogError(
+                "GOV-509", "a redaction cannot be appended as an entry", "Use `governance log redact`."
+            )
+        try:
+            return self._sealer.seal(entries)
+        except LogError as refused:
+            return refused
+
+    def append_sealed(self, submissions: Sequence[Submission]) -> list[list[int] | LogError]:
+        """:meth:`append_each` of what :meth:`seal` returned."""
+        items = [item for group in submissions if not isinstance(group, LogError) for item in group]
         if not items:
-            return [[] if not isinstance(group, LogError) else group for group in sealed]
+            return [group if isinstance(group, LogError) else [] for group in submissions]
         with self.storage.turn([item.marker for item in items], [item.refusal for item in items]) as turn:
-            answers, frontier, last = self._write(turn, sealed)
+            answers, frontier, last = self._write(turn, submissions)
         self._head = (last, frontier)
         return answers
 
@@ -204,11 +205,13 @@ class Log:
         Args:
             index: the entry.
             ground: why, e.g. ``GDPR Art. 17(1)(b)``. It stays in the log: no personal data.
-            authoriser: the principal who decided it.
+            authoriser: the principal who decided it, e.g. ``rights:dpo``.
 
         Raises:
-            LogError: GOV-504 when there is no such entry, GOV-509 when it is a genesis or redaction.
+            LogError: GOV-504 when there is no such entry, GOV-508 when the authoriser is no principal,
+                GOV-509 when the entry is a genesis, redaction or key rotation.
         """
+        check_names(authoriser, REDACTION)
         with self.storage.turn() as turn:
             row = turn.entry(index)
             if row is None:
@@ -228,18 +231,19 @@ class Log:
                     f"entry {index} is a {envelope.media_type} and stays",
                     "Redact entries that hold events, contracts, policies or consent batches only.",
                 )
-            target = self._seal(NewEntry(row.body, envelope.media_type, envelope.principal))
+            target = NewEntry(row.body, envelope.media_type, envelope.principal)
+            marker, refusal = self._sealer.keyed(target)
             statement = {
                 "v": 1,
                 "index": index,
                 "ground": ground,
                 "authoriser": authoriser,
-                "refusal": "hmac-sha256:" + target.refusal.hex(),
+                "refusal": "hmac-sha256:" + refusal.hex(),
             }
-            leaf = self._seal(NewEntry(canonical(statement), REDACTION, authoriser))
             place = turn.size
-            _, frontier, last = self._write(turn, [[leaf]])
-            turn.forget(Redaction(index, place, target.refusal), target.marker)
+            leaf = self._sealer.seal([NewEntry(canonical(statement), REDACTION, authoriser)])
+            _, frontier, last = self._write(turn, [leaf])
+            turn.forget(Redaction(index, place, refusal), marker)
         self._head = (last, frontier)
         self.storage.scrub()
         return place
@@ -257,24 +261,8 @@ class Log:
                 "Take a size that the log has reached; if it was signed, run `governance log verify`.",
             )
 
-    def _sealed(self, entries: Sequence[NewEntry]) -> list[_Sealed] | LogError:
-        if any(entry.media_type == REDACTION for entry in entries):
-            return LogError(
-                "GOV-509", "a redaction cannot be appended as an entry", "Use `governance log redact`."
-            )
-        try:
-            return [self._seal(entry) for entry in entries]
-        except LogError as refused:
-            return refused
-
-    def _seal(self, entry: NewEntry) -> _Sealed:
-        check_names(entry.principal, entry.media_type)
-        salt = secrets.token_bytes(SALT_SIZE)
-        marker, refusal = keyed_digests(self.storage.dedup_key, entry)
-        return _Sealed(entry, salt, salted_digest(salt, entry.body), marker, refusal)
-
     def _write(
-        self, turn: Turn, submissions: Sequence[list[_Sealed] | LogError]
+        self, turn: Turn, submissions: Sequence[Submission]
     ) -> tuple[list[list[int] | LogError], Frontier, bytes]:
         frontier = self._frontier(turn)
         received_at = timestamp(self._clock())
@@ -292,10 +280,10 @@ class Log:
                 index = places.get(item.marker)
                 if index is None:
                     index = frontier.size
-                    leaf = _envelope(item, received_at).to_leaf()
+                    leaf = write_leaf(item.digest, item.names, received_at, len(item.body))
                     last = b"".join(frontier.append(tree.leaf_hash(leaf)))
                     places[item.marker] = index
-                    rows.append(NewRow(index, last, leaf, item.salt, item.entry.body, item.marker))
+                    rows.append(NewRow(index, last, leaf, item.salt, item.body, item.marker))
                 indexes.append(index)
             answers.append(indexes)
         if rows:
@@ -313,20 +301,7 @@ class Log:
         return Frontier(turn.size, turn.nodes(tree.subtrees(0, turn.size)))
 
 
-def keyed_digests(key: bytes, entry: NewEntry) -> tuple[bytes, bytes]:
-    """The marker that recognises a duplicate, and the one that refuses a redacted body; 32 bytes each.
-
-    The first covers principal, media type and body, the second the body alone: personal data is
-    refused whoever sends it again.
-    """
-    body = hashlib.sha256(entry.body).digest()
-    principal, media_type = entry.principal.encode(), entry.media_type.encode()
-    sender = b"".join(len(part).to_bytes(4, "big") + part for part in (principal, media_type))
-    marker = hmac.digest(key, b"entry\x00" + sender + body, "sha256")
-    return marker, hmac.digest(key, b"refusal\x00" + body, "sha256")
-
-
-def _redacted(sealed: Sequence[_Sealed], refused: Mapping[bytes, int]) -> LogError | None:
+def _redacted(sealed: Sequence[Sealed], refused: Mapping[bytes, int]) -> LogError | None:
     for position, item in enumerate(sealed):
         if item.refusal in refused:
             return LogError(
@@ -336,11 +311,6 @@ def _redacted(sealed: Sequence[_Sealed], refused: Mapping[bytes, int]) -> LogErr
                 "Send it again without the personal data for which it was redacted.",
             )
     return None
-
-
-def _envelope(item: _Sealed, received_at: str) -> Envelope:
-    entry = item.entry
-    return Envelope(received_at, entry.principal, entry.media_type, len(entry.body), item.digest)
 
 
 def _entry(row: StoredEntry) -> Entry:

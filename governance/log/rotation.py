@@ -19,7 +19,7 @@ from typing import Any
 from governance.errors import LogError
 from governance.log import tree
 from governance.log.envelope import Envelope
-from governance.log.log import KEY_ROTATION, Log, NewEntry
+from governance.log.log import KEY_ROTATION, Log
 from governance.log.note import (
     Checkpoint,
     VerifierKey,
@@ -30,6 +30,7 @@ from governance.log.note import (
     vkey_of,
 )
 from governance.log.proof import InclusionProof, verify_entry
+from governance.log.sealing import NewEntry
 from governance.log.signer import CheckpointSigner
 from governance.log.storage import Storage
 from governance.model.canonical import canonical, timestamp
@@ -83,7 +84,9 @@ class Handover:
             if envelope.media_type != KEY_ROTATION or not envelope.covers(self.salt, self.body):
                 raise _invalid("the leaf of a key rotation does not commit to its statement")
             if checkpoint.origin != old.name or self.proof.index != checkpoint.size - 1:
-                raise _invalid("a key rotation and its checkpoint are not of one log, or it does not end with it")
+                raise _invalid(
+                    "a key rotation and its checkpoint are not of one log, or it does not end with it"
+                )
             for key in (old, new):
                 open_note(self.note, [key])
             verify_entry(self.leaf, self.proof, checkpoint)
