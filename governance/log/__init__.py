@@ -11,11 +11,11 @@ from governance.log.log import (
     REDACTION,
     Entry,
     Log,
-    NewEntry,
 )
 from governance.log.note import Checkpoint, parse_checkpoint, read_checkpoint, vkey_of
 from governance.log.proof import InclusionProof, verify_entry
 from governance.log.scan import FaultKind, LogFault
+from governance.log.sealing import NewEntry
 from governance.log.signer import CheckpointSigner
 from governance.log.storage import Storage, open_storage
 from governance.log.verify import LogReport, verify_log

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from governance.errors import LogError
-from governance.log.log import Log, NewEntry
+from governance.log.log import Log, Submission
+from governance.log.sealing import NewEntry
 
-_Submission = tuple[Sequence[NewEntry], int, "Future[list[int]]"]
+_Waiting = tuple[Submission, int, int, "Future[list[int]]"]
 
 
 class GroupCommit:
@@ -42,7 +43,7 @@ class GroupCommit:
         self._max_bytes = max_bytes
         self._max_waiting_bytes = max_waiting_bytes
         self._changed = threading.Condition()
-        self._queue: deque[_Submission] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._entries = 0
         self._bytes = 0
         self._closing = False
@@ -74,15 +75,15 @@ class GroupCommit:
             raise _overload("is written by the parent process: make a GroupCommit after forking")
         future: Future[list[int]] = Future()
         size = sum(len(entry.body) for entry in entries)
+        self._admit(size)
+        # Hashed here, on the submitter's thread: the writer's turn is what everyone waits for.
+        sealed = self._log.seal(entries)
         with self._changed:
-            if self._closing:
-                raise _overload("takes nothing more: it is shutting down")
-            if self._entries and self._bytes + size > self._max_waiting_bytes:
-                raise _overload(f"is overloaded: {self._entries} entries wait to become durable")
+            self._admit(size)
             if self._writer is None:
                 self._writer = threading.Thread(target=self._run, name="governance-log-writer", daemon=True)
                 self._writer.start()
-            self._queue.append((entries, size, future))
+            self._queue.append((sealed, len(entries), size, future))
             self._entries += len(entries)
             self._bytes += size
             self._changed.notify()
@@ -112,17 +113,17 @@ class GroupCommit:
             abandoned = list(self._queue)
             self._queue.clear()
             self._settle(abandoned)
-        for _, _, future in abandoned:
+        for _, _, _, future in abandoned:
             if future.set_running_or_notify_cancel():
                 future.set_exception(_overload("was closed before this was appended"))
         return False
 
     def _run(self) -> None:
         while group := self._take():
-            begun = [item for item in group if item[2].set_running_or_notify_cancel()]
+            begun = [item for item in group if item[3].set_running_or_notify_cancel()]
             answers: Sequence[list[int] | BaseException]
             try:
-                answers = self._log.append_each([entries for entries, _, _ in begun])
+                answers = self._log.append_sealed([sealed for sealed, _, _, _ in begun])
             except LogError as error:
                 # One exception raised in many threads would gather all their tracebacks.
                 answers = [LogError(error.code, error.message, error.remedy) for _ in begun]
@@ -130,31 +131,36 @@ class GroupCommit:
                 answers = [error] * len(begun)
             with self._changed:
                 self._settle(group)
-            for (_, _, future), answer in zip(begun, answers, strict=True):
+            for (_, _, _, future), answer in zip(begun, answers, strict=True):
                 if isinstance(answer, BaseException):
                     future.set_exception(answer)
                 else:
                     future.set_result(answer)
 
-    def _take(self) -> list[_Submission]:
+    def _take(self) -> list[_Waiting]:
         """What the next turn appends, in the order of submission; empty when closed and drained."""
         with self._changed:
             while not self._queue and not self._closing:
                 self._changed.wait()
-            group: list[_Submission] = []
+            group: list[_Waiting] = []
             entries = size = 0
             while self._queue:
-                submission = self._queue[0]
-                entries += len(submission[0])
-                size += submission[1]
+                entries += self._queue[0][1]
+                size += self._queue[0][2]
                 if group and (entries > self._max_entries or size > self._max_bytes):
                     break
                 group.append(self._queue.popleft())
             return group
 
-    def _settle(self, group: Sequence[_Submission]) -> None:
-        self._entries -= sum(len(entries) for entries, _, _ in group)
-        self._bytes -= sum(size for _, size, _ in group)
+    def _admit(self, size: int) -> None:
+        if self._closing:
+            raise _overload("takes nothing more: it is shutting down")
+        if self._entries and self._bytes + size > self._max_waiting_bytes:
+            raise _overload(f"is overloaded: {self._entries} entries wait to become durable")
+
+    def _settle(self, group: Sequence[_Waiting]) -> None:
+        self._entries -= sum(entries for _, entries, _, _ in group)
+        self._bytes -= sum(size for _, _, size, _ in group)
 
 
 def _overload(what: str) -> LogError:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from governance.errors import LogError, SettingError
 from governance.log import tree
-from governance.log.envelope import Envelope, check_names, write_leaf
+from governance.log.envelope import Envelope, write_leaf
 from governance.log.note import Checkpoint, parse_checkpoint, read_checkpoint
 from governance.log.proof import InclusionProof
 from governance.log.sealing import NewEntry as NewEntry
@@ -211,7 +211,6 @@ class Log:
             LogError: GOV-504 when there is no such entry, GOV-508 when the authoriser is no principal,
                 GOV-509 when the entry is a genesis, redaction or key rotation.
         """
-        check_names(authoriser, REDACTION)
         with self.storage.turn() as turn:
             row = turn.entry(index)
             if row is None:
@@ -241,12 +240,15 @@ class Log:
                 "refusal": "hmac-sha256:" + refusal.hex(),
             }
             place = turn.size
-            leaf = self._sealer.seal([NewEntry(canonical(statement), REDACTION, authoriser)])
-            _, frontier, last = self._write(turn, [leaf])
+            self.state(turn, [NewEntry(canonical(statement), REDACTION, authoriser)])
             turn.forget(Redaction(index, place, refusal), marker)
-        self._head = (last, frontier)
         self.storage.scrub()
         return place
+
+    def state(self, turn: Turn, entries: Sequence[NewEntry]) -> None:
+        """Append statements about the log itself inside a turn that also carries them out."""
+        _, frontier, last = self._write(turn, [self._sealer.seal(entries)])
+        self._head = (last, frontier)
 
     def close(self) -> None:
         """Let go of the storage."""

@@ -15,8 +15,9 @@ from itertools import islice
 
 from governance.errors import LogError
 from governance.log.envelope import Envelope
-from governance.log.log import REDACTION, NewEntry, keyed_digests
+from governance.log.log import REDACTION, TIMESTAMP
 from governance.log.note import Checkpoint
+from governance.log.sealing import NewEntry, keyed_digests
 from governance.log.storage import PAGE, Redaction, Storage, StoredEntry
 from governance.log.tree import HASH_SIZE, Frontier, completed_by, leaf_hash
 
@@ -64,7 +65,10 @@ class _Doubt:
 
 
 class Scan:
-    """One pass over the entries. ``frontier`` is built from the envelopes, never from stored nodes."""
+    """One pass over the entries. ``frontier`` is built from the envelopes, never from stored nodes.
+
+    ``timestamps`` are the bodies of the timestamp leaves that were met, in order.
+    """
 
     def __init__(
         self, storage: Storage, signed: Sequence[Checkpoint], progress: Callable[[int, int], None] | None
@@ -81,6 +85,7 @@ class Scan:
         self.compared = 0
         self.redacted = 0
         self.backwards = 0
+        self.timestamps: list[bytes] = []
 
     def run(self) -> LogFault | None:
         markers = self._stable_marker_count()
@@ -150,6 +155,8 @@ class Scan:
             done = self._redactions.get(target[0]) if target else None
             if done is None or (done.leaf, done.refusal) != (index, target[1] if target else b""):
                 return _at(index, FaultKind.REDACTION, f"the redaction in entry {index} is not carried out")
+        if envelope.media_type == TIMESTAMP:
+            self.timestamps.append(row.body)
         if place is None:
             now = next(self._storage.read(index, index + 1), None)
             if now is not None and now.body is None:

@@ -31,7 +31,7 @@ PRODUCER = f"urn:airflow-governance:{__version__}"
 """OpenLineage ``producer`` of everything we emit."""
 
 PIPELINE = "evidence:pipeline"
-OPERATOR = "operator:cli"
+OPERATOR = "admin:cli"
 
 _DATASET_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 

@@ -35,7 +35,7 @@ def test_entries_come_back_as_appended(log: Log) -> None:
     assert log.append([]) == []
     bodies = [b"", b"\x00" * 40, secrets.token_bytes(200_000), "Zoë 😀".encode()]
     entries = [NewEntry(body, OPENLINEAGE_EVENT, "ingest:airflow") for body in bodies]
-    assert log.append([NewEntry(b"{}", GENESIS, "operator:cli")]) == [0]
+    assert log.append([NewEntry(b"{}", GENESIS, "admin:cli")]) == [0]
     assert log.append(entries) == [1, 2, 3, 4]
     assert log.size() == 5
     for index, (entry, body) in enumerate(zip(log.entries(1), bodies, strict=True), 1):
@@ -61,7 +61,7 @@ def test_a_duplicate_returns_the_first_index(log: Log, open_log: Callable[..., L
     assert log.append([event(1, "ingest:other")]) == [3]
     assert log.append([NewEntry(event(1).body, "application/json", "ingest:airflow")]) == [4]
     # Names that join to the same bytes are not the same sender.
-    assert log.append([NewEntry(b"", "bc", "a"), NewEntry(b"", "c", "ab")]) == [5, 6]
+    assert log.append([NewEntry(b"", "c", "ingest:ab"), NewEntry(b"", "bc", "ingest:a")]) == [5, 6]
     assert log.size() == 7
 
 
@@ -140,15 +140,15 @@ def test_redaction_removes_a_body_and_refuses_it_from_then_on(log: Log, open_log
     log.append([event(number) for number in range(6)])
     before = log.checkpoint()
     leaf = log.entry(2).leaf
-    assert log.redact(2, "GDPR Art. 17(1)(b)", "operator:dpo") == 6
-    assert log.redact(2, "another ground", "operator:dpo") == 6
+    assert log.redact(2, "GDPR Art. 17(1)(b)", "rights:dpo") == 6
+    assert log.redact(2, "another ground", "rights:dpo") == 6
     gone = log.entry(2)
     assert (gone.leaf, gone.body, gone.salt) == (leaf, None, None)
     statement = log.entry(6)
     assert statement.envelope.media_type == REDACTION
-    assert statement.envelope.principal == "operator:dpo"
+    assert statement.envelope.principal == "rights:dpo"
     said = json.loads(statement.body or b"")
-    assert (said["index"], said["ground"], said["authoriser"]) == (2, "GDPR Art. 17(1)(b)", "operator:dpo")
+    assert (said["index"], said["ground"], said["authoriser"]) == (2, "GDPR Art. 17(1)(b)", "rights:dpo")
     for again in (log, open_log()):
         for entry in (event(2), event(2, "ingest:other")):
             with pytest.raises(LogError) as caught:
@@ -163,20 +163,20 @@ def test_redaction_removes_a_body_and_refuses_it_from_then_on(log: Log, open_log
 
 
 def test_what_must_stay_cannot_be_redacted(log: Log) -> None:
-    log.append([NewEntry(b"{}", GENESIS, "operator:cli"), event(1)])
-    redaction = log.redact(1, "ground", "operator:dpo")
+    log.append([NewEntry(b"{}", GENESIS, "admin:cli"), event(1)])
+    redaction = log.redact(1, "ground", "rights:dpo")
     for index in (0, redaction):
         with pytest.raises(LogError, match="GOV-509"):
-            log.redact(index, "ground", "operator:dpo")
+            log.redact(index, "ground", "rights:dpo")
     with pytest.raises(LogError, match="GOV-504"):
-        log.redact(3, "ground", "operator:dpo")
+        log.redact(3, "ground", "rights:dpo")
 
 
 def test_two_entries_of_one_body_are_redacted_each(log: Log) -> None:
     log.append([event(1, "ingest:a"), event(1, "ingest:b")])
-    log.redact(0, "ground", "operator:dpo")
+    log.redact(0, "ground", "rights:dpo")
     assert log.entry(1).body is not None
-    log.redact(1, "ground", "operator:dpo")
+    log.redact(1, "ground", "rights:dpo")
     assert log.entry(1).body is None
     log.checkpoint()
     assert verify_log(log.storage, log._signer.vkey).ok  # type: ignore[union-attr]

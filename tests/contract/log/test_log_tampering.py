@@ -22,7 +22,7 @@ from governance.log import (
     tree,
     verify_log,
 )
-from governance.log.log import keyed_digests
+from governance.log.sealing import keyed_digests
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 SIZE = 40
@@ -272,7 +272,7 @@ def test_a_body_taken_without_a_redaction(signed: Log, sql: Sql, location: str) 
 
 def test_a_redacted_body_put_back(signed: Log, sql: Sql) -> None:
     before = signed.entry(8)
-    leaf = signed.redact(8, "ground", "operator:dpo")
+    leaf = signed.redact(8, "ground", "rights:dpo")
     signed.checkpoint()
     assert verify(signed).ok
     sql("UPDATE {entry} SET body = ?, salt = ? WHERE idx = 8", before.body, before.salt)
@@ -286,7 +286,7 @@ def test_a_redacted_body_put_back(signed: Log, sql: Sql) -> None:
 
 
 def test_a_refusal_that_was_altered(signed: Log, sql: Sql) -> None:
-    signed.redact(8, "ground", "operator:dpo")
+    signed.redact(8, "ground", "rights:dpo")
     signed.checkpoint()
     sql("UPDATE {redaction} SET refusal = ?", bytes(32))
     assert_bad(verify(signed), FaultKind.REDACTION, 8)

@@ -222,7 +222,7 @@ def _others(world: World, run: Run, policy: tuple[int, str]) -> None:
             **about,
         }
     )
-    world.log.redact(mistake, "GDPR Art. 17(1)(d)", "operator:dpo")
+    world.log.redact(mistake, "GDPR Art. 17(1)(d)", "rights:dpo")
     world.put(b"{", OPENLINEAGE_EVENT, "ingest:airflow")
     del policy
 

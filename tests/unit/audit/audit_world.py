@@ -88,7 +88,7 @@ class World:
                 }
             ),
             GENESIS,
-            "operator:cli",
+            "admin:cli",
         )
         self.log.checkpoint()
 
@@ -123,7 +123,7 @@ class World:
             "backdated_after_seconds": 86400,
             "actions": {"grant": rows},
         }
-        return self.put(canonical(body), CONSENT_BATCH, "operator:cli")
+        return self.put(canonical(body), CONSENT_BATCH, "admin:cli")
 
     def open(
         self,

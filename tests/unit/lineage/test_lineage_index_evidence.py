@@ -24,7 +24,7 @@ from governance.model.evidence import Stage
 @pytest.fixture
 def governed(log: MemoryLog, root_key: Key) -> MemoryLog:
     genesis = {"v": 1, "evidence_public_key": base64.b64encode(root_key.public_key).decode()}
-    log.put(json.dumps(genesis).encode(), "operator:cli", "application/vnd.governance.genesis+json")
+    log.put(json.dumps(genesis).encode(), "admin:cli", "application/vnd.governance.genesis+json")
     return log
 
 
@@ -214,7 +214,7 @@ def test_over_the_real_log(tmp_path, root_key, run_key, evidence) -> None:
         clock=lambda: datetime(2026, 11, 24, 12, tzinfo=UTC),
     )
     genesis = {"evidence_public_key": base64.b64encode(root_key.public_key).decode()}
-    log.append([NewEntry(json.dumps(genesis).encode(), GENESIS, "operator:cli")])
+    log.append([NewEntry(json.dumps(genesis).encode(), GENESIS, "admin:cli")])
     recorder = OpenLineageRecorder(
         log,
         producer=PRODUCER,

@@ -187,7 +187,7 @@ def test_a_file_lends_nobody_an_evidence_principal(tmp_path: Path) -> None:
 def test_a_redacted_event_is_refused_and_forgotten(tmp_path: Path, stored: Log) -> None:
     kept(tmp_path, "a", "b")
     drain(tmp_path, stored)
-    stored.redact(0, ground="personal data in a name", authoriser="operator:test")
+    stored.redact(0, ground="personal data in a name", authoriser="rights:test")
     kept(tmp_path, "a", "c")
     assert drain(tmp_path, stored) == Drained(1, 1, 0)
     assert not (tmp_path / "events").exists()

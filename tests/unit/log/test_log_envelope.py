@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 
 import pytest
@@ -13,7 +15,9 @@ from governance.log import tree
 from governance.log.envelope import Envelope, check_names, salted_digest
 from governance.log.note import Checkpoint
 from governance.log.proof import InclusionProof, verify_entry
+from governance.log.sealing import NewEntry, keyed_digests
 from governance.model.canonical import canonical
+from governance.model.principal import SCOPES
 
 SALT = bytes(range(32))
 ENVELOPE = Envelope(
@@ -95,7 +99,7 @@ def test_an_envelope_covers_one_body_and_salt() -> None:
 
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 256, "\ud800", "\x00"])
 def test_names_no_envelope_carries(name: str) -> None:
-    for principal, media_type in ((name, "text/plain"), ("operator:cli", name)):
+    for principal, media_type in ((name, "text/plain"), ("admin:cli", name)):
         with pytest.raises(LogError, match="GOV-508"):
             check_names(principal, media_type)
 
@@ -124,3 +128,32 @@ def test_a_malformed_proof_is_refused(change: dict[str, object]) -> None:
         InclusionProof.from_json(members)
     with pytest.raises(LogError, match="GOV-504"):
         InclusionProof.from_json({})
+
+
+@pytest.mark.parametrize(
+    "principal", ["", "airflow", "operator:cli", "ingest:", "ingest: a", "Ingest:a", "ingest:é", "ingest:a\n"]
+)
+def test_a_principal_is_a_scope_and_a_name(principal: str) -> None:
+    with pytest.raises(LogError) as caught:
+        check_names(principal, "text/plain")
+    assert caught.value.code == "GOV-508"
+    assert "evidence, ingest" in caught.value.remedy
+    for scope in SCOPES:
+        check_names(f"{scope}:" + "a name of 200".ljust(200, "."), "text/plain")
+
+
+@given(st.binary(max_size=300), st.binary(min_size=32, max_size=32), st.text(max_size=9))
+def test_keyed_digests_are_hmac(body: bytes, key: bytes, name: str) -> None:
+    entry = NewEntry(body, name, f"ingest:{name}")
+    sender = b"".join(
+        len(part).to_bytes(4, "big") + part for part in (entry.principal.encode(), entry.media_type.encode())
+    )
+    hashed = hashlib.sha256(body).digest()
+    marker = hmac.digest(key, b"entry\x00" + sender + hashed, "sha256")
+    assert keyed_digests(key, entry) == (marker, hmac.digest(key, b"refusal\x00" + hashed, "sha256"))
+
+
+def test_a_large_body_has_the_digest_of_its_bytes() -> None:
+    for size in (0, (1 << 16) - 1, 1 << 16, 1 << 20):
+        body = bytes(size)
+        assert salted_digest(SALT, body) == "sha256:" + hashlib.sha256(SALT + body).hexdigest()

@@ -13,6 +13,7 @@ import pytest
 
 from governance.errors import LogError
 from governance.log import REDACTION, GroupCommit, Log, NewEntry, open_storage
+from governance.log.log import Submission
 
 
 class HeldLog(Log):
@@ -25,13 +26,13 @@ class HeldLog(Log):
         self.groups: list[int] = []
         self.fault: BaseException | None = None
 
-    def append_each(self, submissions: Sequence[Sequence[NewEntry]]) -> list[list[int] | LogError]:
+    def append_sealed(self, submissions: Sequence[Submission]) -> list[list[int] | LogError]:
         self.groups.append(len(submissions))
         self.begun.release()
         assert self.go.acquire(timeout=30)
         if self.fault is not None:
             raise self.fault
-        return super().append_each(submissions)
+        return super().append_sealed(submissions)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_a_redacted_body_is_in_no_byte_of_the_store(tmp_path: Path, size: int) -
     salt = log.entry(secret_at).salt
     assert salt is not None
     for neighbour in (secret_at - 1, secret_at + 1, secret_at):
-        log.redact(neighbour, "GDPR Art. 17", "operator:dpo")
+        log.redact(neighbour, "GDPR Art. 17", "rights:dpo")
     for file in (tmp_path / "store").iterdir():
         content = file.read_bytes()
         assert SECRET not in content, file.name
@@ -103,7 +103,7 @@ def test_a_reader_delays_the_removal_and_the_next_opening_finishes_it(tmp_path: 
     reader = sqlite3.connect(tmp_path / "store" / "log.sqlite", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM entry").fetchall()
-    log.redact(0, "GDPR Art. 17", "operator:dpo")
+    log.redact(0, "GDPR Art. 17", "rights:dpo")
     assert "write-ahead" in log.storage.residue
     reader.close()
     log.close()
