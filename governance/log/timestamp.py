@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from governance.errors import LogError, SettingError
 from governance.log.log import TIMESTAMP, Log, NewEntry
 from governance.log.note import Checkpoint, read_checkpoint
-from governance.log.post import Unreachable, post
 from governance.model.canonical import canonical
 
 if TYPE_CHECKING:
@@ -81,6 +80,9 @@ def ask(checkpoint: Checkpoint, authority: Authority, timeout: float) -> Timesta
         LogError: GOV-513 when the authority gives none in ``timeout`` seconds or one that does not hold.
         SettingError: GOV-902 when rfc3161-client is not installed.
     """
+    # Importing TLS takes longer than all the rest, and verifying needs none.
+    from governance.log.post import Unreachable, post
+
     library = _library()
     builder = library.TimestampRequestBuilder().data(checkpoint.text.encode())
     builder = builder.hash_algorithm(library.HashAlgorithm.SHA256)

@@ -16,7 +16,7 @@ A verifier pins what it got from elsewhere, not the file of the home it verifies
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,17 @@ class Vouched:
                 f" up to entry {newest.checkpoint.size:,}"
             )
         return ", ".join(parts) or "self-attested"
+
+    def unknown(self, size: int) -> Iterator[str]:
+        """What pinned outsiders do not say of a log of ``size`` entries, in words."""
+        covered = max([self.size or 0, *(a.checkpoint.size for a in self.attested)])
+        if self.size is None and not self.attested:
+            yield "no outside witness or timestamp vouches for the checkpoints: self-attested by the key holder"
+        elif covered < size:
+            yield f"the newest {size - covered} entries: no outside witness or timestamp vouches for them yet"
+        if self.attested and self.size is None:
+            yield "whether another history was shown to others: a timestamp tells when, a witness that it is one"
+        yield from self.void
 
     def to_json(self) -> dict[str, Any]:
         """For machines; ``at`` is POSIX seconds for witnesses, RFC 3339 for timestamps."""

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from governance.errors import LogError
-from governance.log.note import Checkpoint, VerifierKey, parse_checkpoint
+from governance.log.note import Checkpoint, VerifierKey
+from governance.log.rotation import Term, follow, handovers, open_checkpoint
 from governance.log.scan import FaultKind, LogFault, Scan
 from governance.log.storage import Storage
+from governance.log.trust import Trust, Vouched
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class LogReport:
 
     ``size`` entries were found, ``root`` is their re-derived root when the whole log could be read.
     ``checkpoint`` is the newest that agrees, ``compared`` how many do; ``unsigned`` entries came after it.
+    ``keys`` are the log's keys that the pinned one leads to, ``vouched`` is what pinned outsiders say.
     ``unknown`` says in words what this verification cannot know.
     """
 
@@ -37,6 +40,8 @@ class LogReport:
     redacted: int
     faults: tuple[LogFault, ...]
     unknown: tuple[str, ...]
+    keys: tuple[Term, ...]
+    vouched: Vouched
 
     @property
     def ok(self) -> bool:
@@ -56,7 +61,7 @@ class LogReport:
     @property
     def verdict(self) -> str:
         """The outcome in a few words, never more than was shown."""
-        return "verified, self-attested" if self.ok else f"not verified: {self.faults[0].kind}"
+        return f"verified, {self.vouched.phrase}" if self.ok else f"not verified: {self.faults[0].kind}"
 
     def to_json(self) -> dict[str, Any]:
         """The report for machines; hashes in base64, the checkpoint as its signed note."""
@@ -75,6 +80,8 @@ class LogReport:
                 for fault in self.faults
             ],
             "unknown": list(self.unknown),
+            "keys": [{"key": str(t.key), "first": t.first, "last": t.last} for t in self.keys],
+            **self.vouched.to_json(),
         }
 
 
@@ -83,6 +90,7 @@ def verify_log(
     vkey: str,
     checkpoints: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
+    trust: Trust | None = None,
 ) -> LogReport:
     """Verify a log from its first entry to its last.
 
@@ -91,17 +99,20 @@ def verify_log(
         vkey: the pinned public key of the log.
         checkpoints: signed notes from outside the store (manifests, reports, the signer's memory).
         progress: called with (entries done, entries in all) now and then.
+        trust: the witnesses and timestamp authorities that are pinned.
 
     Raises:
         LogError: GOV-506 when ``vkey`` is no public key, GOV-501 when the storage cannot be reached.
+        SettingError: GOV-902 when an authority is pinned and rfc3161-client is not installed.
     """
     key = VerifierKey.parse(vkey)
     faults: list[LogFault] = []
     if storage.origin != key.name:
         reason = f"the store is {storage.origin}, the pinned key is of {key.name}"
         faults.append(LogFault(FaultKind.ORIGIN, reason))
-    signed = _signed(storage.checkpoints(), vkey, "kept in the store", faults)
-    signed += _signed(checkpoints, vkey, "given from outside", faults)
+    keys = _followed(key, storage, checkpoints, faults)
+    signed = _signed(storage.checkpoints(), keys, "kept in the store", faults)
+    signed += _signed(checkpoints, keys, "given from outside", faults)
     scan = Scan(storage, sorted(signed, key=lambda checkpoint: checkpoint.size), progress)
     fault = scan.run()
     if fault is not None:
@@ -109,6 +120,8 @@ def verify_log(
     elif scan.agreed is None and scan.size:
         reason = "no valid checkpoint covers this log: nothing vouches for it"
         faults.append(LogFault(FaultKind.UNSIGNED, reason))
+    agreed = [checkpoint for checkpoint in signed if scan.agreed and checkpoint.size <= scan.agreed.size]
+    vouched = _vouched(trust or Trust(), agreed, scan.timestamps, faults)
     return LogReport(
         origin=storage.origin,
         size=scan.size,
@@ -118,23 +131,48 @@ def verify_log(
         unsigned=scan.size - (scan.agreed.size if scan.agreed else 0),
         redacted=scan.redacted,
         faults=tuple(faults),
-        unknown=tuple(_unknown(storage, scan, bool(checkpoints))),
+        unknown=tuple(_unknown(storage, scan, bool(checkpoints), vouched)),
+        keys=tuple(keys),
+        vouched=vouched,
     )
 
 
-def _signed(notes: Sequence[str], vkey: str, where: str, faults: list[LogFault]) -> list[Checkpoint]:
+def _followed(
+    key: VerifierKey, storage: Storage, checkpoints: Sequence[str], faults: list[LogFault]
+) -> list[Term]:
+    """The keys that the pinned one leads to; itself alone when rotations contradict each other."""
+    try:
+        return follow(key, handovers(storage, checkpoints))
+    except LogError as error:
+        faults.append(LogFault(FaultKind.CHECKPOINT, error.message))
+        return [Term(key, 0, None)]
+
+
+def _vouched(
+    trust: Trust, agreed: Sequence[Checkpoint], timestamps: Sequence[bytes], faults: list[LogFault]
+) -> Vouched:
+    try:
+        return trust.vouched(agreed, timestamps)
+    except LogError as error:
+        faults.append(LogFault(FaultKind.CHECKPOINT, error.message))
+        return Vouched(None, (), (), ())
+
+
+def _signed(
+    notes: Sequence[str], keys: Sequence[Term], where: str, faults: list[LogFault]
+) -> list[Checkpoint]:
     good = []
     for position, note in enumerate(notes):
         try:
-            good.append(parse_checkpoint(note, vkey))
+            good.append(open_checkpoint(note, keys))
         except LogError as error:
             reason = f"checkpoint {position + 1} {where}: {error.message}"
             faults.append(LogFault(FaultKind.CHECKPOINT, reason))
     return good
 
 
-def _unknown(storage: Storage, scan: Scan, outside: bool) -> Iterator[str]:
-    yield "no outside witness or timestamp vouches for the checkpoints: self-attested by the key holder"
+def _unknown(storage: Storage, scan: Scan, outside: bool, vouched: Vouched) -> Iterator[str]:
+    yield from vouched.unknown(scan.size)
     yield "what was never appended, and whether what was appended is true"
     if not outside:
         yield "whether the store was rolled back together with its checkpoints: none was given from outside"
