@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -61,6 +62,11 @@ class _Hasher:
         return np.asarray(found["hash"], np.uint64)
 
 
+@cache
+def _hasher() -> _Hasher:
+    return _Hasher()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NodeNames:
     """The names of nodes 0 to n-1. Immutable: :meth:`with_rows` returns another one that shares the old.
@@ -87,7 +93,7 @@ class NodeNames:
             (),
             np.zeros(0, np.uint64),
             np.zeros(0, np.int32),
-            _Hasher(),
+            _hasher(),
         )
 
     def __len__(self) -> int:
