@@ -14,13 +14,15 @@ def airflow_environment(settings: Settings, dags: Path, *, port: int = 8080) -> 
     """Variables for Airflow on SQLite with LocalExecutor, beside a governance home.
 
     The provider's events go through the outbox transport: sent to the log first, kept on disk when
-    that fails. The transport's network never stands between a task and its user.
+    that fails, because a task's process ends before a thread behind it could drain. An emit waits a
+    bounded time at most, and not at all once the log is known to be down.
     """
     home = settings.home / "airflow"
     transport = {
         "type": "governance.lineage.transport.OutboxTransport",
         "store": settings.store,
         "outbox": str(settings.home / "outbox"),
+        "mode": "send-first",
     }
     return {
         **settings.environment(),

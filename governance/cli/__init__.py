@@ -22,6 +22,7 @@ COMMANDS = {
     "keys": "make and rotate keys, show public keys",
     "lineage": "ask which datasets, runs and columns led where",
     "log": "show and verify the tamper-evident log",
+    "outbox": "show and drain emitted events that wait to be sent",
     "report": "make audit reports and their bundles",
     "serve": "serve the lineage store over HTTP: ingest, reads, audit, pages",
     "token": "make, list and revoke the server's bearer tokens",

@@ -138,26 +138,6 @@ def completeness(home: str | None, store: str | None, as_json: bool) -> None:
     )
 
 
-@command.command("drain")
-@home_options
-@json_option
-def drain(home: str | None, store: str | None, as_json: bool) -> None:
-    """Move events that wait in the outbox into the log."""
-    from governance.lineage.outbox import Outbox
-    from governance.pipeline.workspace import Workspace
-
-    workspace = Workspace.open(settings(home, store))
-    done = Outbox(workspace.settings.home / "outbox").drain(workspace.log)
-    result = {"sent": done.sent, "refused": done.refused, "torn": done.torn}
-    show(
-        result,
-        as_json,
-        lambda: click.echo(
-            f"sent {done.sent}, refused as redacted {done.refused}, set aside as torn {done.torn}"
-        ),
-    )
-
-
 def _index(home: str | None, store: str | None) -> Index:
     from governance.lineage.index import Index
     from governance.pipeline.workspace import Workspace

@@ -15,6 +15,7 @@ from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 from openlineage.client.serde import Serde
 
 from governance.errors import LogError
+from governance.lineage.destination import AppendOnly
 from governance.lineage.events import (
     ParentRun,
     engine_facet,
@@ -27,7 +28,7 @@ from governance.lineage.events import (
 from governance.lineage.facets import EVIDENCE_FACETS
 from governance.lineage.naming import PREFIX, as_sent, facet_key
 from governance.lineage.signatures import sign, statement
-from governance.lineage.transport import AppendOnly, LogConfig, LogTransport
+from governance.lineage.transport import LogConfig, LogTransport
 from governance.model.canonical import timestamp
 from governance.model.evidence import DatasetLineage, Signer, Stage, StageRecord
 
