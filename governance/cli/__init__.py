@@ -28,6 +28,7 @@ COMMANDS = {
     "token": "make, list and revoke the server's bearer tokens",
     "run": "run the governed pass on one dataset, without Airflow",
     "verify": "check a report bundle offline against a pinned key",
+    "witness": "cosign checkpoints of other people's logs",
 }
 
 EXIT_CODES = """

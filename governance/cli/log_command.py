@@ -7,12 +7,18 @@ from pathlib import Path
 
 import click
 
+from governance.cli import log_trust
 from governance.cli.options import home_options, json_option, settings, show, table
 
 
 @click.group("log")
 def command() -> None:
     """Show and verify the tamper-evident log."""
+
+
+command.add_command(log_trust.rotate_key)
+command.add_command(log_trust.witness)
+command.add_command(log_trust.timestamp)
 
 
 @command.command("status")
@@ -45,12 +51,16 @@ def status(home: str | None, store: str | None, as_json: bool) -> None:
     help="An older checkpoint that the log must still be consistent with; repeat for more.",
 )
 @click.option("--files", is_flag=True, help="Read every file of the released versions too.")
+@log_trust.trust_options
 @home_options
 @json_option
 def verify(
     key: str | None,
     checkpoints: tuple[Path, ...],
     files: bool,
+    witnesses: tuple[str, ...],
+    needed: int | None,
+    authorities: tuple[Path, ...],
     home: str | None,
     store: str | None,
     as_json: bool,
@@ -80,7 +90,8 @@ def verify(
             if pinned is None:
                 raise
             outside.faults.append(f"{fault.code} {fault.message}")
-    report = verify_log(open_storage(chosen.store), pinned, [*notes, *outside.notes])
+    trust = log_trust.pinned_trust(chosen, witnesses, needed, authorities, own=key is None)
+    report = verify_log(open_storage(chosen.store), pinned, [*notes, *outside.notes], trust=trust)
     ok = report.ok and not outside.faults
     result = {
         "ok": ok,
@@ -94,6 +105,8 @@ def verify(
         "unsigned_entries": report.unsigned,
         "redacted": report.redacted,
         "cannot_know": list(report.unknown),
+        "keys": [str(term.key) for term in report.keys],
+        **report.vouched.to_json(),
     }
 
     def text() -> None:

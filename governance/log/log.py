@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from governance.errors import LogError, SettingError
 from governance.log import tree
+from governance.log.archives import ARCHIVE, PRUNE, Archives
 from governance.log.envelope import Envelope, write_leaf
 from governance.log.note import Checkpoint, parse_checkpoint, read_checkpoint
 from governance.log.proof import InclusionProof
@@ -17,9 +18,9 @@ from governance.log.sealing import NewEntry as NewEntry
 from governance.log.sealing import Sealed, Sealer
 from governance.log.sealing import keyed_digests as keyed_digests
 from governance.log.signer import CheckpointSigner
-from governance.log.storage import NewRow, Redaction, Storage, StoredEntry, Turn
+from governance.log.storage import NewRow, Storage, StoredEntry, Turn
 from governance.log.tree import Frontier
-from governance.model.canonical import canonical, timestamp
+from governance.model.canonical import timestamp
 
 GENESIS = "application/vnd.governance.genesis+json"
 REDACTION = "application/vnd.governance.redaction+json"
@@ -29,13 +30,18 @@ CONSENT_BATCH = "application/vnd.governance.consent-batch+json"
 TIMESTAMP = "application/vnd.governance.timestamp+json"
 KEY_ROTATION = "application/vnd.governance.key-rotation+json"
 OPENLINEAGE_EVENT = "application/vnd.openlineage.event+json"
+STATEMENTS = frozenset({REDACTION, ARCHIVE, PRUNE})
+"""Entries by which the log says what was done to its own store; nobody can append them otherwise."""
 
 Submission: TypeAlias = list[Sealed] | LogError
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry as stored. ``body`` and ``salt`` are None after a redaction. Nothing is verified here."""
+    """An entry as stored. ``body`` and ``salt`` are None after a redaction and when pruned.
+
+    What comes from the database is not verified here; what comes from an archive is.
+    """
 
     index: int
     leaf: bytes
@@ -56,6 +62,7 @@ class Log:
         signer: signs checkpoints; None for those who only append or read.
         clock: the current time, aware; it stamps entries inside the sequencer's turn.
         witnesses: is shown each checkpoint that was signed and returns it, with more signatures or without.
+        archives: folders in which archive files are looked for before the one they were written to.
 
     Raises:
         LogError: GOV-502 when the signer is another log's.
@@ -69,9 +76,11 @@ class Log:
         signer: CheckpointSigner | None,
         clock: Callable[[], datetime],
         witnesses: Callable[[Storage, Checkpoint], Checkpoint] | None = None,
+        archives: Sequence[Path] = (),
     ) -> None:
         self.storage = storage
         self._signer = signer
+        self.archives = Archives(storage, archives)
         self._clock = clock
         self._witnesses = witnesses
         self._head: tuple[bytes, Frontier] | None = None
@@ -116,10 +125,13 @@ class Log:
 
     def seal(self, entries: Sequence[NewEntry]) -> Submission:
         """Do what can be done before the turn: the sealed entries, or their refusal (GOV-508, GOV-509)."""
-        if any(entry.media_type == REDACTION for entry in entries):
-            return LogError(
-                "GOV-509", "a redaction cannot be appended as an entry", "Use `governance log redact`."
-            )
+        for entry in entries:
+            if entry.media_type in STATEMENTS:
+                return LogError(
+                    "GOV-509",
+                    f"{entry.media_type} says what was done to the store: it cannot be appended as an entry",
+                    "Use `governance log redact`, `archive` or `prune`.",
+                )
         try:
             return self._sealer.seal(entries)
         except LogError as refused:
@@ -139,18 +151,22 @@ class Log:
         """One entry.
 
         Raises:
-            LogError: GOV-504 when there is none at ``index``.
+            LogError: GOV-504 when there is none at ``index``, GOV-516 when its body is in an archive that is
+                not at hand, GOV-517 when that archive does not verify.
         """
         for row in self.storage.read(index, index + 1):
-            return _entry(row)
-        raise _no_entry(index)
+            return self._entry(row)
+        raise no_entry(index)
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
-        """Entries in order, read page by page; up to the size found now when ``stop`` is None."""
-        for row in self.storage.read(start, self.size() if stop is None else stop):
-            yield _entry(row)
+        """Entries in order, read page by page; up to the size found now when ``stop`` is None.
 
-    def checkpoint(self) -> Checkpoint:
+        Raises as :meth:`entry` does for bodies in archives.
+        """
+        for row in self.storage.read(start, self.size() if stop is None else stop):
+            yield self._entry(row)
+
+    def checkpoint(self, *, ask_witnesses: bool = True) -> Checkpoint:
         """Sign the tree as it is now, keep the checkpoint and return it, with the cosignatures it has.
 
         Raises:
@@ -169,7 +185,9 @@ class Log:
         kept = self.latest()
         if kept is not None and kept.text == checkpoint.text:
             checkpoint = kept
-        return checkpoint if self._witnesses is None else self._witnesses(storage, checkpoint)
+        if self._witnesses is None or not ask_witnesses:
+            return checkpoint
+        return self._witnesses(storage, checkpoint)
 
     def latest(self) -> Checkpoint | None:
         """The newest signed checkpoint kept; its signature is verified only where the signer is at hand."""
@@ -209,41 +227,12 @@ class Log:
 
         Raises:
             LogError: GOV-504 when there is no such entry, GOV-508 when the authoriser is no principal,
-                GOV-509 when the entry is a genesis, redaction or key rotation.
+                GOV-509 when the entry must stay or was pruned, GOV-516 and GOV-517 when its body is in an
+                archive that is not at hand or does not verify.
         """
-        with self.storage.turn() as turn:
-            row = turn.entry(index)
-            if row is None:
-                raise _no_entry(index)
-            if row.redacted_by is not None:
-                return row.redacted_by
-            if row.body is None:
-                raise LogError(
-                    "GOV-504",
-                    f"the body of entry {index} is gone and no redaction says why",
-                    "Run `governance log verify`; restore the store from a backup.",
-                )
-            envelope = Envelope.from_leaf(row.leaf)
-            if envelope.media_type in (GENESIS, REDACTION, KEY_ROTATION):
-                raise LogError(
-                    "GOV-509",
-                    f"entry {index} is a {envelope.media_type} and stays",
-                    "Redact entries that hold events, contracts, policies or consent batches only.",
-                )
-            target = NewEntry(row.body, envelope.media_type, envelope.principal)
-            marker, refusal = self._sealer.keyed(target)
-            statement = {
-                "v": 1,
-                "index": index,
-                "ground": ground,
-                "authoriser": authoriser,
-                "refusal": "hmac-sha256:" + refusal.hex(),
-            }
-            place = turn.size
-            self.state(turn, [NewEntry(canonical(statement), REDACTION, authoriser)])
-            turn.forget(Redaction(index, place, refusal), marker)
-        self.storage.scrub()
-        return place
+        from governance.log.redaction import redact
+
+        return redact(self, index, ground, authoriser)
 
     def state(self, turn: Turn, entries: Sequence[NewEntry]) -> None:
         """Append statements about the log itself inside a turn that also carries them out."""
@@ -253,6 +242,11 @@ class Log:
     def close(self) -> None:
         """Let go of the storage."""
         self.storage.close()
+
+    def _entry(self, row: StoredEntry) -> Entry:
+        if row.body is None and row.redacted_by is None:
+            row = self.archives.fill(row)
+        return Entry(row.index, row.leaf, row.body, row.salt)
 
     def _reached(self, size: int) -> None:
         now = self.size()
@@ -315,11 +309,8 @@ def _redacted(sealed: Sequence[Sealed], refused: Mapping[bytes, int]) -> LogErro
     return None
 
 
-def _entry(row: StoredEntry) -> Entry:
-    return Entry(row.index, row.leaf, row.body, row.salt)
-
-
-def _no_entry(index: int) -> LogError:
+def no_entry(index: int) -> LogError:
+    """There is no entry at ``index``."""
     return LogError("GOV-504", f"the log has no entry {index}", "Take an index below the log's size.")
 
 

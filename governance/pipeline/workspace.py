@@ -22,6 +22,9 @@ from governance.keys.vault import SubjectVault
 from governance.log import CONSENT_BATCH, GENESIS, Checkpoint, CheckpointSigner, Log, NewEntry, open_storage
 from governance.log.note import VerifierKey, vkey_of
 from governance.log.rotation import Term, follow, handovers, rotate
+from governance.log.storage import Storage as LogStorage
+from governance.log.trust import FILE as WITNESSES
+from governance.log.trust import Trust
 from governance.model.canonical import canonical, parse, timestamp
 from governance.model.evidence import Signer
 from governance.model.policy import Policy
@@ -77,7 +80,7 @@ class Workspace:
         ledger = ConsentLedger.create(settings.home / "consent")
         storage = open_storage(settings.store, create=True, origin=origin)
         signer = _signer(settings, keyring, origin)
-        log = Log(storage, signer=signer, clock=clock)
+        log = Log(storage, signer=signer, clock=clock, witnesses=_witnesses(settings))
         workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
         genesis = {
             "origin": origin,
@@ -102,7 +105,7 @@ class Workspace:
         vault = SubjectVault.open(settings.home / "vault", keyring)
         storage = open_storage(settings.store)
         signer = _signer(settings, keyring, storage.origin)
-        log = Log(storage, signer=signer, clock=clock)
+        log = Log(storage, signer=signer, clock=clock, witnesses=_witnesses(settings))
         # An import that was killed between its leaf and its head is completed, not lost.
         ledger = ConsentLedger.open(settings.home / "consent", record=lambda body: _leaf(log, body))
         workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
@@ -113,6 +116,11 @@ class Workspace:
     def vkey(self) -> str:
         """The log's public key as a note verifier key: what people pin. A rotation changes it."""
         return self.signer.vkey
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The witnesses and timestamp authorities that this home asks. Raises GOV-901."""
+        return Trust.read(self.settings.home / WITNESSES)
 
     @property
     def terms(self) -> list[Term]:
@@ -185,6 +193,15 @@ class Workspace:
 
 def _leaf(log: Log, body: dict[str, Any]) -> int:
     return log.append([NewEntry(canonical(body), CONSENT_BATCH, OPERATOR)])[0]
+
+
+def _witnesses(settings: Settings) -> Callable[[LogStorage, Checkpoint], Checkpoint] | None:
+    trust = Trust.read(settings.home / WITNESSES)
+    if not trust.witnesses:
+        return None
+    from governance.log.witness_client import WitnessClient
+
+    return WitnessClient(trust).cosigned
 
 
 def _signer(settings: Settings, keyring: Keyring, origin: str) -> CheckpointSigner:
