@@ -17,6 +17,8 @@ VARIABLES = {
     "GOVERNANCE_POLICY": "governance policy file; default HOME/policy.yaml",
     "GOVERNANCE_DATASETS": "where dataset versions live; default HOME/datasets",
     "GOVERNANCE_NAMESPACE": "OpenLineage namespace of jobs run outside Airflow; default governance",
+    "GOVERNANCE_SERVER": "URL of the lineage server whose pages Airflow shows, e.g. https://lineage:5000",
+    "GOVERNANCE_SERVER_TOKEN_FILE": "file with the token, scope read, that Airflow shows them with",
     "GOVERNANCE_DEBUG": "show the text of unexpected errors; it may quote data",
 }
 
@@ -24,6 +26,38 @@ VARIABLES = {
 def debugging() -> bool:
     """Whether the operator asked to see the text of unexpected errors."""
     return bool(os.environ.get("GOVERNANCE_DEBUG"))
+
+
+@dataclass(frozen=True, slots=True)
+class LineageServer:
+    """Where the lineage server is, and the file that holds the token to ask it with."""
+
+    url: str
+    token_file: Path
+
+    def token(self) -> str:
+        """The token, read anew each time so that it can be replaced while Airflow runs."""
+        return self.token_file.read_text("utf-8").strip()
+
+
+def lineage_server(environment: Mapping[str, str] | None = None) -> LineageServer | None:
+    """The lineage server that ``GOVERNANCE_SERVER`` names, None when it names none.
+
+    Raises:
+        SettingError: GOV-901 when it is no http(s) URL or comes without a token file.
+    """
+    env = os.environ if environment is None else environment
+    url = (env.get("GOVERNANCE_SERVER") or "").rstrip("/")
+    if not url:
+        return None
+    token_file = env.get("GOVERNANCE_SERVER_TOKEN_FILE")
+    if not url.startswith(("https://", "http://")) or not token_file:
+        raise SettingError(
+            "GOV-901",
+            "GOVERNANCE_SERVER is no http(s) URL, or GOVERNANCE_SERVER_TOKEN_FILE is missing",
+            "set both; `governance token create --scopes read` makes the token",
+        )
+    return LineageServer(url, Path(token_file))
 
 
 @dataclass(frozen=True, slots=True)
