@@ -1,0 +1,159 @@
+"""One question to the index: who asks, as of which log size, and how the answer is paged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Depends, Query, Request, Response
+
+from governance.errors import AccessError
+from governance.lineage.index import Index
+from governance.server.access import allow
+from governance.server.marquez.visible import parsed, visible, visible_bound
+from governance.server.tokens import Caller
+
+Row = dict[str, Any]
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """How many rows to answer with, after how many."""
+
+    limit: int
+    offset: int
+
+
+class Asking:
+    """Queries at one log size, within what the caller sees."""
+
+    def __init__(self, index: Index, caller: Caller, as_of: int) -> None:
+        self.as_of = as_of
+        self.caller = caller
+        self._index = index
+        self._seen = visible_bound(caller)
+
+    def rows(self, sql: str, **bound: Any) -> list[Row]:
+        """Rows of one SELECT; ``$as_of`` and the parameters of :meth:`visible` are bound."""
+        return self._index.query(sql, {"as_of": self.as_of, **self._seen, **bound})
+
+    def page(self, matching: str, order: str, paging: Paging, **bound: Any) -> tuple[int, list[Row]]:
+        """How many rows ``matching`` has, and one page of them in ``order``."""
+        rows = self.rows(
+            f"""
+            WITH matching AS MATERIALIZED ({matching}),
+            page AS (SELECT *, true AS shown FROM matching ORDER BY {order} LIMIT $limit OFFSET $offset)
+            SELECT page.*, total_count
+            FROM (SELECT count(*) AS total_count FROM matching) LEFT JOIN page ON true ORDER BY {order}
+            """,
+            limit=paging.limit,
+            offset=paging.offset,
+            **bound,
+        )
+        return rows[0]["total_count"], [row for row in rows if row["shown"]]
+
+    def visible(self, column: str = "namespace") -> str:
+        """An SQL condition: the caller sees the namespace in ``column``."""
+        return visible(self.caller, column)
+
+    def parsed(self, body: str | bytes) -> Any:
+        """JSON as it was sent, without objects of namespaces that the caller does not see."""
+        return parsed(self.caller, body)
+
+    def datasets(self, listed: Iterable[Row]) -> list[Row]:
+        """Those of the datasets, each with a namespace, that the caller sees."""
+        return [dataset for dataset in listed if self.caller.sees(dataset["namespace"])]
+
+
+def answer(value: Any) -> Response:
+    """A JSON answer. Handlers make it themselves, so that nothing walks through it once more."""
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def asking(
+    request: Request,
+    caller: Annotated[Caller, Depends(allow("read"))],
+    as_of: Annotated[int | None, Query(ge=0, le=2**63 - 1, description="a log size; all by default")] = None,
+) -> Asking:
+    """The question of a request.
+
+    Raises:
+        AccessError: GOV-610 or GOV-611 without a token that may read; GOV-613 when the log is smaller than
+            ``as_of``.
+    """
+    index: Index = request.app.state.served.fresh()
+    size = index.size
+    if as_of is not None and as_of > size:
+        raise malformed(f"as_of is {as_of} and the log holds {size} entries", "ask as of a size it has had")
+    return Asking(index, caller, size if as_of is None else as_of)
+
+
+def paging(
+    limit: Annotated[int, Query(ge=0, le=10_000)] = 100,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+) -> Paging:
+    """Limit and offset of a list."""
+    return Paging(limit, offset)
+
+
+Asks = Annotated[Asking, Depends(asking)]
+Pages = Annotated[Paging, Depends(paging)]
+
+
+def among(keys: Iterable[Key], namespace: str = "namespace", name: str = "name") -> tuple[str, Row]:
+    """An SQL condition, and its parameters, that a row is of one of the keys.
+
+    Equality and IN with constants, because DuckDB pushes these into the macros and nothing else.
+    """
+    pairs = list(dict.fromkeys(keys))
+    if not pairs:
+        return "false", {}
+    bound = {
+        f"{part}_{i}": value for i, pair in enumerate(pairs) for part, value in zip("sn", pair, strict=True)
+    }
+    whole = " OR ".join(f"({namespace} = $s_{i} AND {name} = $n_{i})" for i in range(len(pairs)))
+    if len(pairs) == 1:
+        return whole, bound
+    first: dict[str, int] = {}
+    for i, (space, _) in enumerate(pairs):
+        first.setdefault(space, i)
+    spaces = ", ".join(f"$s_{i}" for i in first.values())
+    names = ", ".join(f"$n_{i}" for i in range(len(pairs)))
+    return f"({namespace} IN ({spaces}) AND {name} IN ({names}) AND ({whole}))", bound
+
+
+def any_of(column: str, values: Sequence[Any], prefix: str) -> tuple[str, Row]:
+    """An SQL condition, and its parameters, that a column has one of the values."""
+    if not values:
+        return "false", {}
+    bound = {f"{prefix}_{i}": value for i, value in enumerate(values)}
+    return f"{column} IN ({', '.join(f'${name}' for name in bound)})", bound
+
+
+def instant(value: datetime | None) -> str | None:
+    """A naive UTC time of the index as ISO 8601."""
+    return None if value is None else value.isoformat() + "Z"
+
+
+def naive(value: datetime) -> datetime:
+    """An aware time as the naive UTC of the index; one without a zone counts as UTC."""
+    return value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
+
+
+def malformed(message: str, remedy: str) -> AccessError:
+    """GOV-613: the request cannot be understood."""
+    return AccessError("GOV-613", message, remedy)
+
+
+def unknown(kind: str) -> AccessError:
+    """GOV-612: there is none, or the caller does not see it; which of the two is not said."""
+    return AccessError(
+        "GOV-612",
+        f"no such {kind} is known",
+        "check its namespace and name, percent-encoded; and that the token sees the namespace",
+    )

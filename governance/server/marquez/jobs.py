@@ -1,0 +1,254 @@
+"""Jobs and their versions in Marquez's shape: `/jobs`, `/namespaces/{namespace}/jobs`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from governance.lineage.reading import mapping, text
+from governance.server.marquez.asking import (
+    Asking,
+    Asks,
+    Key,
+    Pages,
+    Paging,
+    Row,
+    among,
+    answer,
+    any_of,
+    instant,
+    malformed,
+    unknown,
+)
+from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.runs import STATES, shaped_runs
+from governance.server.marquez.said import owners_said, tags_said
+from governance.server.served import ServedStore
+
+_LATEST_RUNS = 10
+_ORDER = "updated_at DESC, namespace, name"
+States = Annotated[list[str] | None, Query()]
+
+
+def router(_served: ServedStore) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(route_class=NamedRoute)
+
+    # Marquez's own UI sends the filter as runState and by POST; a read all the same.
+    @routes.post("/jobs", include_in_schema=False)
+    @routes.get("/jobs")
+    def all_jobs(
+        ask: Asks,
+        pages: Pages,
+        lastRunStates: States = None,  # noqa: N803 - the API's name
+        runState: States = None,  # noqa: N803
+    ) -> Response:
+        return _list(ask, pages, "true", lastRunStates, runState)
+
+    @routes.get("/namespaces/{namespace}/jobs/{job}/versions/{version}")
+    def job_version(namespace: str, job: str, version: str, ask: Asks) -> Response:
+        found = _versions(ask, (namespace, job), Paging(1, 0), version)[1]
+        if not found:
+            raise unknown("job version")
+        return answer(found[0])
+
+    @routes.get("/namespaces/{namespace}/jobs/{job}/versions")
+    def job_versions(namespace: str, job: str, ask: Asks, pages: Pages) -> Response:
+        total, versions = _versions(ask, (namespace, job), pages)
+        if not total:
+            raise unknown("job")
+        return answer({"versions": versions, "totalCount": total})
+
+    @routes.get("/namespaces/{namespace}/jobs/{job}")
+    def job(namespace: str, job: str, ask: Asks) -> Response:
+        condition, bound = among([(namespace, job)])
+        rows = ask.rows(f"FROM jobs_at($as_of) WHERE {condition} AND {ask.visible()}", **bound)
+        if not rows:
+            raise unknown("job")
+        return answer(shaped_jobs(ask, rows)[0])
+
+    @routes.get("/namespaces/{namespace}/jobs")
+    def jobs(
+        namespace: str,
+        ask: Asks,
+        pages: Pages,
+        lastRunStates: States = None,  # noqa: N803
+        runState: States = None,  # noqa: N803
+    ) -> Response:
+        return _list(ask, pages, "j.namespace = $namespace", lastRunStates, runState, namespace=namespace)
+
+    return routes
+
+
+def _list(
+    ask: Asking, pages: Paging, where: str, last: list[str] | None, state: list[str] | None, **bound: Any
+) -> Response:
+    wanted = [s.strip() for given in (last or []) + (state or []) for s in given.split(",") if s.strip()]
+    of_run = ""
+    if wanted:
+        events = [event for event, shown in STATES.items() if shown in wanted]
+        if not set(wanted).issubset(STATES.values()):
+            raise malformed("a run state is unknown", f"use {', '.join(STATES.values())}")
+        condition, states = any_of("r.state", events, "state")
+        bound |= states
+        of_run = f"JOIN runs_at($as_of) r ON r.run_id = j.latest_run_id AND {condition}"
+    total, rows = ask.page(
+        f"SELECT j.* FROM jobs_at($as_of) j {of_run} WHERE {where} AND {ask.visible('j.namespace')}",
+        _ORDER,
+        pages,
+        **bound,
+    )
+    return answer({"jobs": shaped_jobs(ask, rows), "totalCount": total})
+
+
+def shaped_jobs(ask: Asking, rows: Sequence[Row]) -> list[Row]:
+    """Jobs in Marquez's shape, from rows of ``jobs_at``, in their order."""
+    keys = [(row["namespace"], row["name"]) for row in rows]
+    facets = job_facets(ask, keys)
+    current = {
+        (v["namespace"], v["name"], v["version"]): v
+        for v in _version_rows(ask, keys, [row["version"] for row in rows])
+    }
+    latest = _latest_runs(ask, keys)
+    runs = shaped_runs(
+        ask,
+        [r for ids in latest.values() for r in ids]
+        + [r["latest_run_id"] for r in rows if r["latest_run_id"]],
+    )
+    parents = _parents(ask, list(runs))
+    return [
+        _shape(
+            ask,
+            row,
+            facets[key],
+            current.get((*key, row["version"])),
+            runs.get(row["latest_run_id"]),
+            [runs[r] for r in latest[key]],
+            parents.get(row["latest_run_id"]),
+        )
+        for row, key in zip(rows, keys, strict=True)
+    ]
+
+
+def job_facets(ask: Asking, keys: Sequence[Key]) -> dict[Key, Row]:
+    """The present facets of jobs: what was observed goes before what was declared."""
+    condition, bound = among(keys)
+    rows = ask.rows(
+        f"""
+        SELECT namespace, name, facet, body FROM facets_at($as_of)
+        WHERE scope = 'job' AND {condition} ORDER BY basis
+        """,
+        **bound,
+    )
+    facets: dict[Key, Row] = defaultdict(dict)
+    for row in rows:
+        facets[row["namespace"], row["name"]][row["facet"]] = ask.parsed(row["body"])
+    return facets
+
+
+def _latest_runs(ask: Asking, keys: Sequence[Key]) -> dict[Key, list[str]]:
+    condition, bound = among(keys, "job_namespace", "job_name")
+    rows = ask.rows(
+        f"""
+        SELECT job_namespace, job_name, run_id
+        FROM events WHERE {condition} AND run_id IS NOT NULL AND log_index < $as_of
+        GROUP BY job_namespace, job_name, run_id
+        QUALIFY row_number() OVER (
+            PARTITION BY job_namespace, job_name
+            ORDER BY min(event_time) FILTER (NOT future) DESC NULLS LAST, run_id DESC
+        ) <= {_LATEST_RUNS}
+        ORDER BY min(event_time) FILTER (NOT future) DESC NULLS LAST, run_id DESC
+        """,
+        **bound,
+    )
+    latest: dict[Key, list[str]] = defaultdict(list)
+    for row in rows:
+        latest[row["job_namespace"], row["job_name"]].append(row["run_id"])
+    return latest
+
+
+def _parents(ask: Asking, run_ids: Sequence[str]) -> dict[str, str]:
+    """The name of the job that started each run, where the caller sees it."""
+    condition, bound = any_of("run_id", run_ids, "run")
+    rows = ask.rows(
+        f"""
+        SELECT run_id, parent_job_name FROM runs_at($as_of)
+        WHERE {condition} AND parent_job_name IS NOT NULL AND {ask.visible("parent_job_namespace")}
+        """,
+        **bound,
+    )
+    return {row["run_id"]: row["parent_job_name"] for row in rows}
+
+
+def _version_rows(ask: Asking, keys: Sequence[Key], versions: Sequence[str]) -> list[Row]:
+    condition, bound = among(keys)
+    wanted, also = any_of("version", versions, "version")
+    return ask.rows(f"FROM job_versions_at($as_of) WHERE {condition} AND {wanted}", **bound, **also)
+
+
+def _versions(ask: Asking, job: Key, pages: Paging, version: str | None = None) -> tuple[int, list[Row]]:
+    condition, bound = among([job])
+    total, rows = ask.page(
+        f"""
+        FROM job_versions_at($as_of)
+        WHERE {condition} AND {ask.visible()} AND ($version::VARCHAR IS NULL OR version = $version)
+        """,
+        "rank DESC, version",
+        pages,
+        version=version,
+        **bound,
+    )
+    location = text(mapping(job_facets(ask, [job])[job].get("sourceCodeLocation")).get("url"))
+    runs = shaped_runs(ask, [row["run_id"] for row in rows if row["run_id"]])
+    return total, [
+        {
+            "id": {"namespace": job[0], "name": job[1], "version": row["version"]},
+            "name": job[1],
+            "namespace": job[0],
+            "createdAt": instant(row["created_at"]),
+            "version": row["version"],
+            "location": location,
+            "inputs": ask.datasets(row["inputs"]),
+            "outputs": ask.datasets(row["outputs"]),
+            "latestRun": runs.get(row["run_id"]),
+        }
+        for row in rows
+    ]
+
+
+def _shape(
+    ask: Asking,
+    row: Row,
+    facets: Row,
+    version: Row | None,
+    latest: Row | None,
+    runs: list[Row],
+    parent: str | None,
+) -> Row:
+    name = row["name"]
+    io = version or {"inputs": [], "outputs": []}
+    return {
+        "id": {"namespace": row["namespace"], "name": name},
+        "type": row["type"] or "BATCH",
+        "name": name,
+        "simpleName": name.removeprefix(f"{parent}.") if parent else name,
+        "parentJobName": parent,
+        "parentJobUuid": None,
+        "createdAt": instant(row["created_at"]),
+        "updatedAt": instant(row["updated_at"]),
+        "namespace": row["namespace"],
+        "inputs": ask.datasets(io["inputs"]),
+        "outputs": ask.datasets(io["outputs"]),
+        "location": text(mapping(facets.get("sourceCodeLocation")).get("url")),
+        "description": text(mapping(facets.get("documentation")).get("description")),
+        "latestRun": latest,
+        "latestRuns": runs,
+        "facets": facets,
+        "currentVersion": row["version"],
+        "labels": [],
+        "tags": tags_said(facets.get("tags")),
+        "owners": owners_said(facets.get("ownership")),
+    }
