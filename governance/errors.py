@@ -77,6 +77,8 @@ CODES = MappingProxyType(
         "GOV-611": "the token lacks the scope or namespace",
         "GOV-612": "the lineage store knows no such thing",
         "GOV-613": "a request to the server is malformed",
+        "GOV-614": "a request's body is too large",
+        "GOV-615": "a request's encoding is not supported",
         # 7xx sources, storage and the run
         "GOV-701": "a source cannot be read",
         "GOV-702": "a source row has the wrong number of fields or is malformed",

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from governance.errors import GovernanceError
 from governance.lineage.index import Index
-from governance.log import GroupCommit, Log
+from governance.log import Checkpoint, GroupCommit, Log
 from governance.server.tokens import TokenBook
 
-_CATCH_UP_S = 0.25
+if TYPE_CHECKING:
+    from governance.lineage.graph import Graph
+
+_FOLLOW_S = 0.25
+_SLICE = 1_000
+_SHARE = 9.0
+"""While events stream in, indexing pauses so many times as long as it worked: it must not take the time
+that making them durable needs. Whoever asks through :meth:`ServedStore.fresh` gets all of it anyway."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -24,6 +34,8 @@ class ServedStore:
             what was acknowledged cannot be cut off unnoticed for longer than that.
         evidence_public_key: the pinned evidence root key; None takes the genesis leaf's.
         clock: the current time, aware.
+        checkpoint_every: seconds; None signs nothing.
+        index: an index already opened, from a snapshot; None builds one.
     """
 
     def __init__(
@@ -33,42 +45,92 @@ class ServedStore:
         evidence_public_key: bytes | None = None,
         clock: Callable[[], datetime],
         checkpoint_every: float | None = None,
+        index: Index | None = None,
     ) -> None:
         self.log = log
         self.clock = clock
         self.group = GroupCommit(log)
-        self.index = Index.build(log, evidence_public_key=evidence_public_key)
-        self.tokens = TokenBook(lambda: self.index, clock)
+        self.index = index or Index.build(log, evidence_public_key=evidence_public_key)
+        self.tokens = TokenBook(self.index, clock)
+        self.fault: str | None = None
+        """The code of what keeps the store from answering now."""
+        self.known_size = self.index.size
+        self.checkpoint: Checkpoint | None = None
+        self._graph: Graph | None = None
         self._catching_up = threading.Lock()
+        self._drawing = threading.Lock()
         self._stopping = threading.Event()
         self._checkpoint_every = checkpoint_every
         self._thread = threading.Thread(target=self._follow, name="governance-follow", daemon=True)
         self._thread.start()
 
     def fresh(self) -> Index:
-        """The index, caught up to what the log held when this was called."""
+        """The index, caught up to what the log held when this was called.
+
+        Raises:
+            LogError: GOV-501 when the store does not answer.
+        """
         size = self.log.size()
+        self.tokens.follow(self.log, size)
         if self.index.size < size:
             with self._catching_up:
                 self.index.catch_up(self.log, size)
         return self.index
+
+    def graph(self) -> Graph:
+        """The graph, caught up like :meth:`fresh`."""
+        from governance.lineage.graph import Graph
+
+        index = self.fresh()
+        with self._drawing:
+            if self._graph is None:
+                self._graph = Graph.of(index)
+            self._graph.catch_up()
+            return self._graph
 
     def close(self) -> None:
         """Append what waits, then let go of log and index."""
         self._stopping.set()
         self._thread.join()
         self.group.close()
+        if self._checkpoint_every is not None:
+            self._sign()
         self.index.close()
         self.log.close()
 
     def _follow(self) -> None:
-        waited = 0.0
-        while not self._stopping.wait(_CATCH_UP_S):
-            waited += _CATCH_UP_S
+        signed, rest_until = time.monotonic(), 0.0
+        while not self._stopping.wait(_FOLLOW_S):
             try:
-                self.fresh()
-                if self._checkpoint_every is not None and waited >= self._checkpoint_every:
-                    waited = 0.0
-                    self.log.checkpoint()
+                size = self.log.size()
+                busy, self.known_size = size - self.known_size > _SLICE // 10, size
+                self.tokens.follow(self.log, size)
+                self.fault = None
             except GovernanceError as fault:
-                _log.error("the index or the checkpoint is behind: %s", fault.code)
+                if self.fault is None:
+                    _log.error("the store does not answer: %s", fault.code)
+                self.fault = fault.code
+                continue
+            if time.monotonic() >= rest_until:
+                began = time.monotonic()
+                self._index(min(size, self.index.size + _SLICE) if busy else size)
+                rest_until = time.monotonic() + (_SHARE * (time.monotonic() - began) if busy else 0.0)
+            if self._checkpoint_every is not None and time.monotonic() - signed >= self._checkpoint_every:
+                signed = time.monotonic()
+                self._sign()
+
+    def _index(self, upto: int) -> None:
+        try:
+            with self._catching_up:
+                self.index.catch_up(self.log, upto)
+        except GovernanceError as fault:
+            _log.error("the index is behind: %s", fault.code)
+        except Exception as fault:
+            # Its text may quote an event. Reads fail on it too, and say so; ingest goes on.
+            _log.error("the index is behind: unexpected %s", type(fault).__name__)
+
+    def _sign(self) -> None:
+        try:
+            self.checkpoint = self.log.checkpoint()
+        except GovernanceError as fault:
+            _log.error("no checkpoint was signed: %s", fault.code)

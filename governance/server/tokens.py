@@ -11,13 +11,15 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from governance.errors import AccessError
 from governance.lineage.index import Index
+from governance.lineage.token_facts import TOKEN_MEDIA_TYPES, token_row
 from governance.log import Log, NewEntry
 from governance.model.canonical import canonical, timestamp
 from governance.model.principal import SCOPES
@@ -25,6 +27,7 @@ from governance.model.principal import SCOPES
 TOKEN = "application/vnd.governance.token+json"  # noqa: S105 - a media type
 TOKEN_REVOCATION = "application/vnd.governance.token-revocation+json"  # noqa: S105 - a media type
 
+_MARK = b"governance.token"
 _TOKEN = re.compile(r"gov_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -93,46 +96,101 @@ def revoke_token(log: Log, token_id: str, principal: str) -> None:
     log.append([NewEntry(canonical({"v": 1, "id": token_id}), TOKEN_REVOCATION, principal)])
 
 
-class TokenBook:
-    """The tokens that the index knows, checked without asking it each time."""
+def issued_tokens(log: Log, size: int | None = None) -> list[dict[str, Any]]:
+    """Every token that the log's first ``size`` entries name, oldest first, without its digest.
 
-    def __init__(self, index: Callable[[], Index], clock: Callable[[], datetime]) -> None:
-        self._index = index
+    Each with ``id``, ``name``, ``scopes``, ``namespaces``, ``expires_at``, ``log_index`` and
+    ``revoked_by``, the entry that ended it.
+    """
+    issued: dict[str, dict[str, Any]] = {}
+    ended: dict[str, int] = {}
+    for index, row in _token_rows(log, 0, log.size() if size is None else size):
+        if row is None:
+            continue
+        revokes, token_id, _, name, scopes, namespaces, until = row
+        if revokes:
+            ended.setdefault(token_id, index)
+        elif token_id not in issued:
+            issued[token_id] = {
+                "id": token_id,
+                "name": name,
+                "scopes": scopes,
+                "namespaces": namespaces,
+                "expires_at": until and timestamp(until.replace(tzinfo=UTC)),
+                "log_index": index,
+            }
+    return [token | {"revoked_by": ended.get(token_id)} for token_id, token in issued.items()]
+
+
+def _token_rows(log: Log, start: int, stop: int) -> Iterator[tuple[int, tuple[Any, ...] | None]]:
+    """What each entry says of tokens, None where nothing. Events are not read, only their envelopes."""
+    for entry in log.entries(start, stop):
+        row = None
+        if _MARK in entry.leaf and entry.body is not None:
+            envelope = entry.envelope
+            if envelope.media_type in TOKEN_MEDIA_TYPES:
+                row = token_row(entry.body, envelope.media_type, envelope.principal)
+        yield entry.index, row
+
+
+_NOBODY: tuple[None, str, None] = (None, "sha256:", None)
+
+
+class TokenBook:
+    """The tokens that are valid, in memory: a request with a wrong one costs a hash and asks nothing.
+
+    Args:
+        index: where the tokens of the log's first ``index.size`` entries are read from, once.
+        clock: the current time, aware.
+    """
+
+    def __init__(self, index: Index, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._size = -1
-        self._known: dict[str, dict[str, Any]] = {}
+        self._seen = index.size
+        self._following = threading.Lock()
+        self._known: dict[str, tuple[Caller, str, datetime | None]] = {}
+        self._revoked: set[str] = set()
+        for row in index.query("FROM token_facts WHERE log_index < $as_of ORDER BY log_index"):
+            members = ("revocation", "token_id", "digest", "name", "scopes", "namespaces", "expires_at")
+            self._learn(tuple(row[member] for member in members))
+
+    def __len__(self) -> int:
+        now = self._clock()
+        return sum(until is None or until > now for _, _, until in list(self._known.values()))
+
+    def follow(self, log: Log, size: int) -> None:
+        """Learn which tokens were made and revoked up to a log size. Reads no event, only its envelope.
+
+        Raises:
+            LogError: GOV-501 when the store does not answer.
+        """
+        if self._seen >= size:
+            return
+        with self._following:
+            for index, row in _token_rows(log, self._seen, size):
+                if row is not None:
+                    self._learn(row)
+                self._seen = index + 1
 
     def caller(self, token: str) -> Caller | None:
         """Whom a token belongs to; None when it is unknown, wrong, revoked or expired."""
         matched = _TOKEN.fullmatch(token)
         if matched is None:
             return None
-        index = self._index()
-        if index.size != self._size:
-            self._read(index)
-        record = self._known.get(matched[1])
-        if record is None or not hmac.compare_digest(record["digest"], _digest(matched[2])):
+        caller, digest, until = self._known.get(matched[1], _NOBODY)
+        if not hmac.compare_digest(digest, _digest(matched[2])) or caller is None:
             return None
-        expires_at = record["expires_at"]
-        if expires_at is not None and expires_at.replace(tzinfo=UTC) <= self._clock():
-            return None
-        namespaces = record["namespaces"]
-        return Caller(
-            record["name"],
-            matched[1],
-            frozenset(record["scopes"]),
-            None if namespaces is None else tuple(namespaces),
-        )
+        return caller if until is None or until > self._clock() else None
 
-    def _read(self, index: Index) -> None:
-        size = index.size
-        rows = index.query("FROM tokens WHERE log_index < $as_of ORDER BY log_index", {"as_of": size})
-        known: dict[str, dict[str, Any]] = {}
-        revoked = {row["token_id"] for row in rows if row["revoked"]}
-        for row in rows:
-            if not row["revoked"] and row["token_id"] not in revoked:
-                known.setdefault(row["token_id"], row)
-        self._known, self._size = known, size
+    def _learn(self, row: tuple[Any, ...]) -> None:
+        revokes, token_id, digest, name, scopes, namespaces, until = row
+        if revokes:
+            self._revoked.add(token_id)
+            self._known.pop(token_id, None)
+        elif token_id not in self._revoked and token_id not in self._known and name and digest.isascii():
+            within = None if namespaces is None else tuple(namespaces)
+            caller = Caller(name, token_id, SCOPES.intersection(scopes), within)
+            self._known[token_id] = (caller, digest, until and until.replace(tzinfo=UTC))
 
 
 def _digest(secret: str) -> str:

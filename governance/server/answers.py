@@ -1,0 +1,38 @@
+"""What a refusal looks like over HTTP: a status, and JSON with the GOV code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from governance.errors import GovernanceError
+
+STATUS: Mapping[str, int] = {
+    "GOV-501": 503,
+    "GOV-504": 404,
+    "GOV-505": 409,
+    "GOV-508": 400,
+    "GOV-510": 503,
+    "GOV-610": 401,
+    "GOV-611": 403,
+    "GOV-612": 404,
+    "GOV-613": 400,
+    "GOV-614": 413,
+    "GOV-615": 415,
+}
+"""What is not here is a fault of ours: 500."""
+
+UNEXPECTED = {
+    "code": "GOV-999",
+    "message": "an unexpected fault",
+    "remedy": "report it with the time it happened",
+}
+
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
+
+
+def refusal(fault: GovernanceError) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body for a fault raised on purpose."""
+    status = STATUS.get(fault.code, 500)
+    error = {"code": fault.code, "message": fault.message, "remedy": fault.remedy}
+    return status, dict(_HEADERS.get(status, {})), json.dumps({"error": error}).encode()
