@@ -12,8 +12,9 @@ from typing import Any
 from governance.audit.container import pack
 from governance.log.envelope import Envelope
 from governance.log.log import Entry, Log
-from governance.log.note import Checkpoint, read_checkpoint
+from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
 from governance.log.proof import InclusionProof
+from governance.log.rotation import follow, handovers
 from governance.model.canonical import canonical, digest
 from governance.model.evidence import Signer
 
@@ -30,6 +31,8 @@ RECORD, HTML, CHECKPOINT, KEY, PROOFS, MANIFEST, SIGNATURE, HOWTO = (
     "HOWTO.txt",
 )
 ENTRIES = "entries/"
+ROTATIONS = "rotations.json"
+"""A list of handovers; the bundle of a log whose key was never rotated has no such file."""
 
 HOWTO_TEXT = """\
 How to check this report
@@ -119,17 +122,19 @@ def make_bundle(
     """Pack a record.
 
     Args:
+        vkey: the log's key as it is now; the bundle names the one of the checkpoint.
         signer: the evidence key, which the log's genesis names.
         entries: those that ``record["entries"]`` lists.
 
     Raises:
         AuditError: GOV-804 when it would be too large. LogError: GOV-504 when an entry has no proof.
     """
+    key, rotations = _rotations(log, vkey, checkpoint)
     members = {
         RECORD: canonical(record),
         HTML: html,
         CHECKPOINT: checkpoint.note.encode(),
-        KEY: (vkey + "\n").encode(),
+        KEY: (key + "\n").encode(),
         HOWTO: HOWTO_TEXT.encode(),
         PROOFS: canonical(
             {
@@ -141,6 +146,7 @@ def make_bundle(
     for entry in entries:
         bundled = BundledEntry(entry.index, entry.leaf, entry.body, entry.salt)
         members[f"{ENTRIES}{entry.index}.json"] = bundled.to_bytes()
+    members |= rotations
     members[MANIFEST] = manifest(members)
     return pack(members | {SIGNATURE: sign(members[MANIFEST], signer)})
 
@@ -221,6 +227,15 @@ def read_proofs(data: bytes) -> tuple[dict[int, InclusionProof], dict[int, list[
     if canonical(said) != data:
         raise ValueError("it is not in canonical form")
     return {proof.index: proof for proof in proofs}, older
+
+
+def _rotations(log: Log, vkey: str, checkpoint: Checkpoint) -> tuple[str, dict[str, bytes]]:
+    """The key that speaks for a checkpoint, and the file that leads there from each key before it."""
+    held = sorted(handovers(log.storage), key=lambda handover: handover.proof.size)
+    terms = follow(VerifierKey.parse(vkey), held)
+    key = [term.key for term in terms if term.first <= checkpoint.size][-1]
+    found = [handover for handover in held if handover.proof.size <= checkpoint.size]
+    return str(key), {ROTATIONS: canonical([h.to_json() for h in found])} if found else {}
 
 
 def _consistency(log: Log, checkpoint: Checkpoint) -> list[dict[str, Any]]:

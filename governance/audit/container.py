@@ -31,6 +31,13 @@ _NAME = re.compile(r"(?:[A-Za-z0-9-]+/)?[A-Za-z0-9-]+\.[a-z]+")
 _REMEDY = "take the bundle again from where it was issued, and do not unpack and pack it"
 
 
+class Failed(Exception):
+    """The first thing of a bundle that does not verify: the file it is in, and what is wrong."""
+
+    def __init__(self, file: str, what: str) -> None:
+        super().__init__(f"{file}: {what}")
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
     """Members by name, in order. ``damaged`` names those whose bytes do not have their checksum."""

@@ -14,7 +14,8 @@ from governance.audit.registry import report_kind
 from governance.audit.trail import read_trail
 from governance.errors import AuditError, LogError
 from governance.log.log import Entry, Log
-from governance.log.note import Checkpoint, parse_checkpoint, read_checkpoint
+from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
+from governance.log.rotation import follow, handovers, open_checkpoint
 from governance.log.tree import Frontier, leaf_hash
 from governance.model.canonical import canonical
 from governance.model.evidence import Signer
@@ -121,7 +122,7 @@ def _past(log: Log, vkey: str, as_of: int) -> Checkpoint:
             f"no checkpoint was signed at size {as_of} or before",
             f"the first was signed at {min(notes)}" if notes else "sign one: `governance log status`",
         )
-    return parse_checkpoint(notes[max(sizes)], vkey)
+    return open_checkpoint(notes[max(sizes)], follow(VerifierKey.parse(vkey), handovers(log.storage)))
 
 
 def _verified(log: Log, checkpoint: Checkpoint) -> Iterator[Entry]:

@@ -22,6 +22,7 @@ from governance.audit.bundle import (
     MANIFEST,
     PROOFS,
     RECORD,
+    ROTATIONS,
     SIGNATURE,
     BundledEntry,
     manifest,
@@ -31,13 +32,17 @@ from governance.audit.bundle import (
     unlisted,
 )
 from governance.audit.comparing import first_difference, resting_on
+from governance.audit.container import Failed
 from governance.audit.record import make_record
 from governance.audit.registry import REPORTS
+from governance.audit.rotations import check_rotations, read_rotations, terms_of
 from governance.audit.trail import read_trail
 from governance.errors import GovernanceError
-from governance.log.note import Checkpoint, VerifierKey, parse_checkpoint
+from governance.log.note import Checkpoint, VerifierKey
 from governance.log.proof import InclusionProof, verify_entry
+from governance.log.rotation import Handover, Term, open_checkpoint
 from governance.log.tree import verify_consistency
+from governance.log.trust import Trust, Vouched
 from governance.model.canonical import canonical, parse
 
 _FIXED = frozenset({RECORD, HTML, CHECKPOINT, KEY, PROOFS, MANIFEST, SIGNATURE, HOWTO})
@@ -49,7 +54,8 @@ _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, IndexError, Recur
 class Verdict:
     """The outcome. ``ok`` is true only under a pinned key and when nothing failed.
 
-    ``self_attested`` is true: no witness is known here. ``rows_checked`` counts rows that were computed
+    ``self_attested`` is false when pinned witnesses cosigned the checkpoint; ``by`` says so in words for a
+    heading. ``rows_checked`` counts rows that were computed
     again and are the same. ``first_failure`` names file and row. ``lines`` say what was checked, what
     was not, and what cannot be known.
     """
@@ -60,6 +66,7 @@ class Verdict:
     rows_checked: int
     first_failure: str | None
     lines: tuple[str, ...]
+    by: str = "self-attested"
 
     @property
     def code(self) -> str | None:
@@ -72,26 +79,23 @@ class Verdict:
             "code": self.code,
             "pinned": self.pinned,
             "self_attested": self.self_attested,
+            "by": self.by,
             "rows_checked": self.rows_checked,
             "first_failure": self.first_failure,
             "lines": list(self.lines),
         }
 
 
-class _FailedError(Exception):
-    """The first thing that does not verify: the file it is in, and what is wrong."""
-
-    def __init__(self, file: str, what: str) -> None:
-        super().__init__(f"{file}: {what}")
-
-
-def verify_bundle(path: Path, vkey: str | None, *, older_checkpoint: str | None = None) -> Verdict:
+def verify_bundle(
+    path: Path, vkey: str | None, *, older_checkpoint: str | None = None, trust: Trust | None = None
+) -> Verdict:
     """Check a bundle with nothing but itself and a key.
 
     Args:
         vkey: the log's public key, from elsewhere. Without it the bundle is checked against the key it
             names itself, which proves nothing about who made it.
         older_checkpoint: a signed note from before, with which the log must still be consistent.
+        trust: the witnesses that are pinned.
 
     Raises:
         AuditError: GOV-801 when the file is no bundle at all.
@@ -99,11 +103,11 @@ def verify_bundle(path: Path, vkey: str | None, *, older_checkpoint: str | None 
     """
     if vkey is not None:
         VerifierKey.parse(vkey)
-    check = _Check(container.read(path), vkey)
+    check = _Check(container.read(path), vkey, trust or Trust())
     failure: str | None = None
     try:
         check.run(older_checkpoint)
-    except _FailedError as fault:
+    except Failed as fault:
         failure = str(fault)
     if check.packed.damaged:
         also = "" if failure is None else f"; {failure}"
@@ -111,40 +115,44 @@ def verify_bundle(path: Path, vkey: str | None, *, older_checkpoint: str | None 
     return Verdict(
         ok=failure is None and vkey is not None,
         pinned=vkey is not None,
-        self_attested=True,
+        self_attested=check.vouched.size is None,
         rows_checked=check.rows_checked,
         first_failure=failure,
         lines=tuple(check.lines),
+        by=check.vouched.phrase,
     )
 
 
 class _Check:
     """One run over a bundle. ``lines`` and ``rows_checked`` grow as it gets on."""
 
-    def __init__(self, packed: container.Packed, vkey: str | None) -> None:
+    def __init__(self, packed: container.Packed, vkey: str | None, trust: Trust) -> None:
         self.packed = packed
         self.lines: list[str] = []
         self.rows_checked = 0
+        self.vouched = Vouched(None, (), (), ())
         self._vkey = vkey
+        self._trust = trust
         self._files = packed.members
         self._record: dict[str, Any] = {}
 
     def run(self, older: str | None) -> None:
-        """Raises :class:`_FailedError` at the first thing that does not hold."""
+        """Raises :class:`Failed` at the first thing that does not hold."""
         for name in sorted(_FIXED):
             if name not in self._files:
-                raise _FailedError(name, "is missing")
+                raise Failed(name, "is missing")
         self._record = self._read_record()
-        key = self._key()
-        checkpoint = self._checkpoint(key)
+        terms, carried = self._keys()
+        checkpoint = self._checkpoint(terms)
         proofs, consistency = self._proofs()
+        check_rotations(carried, checkpoint, consistency)
         entries = self._entries(checkpoint, proofs)
-        evidence_key = self._genesis(entries, key)
+        evidence_key = self._genesis(entries, terms)
         self._recompute(entries, checkpoint)
         self._rest()
         self._signature(evidence_key)
         if older is not None:
-            self._older(older, key, checkpoint, consistency)
+            self._older(older, terms, checkpoint, consistency)
         self._cannot_know(older)
 
     def who(self) -> str:
@@ -161,30 +169,34 @@ class _Check:
             if not isinstance(record, dict) or canonical(record) != data:
                 raise ValueError
         except _MALFORMED:
-            raise _FailedError(RECORD, "is not canonical JSON (RFC 8785)") from None
+            raise Failed(RECORD, "is not canonical JSON (RFC 8785)") from None
         return record
 
-    def _key(self) -> str:
+    def _keys(self) -> tuple[list[Term], list[Handover]]:
         named = self._files[KEY].decode("utf-8", "replace").removesuffix("\n")
         if self._vkey is None:
             self.lines.append(
                 "NO KEY WAS PINNED: checked against the key that the bundle names itself. Anyone can make "
                 "such a bundle. Get the log's public key from elsewhere and pass it."
             )
-            return named
-        if named != self._vkey:
-            raise _FailedError(KEY, "names another key than the one pinned")
-        return self._vkey
+        carried = read_rotations(self._files)
+        terms = terms_of(named, self._vkey or named, carried)
+        if self._vkey not in (None, named):
+            self.lines.append(
+                "The log's key was rotated: the pinned key and each after it signed who follows."
+            )
+        return terms, carried
 
-    def _checkpoint(self, key: str) -> Checkpoint:
+    def _checkpoint(self, terms: list[Term]) -> Checkpoint:
         try:
-            checkpoint = parse_checkpoint(self._files[CHECKPOINT].decode("utf-8"), key)
+            checkpoint = open_checkpoint(self._files[CHECKPOINT].decode("utf-8"), terms)
+            self.vouched = self._trust.vouched([checkpoint])
         except UnicodeDecodeError:
-            raise _FailedError(CHECKPOINT, "is not UTF-8") from None
+            raise Failed(CHECKPOINT, "is not UTF-8") from None
         except GovernanceError as fault:
-            raise _FailedError(CHECKPOINT, fault.message) from None
+            raise Failed(CHECKPOINT, fault.message) from None
         if checkpoint.size < 1:
-            raise _FailedError(CHECKPOINT, "is of an empty log")
+            raise Failed(CHECKPOINT, "is of an empty log")
         self.lines.append(
             f"The checkpoint of {checkpoint.origin} at {checkpoint.size:,} entries is signed by the "
             f"{'pinned' if self._vkey else 'bundle’s own'} key."
@@ -195,18 +207,18 @@ class _Check:
         try:
             return read_proofs(self._files[PROOFS])
         except (*_MALFORMED, GovernanceError):
-            raise _FailedError(PROOFS, "is not of the form bundles have") from None
+            raise Failed(PROOFS, "is not of the form bundles have") from None
 
     def _entries(
         self, checkpoint: Checkpoint, proofs: Mapping[int, InclusionProof]
     ) -> dict[int, BundledEntry]:
         entries: dict[int, BundledEntry] = {}
-        names = [name for name in self._files if name not in _FIXED]
+        names = [name for name in self._files if name not in _FIXED and name != ROTATIONS]
         for name in sorted(names, key=lambda n: (_index(n), n)):
             index = _index(name)
             where = resting_on(self._record, index)
             if name != f"{ENTRIES}{index}.json":
-                raise _FailedError(name, "is no file of a bundle")
+                raise Failed(name, "is no file of a bundle")
             try:
                 entry = BundledEntry.from_bytes(self._files[name])
                 if entry.index != index:
@@ -215,26 +227,26 @@ class _Check:
                     raise ValueError("proofs.json has no proof of it")
                 verify_entry(entry.leaf, proofs[index], checkpoint)
             except GovernanceError as fault:
-                raise _FailedError(name, f"{fault.message}{where}") from None
+                raise Failed(name, f"{fault.message}{where}") from None
             except _MALFORMED as fault:
-                raise _FailedError(name, f"{fault}{where}") from None
+                raise Failed(name, f"{fault}{where}") from None
             if proofs[index].index != index:
-                raise _FailedError(PROOFS, f"the proof of entry {index} is of another")
+                raise Failed(PROOFS, f"the proof of entry {index} is of another")
             entries[index] = entry
         if stray := sorted(set(proofs) - set(entries)):
-            raise _FailedError(f"{ENTRIES}{stray[0]}.json", f"is missing{resting_on(self._record, stray[0])}")
+            raise Failed(f"{ENTRIES}{stray[0]}.json", f"is missing{resting_on(self._record, stray[0])}")
         self.lines.append(
             f"{len(entries):,} entries: each body is the one its leaf commits to, each leaf is under the "
             "checkpoint."
         )
         return entries
 
-    def _genesis(self, entries: Mapping[int, BundledEntry], key: str) -> bytes | None:
+    def _genesis(self, entries: Mapping[int, BundledEntry], terms: list[Term]) -> bytes | None:
         if 0 not in entries:
-            raise _FailedError(f"{ENTRIES}0.json", "the genesis is missing")
+            raise Failed(f"{ENTRIES}0.json", "the genesis is missing")
         genesis = read_trail([entries[0]], 1)
-        if genesis.log_key is not None and genesis.log_key != key:
-            raise _FailedError(f"{ENTRIES}0.json", "the genesis names another key for the log")
+        if genesis.log_key is not None and genesis.log_key != str(terms[0].key):
+            raise Failed(f"{ENTRIES}0.json", "the genesis names another key for the log")
         return genesis.evidence_key
 
     def _recompute(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> None:
@@ -247,9 +259,9 @@ class _Check:
         difference = first_difference(said, made)
         if difference is not None:
             self.rows_checked = difference.rows_before
-            raise _FailedError(RECORD, difference.text)
+            raise Failed(RECORD, difference.text)
         if not isinstance(whole, dict):
-            raise _FailedError(RECORD, "population.whole_log is missing")
+            raise Failed(RECORD, "population.whole_log is missing")
         self.rows_checked = len(made["rows"])
         said["population"]["whole_log"] = whole
         said["report"]["generator"]["version"] = version
@@ -275,24 +287,22 @@ class _Check:
             period = self._record["period"]
             asked = (str(period["from"]), str(period["to"])) if period["asked"] is True else None
         except _MALFORMED:
-            raise _FailedError(RECORD, "is not of the form records have") from None
+            raise Failed(RECORD, "is not of the form records have") from None
         if kind is None or kind.template_version != template:
-            raise _FailedError(
+            raise Failed(
                 RECORD,
                 "is of a kind or template version that this verifier does not know, so it proves nothing",
             )
         if asked is not None and not kind.takes_period:
-            raise _FailedError(RECORD, "period: this kind takes none")
+            raise Failed(RECORD, "period: this kind takes none")
         try:
             trail = read_trail((entries[i] for i in sorted(entries)), checkpoint.size)
             return make_record(kind, trail, checkpoint, entries.__getitem__, asked)
         except KeyError as missing:
             where = resting_on(self._record, missing.args[0] if missing.args else -1)
-            raise _FailedError(f"{ENTRIES}{missing}.json", f"is missing{where}") from None
+            raise Failed(f"{ENTRIES}{missing}.json", f"is missing{where}") from None
         except (*_MALFORMED, GovernanceError) as fault:
-            raise _FailedError(
-                RECORD, f"cannot be computed from the entries ({type(fault).__name__})"
-            ) from None
+            raise Failed(RECORD, f"cannot be computed from the entries ({type(fault).__name__})") from None
 
     def _html(self, *, same_version: bool) -> None:
         try:
@@ -306,11 +316,11 @@ class _Check:
             )
             return
         except _MALFORMED:
-            raise _FailedError(HTML, "cannot be rendered again from record.json") from None
+            raise Failed(HTML, "cannot be rendered again from record.json") from None
         if page == self._files[HTML]:
             self.lines.append("report.html shows what record.json says: rendered again, it is the same.")
         elif same_version:
-            raise _FailedError(HTML, "does not show what record.json says")
+            raise Failed(HTML, "does not show what record.json says")
         else:
             self.lines.append(
                 "report.html was rendered by another version; that it shows what record.json says rests on the "
@@ -319,36 +329,36 @@ class _Check:
 
     def _rest(self) -> None:
         if self._files[HOWTO] != HOWTO_TEXT.encode():
-            raise _FailedError(HOWTO, "is not the text that bundles of this format carry")
+            raise Failed(HOWTO, "is not the text that bundles of this format carry")
         if self._files[MANIFEST] != manifest(self._files):
-            raise _FailedError(MANIFEST, unlisted(self._files))
+            raise Failed(MANIFEST, unlisted(self._files))
 
     def _signature(self, evidence_key: bytes | None) -> None:
         try:
             public_key, signature = read_signature(self._files[SIGNATURE])
         except _MALFORMED:
-            raise _FailedError(SIGNATURE, "is not of the form bundles have") from None
+            raise Failed(SIGNATURE, "is not of the form bundles have") from None
         if evidence_key is None or public_key != evidence_key:
-            raise _FailedError(SIGNATURE, "is not by the evidence key that the genesis names")
+            raise Failed(SIGNATURE, "is not by the evidence key that the genesis names")
         if not signs(public_key, signature, self._files[MANIFEST]):
-            raise _FailedError(
+            raise Failed(
                 SIGNATURE, "does not hold: entries or rows may have been left out, or files exchanged"
             )
         self.lines.append("Every file is one that the operator's evidence key signed for.")
 
     def _older(
-        self, note: str, key: str, checkpoint: Checkpoint, consistency: Mapping[int, list[bytes]]
+        self, note: str, terms: list[Term], checkpoint: Checkpoint, consistency: Mapping[int, list[bytes]]
     ) -> None:
         try:
-            older = parse_checkpoint(note, key)
+            older = open_checkpoint(note, terms)
         except GovernanceError as fault:
-            raise _FailedError("the older checkpoint", fault.message) from None
+            raise Failed("the older checkpoint", fault.message) from None
         if older.size == checkpoint.size and older.root == checkpoint.root:
             self.lines.append("The older checkpoint is the bundle's own.")
             return
         if older.size not in consistency and older.size != checkpoint.size:
             newer = older.size > checkpoint.size
-            raise _FailedError(
+            raise Failed(
                 "the older checkpoint",
                 f"is of {older.size:,} entries, {'more than' if newer else 'and the bundle has no proof from it to'}"
                 f" the bundle's {checkpoint.size:,}: it cannot be compared",
@@ -357,13 +367,16 @@ class _Check:
             proof = consistency.get(older.size, [])
             verify_consistency(older.size, checkpoint.size, proof, older.root, checkpoint.root)
         except GovernanceError as fault:
-            raise _FailedError("the older checkpoint", fault.message) from None
+            raise Failed("the older checkpoint", fault.message) from None
         self.lines.append(f"The log extends the older checkpoint of {older.size:,} entries.")
 
     def _cannot_know(self, older: str | None) -> None:
-        self.lines.append(
-            "SELF-ATTESTED: no outside witness vouches for the checkpoint, only the log's own key."
-        )
+        if self.vouched.size is None:
+            self.lines.append(
+                "SELF-ATTESTED: no outside witness vouches for the checkpoint, only the log's own key."
+            )
+        else:
+            self.lines.append(f"The checkpoint is {self.vouched.phrase}, under the pinned keys of witnesses.")
         self.lines.append(
             "Cannot be known from a bundle: whether the operator left out entries that would have mattered, "
             "counts over the whole log (population.whole_log rests on the operator's signature), whether what "

@@ -126,15 +126,8 @@ def timestamp(only_show: bool, home: str | None, store: str | None, as_json: boo
     show(result, as_json, text)
 
 
-def trust_options(function: F) -> F:
-    """``--witness``, ``--needed`` and ``--tsa``: which outsiders are pinned."""
-    function = click.option(
-        "--tsa",
-        "authorities",
-        multiple=True,
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="PEM with the pinned root certificate of a timestamp authority; repeat for more.",
-    )(function)
+def witness_options(function: F) -> F:
+    """``--witness`` and ``--needed``: which witnesses are pinned."""
     function = click.option(
         "--needed",
         type=click.IntRange(min=1),
@@ -147,6 +140,19 @@ def trust_options(function: F) -> F:
         metavar="VKEY",
         help="Pinned key of a witness; repeat for more.",
     )(function)
+
+
+def trust_options(function: F) -> F:
+    """``--witness``, ``--needed`` and ``--tsa``: which outsiders are pinned."""
+    return witness_options(
+        click.option(
+            "--tsa",
+            "authorities",
+            multiple=True,
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="PEM with the pinned root certificate of a timestamp authority; repeat for more.",
+        )(function)
+    )
 
 
 def pinned_trust(

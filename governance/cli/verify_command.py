@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from governance.cli.log_command import key_text
+from governance.cli.log_trust import witness_options
 from governance.cli.options import json_option, show
 
 
@@ -23,16 +24,26 @@ from governance.cli.options import json_option, show
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An older checkpoint that the log must still be consistent with.",
 )
+@witness_options
 @json_option
-def command(bundle: Path, key: str | None, checkpoint: Path | None, as_json: bool) -> None:
+def command(
+    bundle: Path,
+    key: str | None,
+    checkpoint: Path | None,
+    witnesses: tuple[str, ...],
+    needed: int | None,
+    as_json: bool,
+) -> None:
     """Check a report BUNDLE: every row, entry, proof and signature, against a pinned key.
 
     Exits 1 and names the first row that fails, 3 when no key was pinned.
     """
     from governance.audit import verify_bundle
+    from governance.log.trust import Trust
 
     older = None if checkpoint is None else checkpoint.read_text("utf-8", errors="replace")
-    verdict = verify_bundle(bundle, key_text(key) if key else None, older_checkpoint=older)
+    trust = Trust.pinned([key_text(witness) for witness in witnesses], needed)
+    verdict = verify_bundle(bundle, key_text(key) if key else None, older_checkpoint=older, trust=trust)
 
     def text() -> None:
         if verdict.first_failure is not None:
@@ -40,7 +51,7 @@ def command(bundle: Path, key: str | None, checkpoint: Path | None, as_json: boo
         elif not verdict.pinned:
             click.secho("NOT VERIFIED  GOV-803 no key was pinned", fg="yellow", bold=True)
         else:
-            click.secho("VERIFIED, self-attested", fg="green", bold=True)
+            click.secho(f"VERIFIED, {verdict.by}", fg="green", bold=True)
         for line in verdict.lines:
             click.echo(f"  {line}")
 
