@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from governance.cli.options import home_options, settings
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("serve")
@@ -13,8 +17,60 @@ from governance.cli.options import home_options, settings
     "--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
 )
 @home_options
-def command(host: str, port: int, home: str | None, store: str | None) -> None:
-    """Serve the lineage store: OpenLineage ingest, Marquez-compatible reads, audit, pages."""
-    from governance.server.serve import serve
+@click.option("--create", is_flag=True, help="Make the store of --store when it is not there yet.")
+@click.option("--tls-cert", type=_FILE, help="PEM certificate chain; with --tls-key the server speaks HTTPS.")
+@click.option("--tls-key", type=_FILE, help="Its PEM private key.")
+@click.option(
+    "--trusted-proxy",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Believe X-Forwarded headers from here. Repeatable.",
+)
+@click.option("--root-path", default="", metavar="/PATH", help="Where a proxy shows this server.")
+@click.option(
+    "--checkpoint-every",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Seconds between signed checkpoints; with a home only.",
+)
+@click.option(
+    "--max-body", default=64, show_default=True, type=click.IntRange(1), help="MiB of one request, gunzipped."
+)
+def command(
+    host: str,
+    port: int,
+    home: str | None,
+    store: str | None,
+    create: bool,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    trusted_proxy: tuple[str, ...],
+    root_path: str,
+    checkpoint_every: float,
+    max_body: int,
+) -> None:
+    """Serve the lineage store: OpenLineage ingest, Marquez-compatible reads, audit, pages.
 
-    serve(settings(home, store), host, port)
+    With --store alone it needs no home and no key. With a home (--home, or GOVERNANCE_HOME without --store)
+    it also signs checkpoints and pins the home's evidence key. Prints its URL when it listens.
+    """
+    from governance.server.serve import serve
+    from governance.server.settings import ServerSettings
+
+    chosen = None if store and not home else settings(home, store)
+    serve(
+        chosen,
+        chosen.store if chosen else store or "",
+        ServerSettings(
+            host=host,
+            port=port,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            trusted_proxy=trusted_proxy,
+            root_path=root_path,
+            checkpoint_every=checkpoint_every,
+            max_body=max_body << 20,
+        ),
+        create=create,
+    )

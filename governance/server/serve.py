@@ -2,17 +2,135 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from governance.config import Settings
+from governance.errors import SettingError
 from governance.log import Log, open_storage
-from governance.pipeline.workspace import now
+from governance.pipeline.workspace import Workspace, now
 from governance.server.app import build_app
+from governance.server.request_body import BodyReader
 from governance.server.served import ServedStore
+from governance.server.settings import ServerSettings
+
+_LONGEST_HEAD = 64 << 10
+_DRAIN_S = 30
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
-    """Listen until stopped."""
-    log = Log(open_storage(settings.store), signer=None, clock=now)
-    app = build_app(ServedStore(log, clock=now))
-    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False)
+def serve(home: Settings | None, store: str, settings: ServerSettings, *, create: bool = False) -> None:
+    """Listen until stopped; prints one line with the URL when it listens.
+
+    Args:
+        home: whose keys sign checkpoints and are believed for evidence; None signs nothing, and believes
+            the evidence key that the store's own first entry names.
+        store: the lineage store, a directory or ``postgresql://``.
+        settings: how to listen.
+        create: make the store when it is not there yet; not with a home, which has one.
+
+    Raises:
+        LogError: GOV-501, GOV-502 for the store.
+        ProtectionError: GOV-301, GOV-302 for the home's keys.
+        SettingError: GOV-901 when the address is in use or a TLS file is unusable.
+    """
+    listening = _bound(settings.host, settings.port)
+    app = build_app(
+        _opened(home, store, settings, create),
+        reader=BodyReader(largest=settings.max_body),
+        root_path=settings.root_path,
+    )
+    tls: dict[str, Any] = {}
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        _check_tls(settings.tls_cert, settings.tls_key)
+        tls = {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(settings.tls_key)}
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        root_path=settings.root_path,
+        # An access log would hold subjects' pseudonyms and reasons, from paths and queries.
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxy),
+        forwarded_allow_ips=list(settings.trusted_proxy) or None,
+        timeout_graceful_shutdown=_DRAIN_S,
+        **tls,
+    )
+    _Announced(config).run(sockets=[listening])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2_048)
+    except (OSError, OverflowError) as error:
+        raise SettingError(
+            "GOV-901",
+            f"cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or type(error).__name__}",
+            "pass another --host or --port; --port 0 takes a free one",
+        ) from None
+
+
+def _opened(home: Settings | None, store: str, settings: ServerSettings, create: bool) -> ServedStore:
+    if home is None:
+        log = Log(open_storage(store, create=create), signer=None, clock=now)
+        return ServedStore(log, clock=now)
+    workspace = Workspace.open(home)
+    return ServedStore(
+        workspace.log,
+        evidence_public_key=workspace.evidence_public_key,
+        clock=now,
+        checkpoint_every=settings.checkpoint_every,
+    )
+
+
+def _check_tls(certificate: Path, key: Path) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as error:
+        raise SettingError(
+            "GOV-901",
+            f"the TLS certificate and key cannot be used: {type(error).__name__}",
+            "pass a PEM certificate chain with --tls-cert and its unencrypted key with --tls-key",
+        ) from None
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 whose request heads are bounded: a head is kept before anybody was asked for a token."""
+
+    _head = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Close the connection when a request line with its headers is larger than 64 KiB."""
+        self._head += len(data)
+        super().data_received(data)
+        if self._head > _LONGEST_HEAD:
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        """The head is over; what follows is a body, which its reader bounds."""
+        super().on_headers_complete()
+        self._head = -(1 << 62)
+
+    def on_message_complete(self) -> None:
+        """What follows is the next request."""
+        super().on_message_complete()
+        self._head = 0
+
+
+class _Announced(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = (sockets or self.servers[0].sockets)[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            scheme = "https" if self.config.is_ssl else "http"
+            print(f"{scheme}://{shown}:{port}{self.config.root_path}", flush=True)  # noqa: T201 - the one line

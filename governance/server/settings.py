@@ -1,0 +1,45 @@
+"""How a server listens, whom it trusts and how often it signs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from governance.errors import SettingError
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Everything but the store.
+
+    ``checkpoint_every`` and ``snapshot_every`` are seconds; ``max_body`` is bytes, of one request, both as
+    sent and gunzipped; ``trusted_proxy`` holds addresses or networks whose X-Forwarded headers are believed.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxy: tuple[str, ...] = ()
+    root_path: str = ""
+    checkpoint_every: float = 10.0
+    snapshots: Path | None = None
+    snapshot_every: float = 300.0
+    max_body: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        """Refuse half a TLS setting, which would otherwise serve in clear.
+
+        Raises:
+            SettingError: GOV-901.
+        """
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise SettingError(
+                "GOV-901", "TLS needs a certificate and its key", "pass --tls-cert and --tls-key together"
+            )
+        if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
+            raise SettingError(
+                "GOV-901",
+                "the root path is not a path",
+                "pass --root-path /lineage: it begins with / and ends without",
+            )
