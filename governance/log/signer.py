@@ -84,6 +84,8 @@ class CheckpointSigner:
         try:
             members = json.loads(stored)
             origin, note, key = members["origin"], members["checkpoint"], members.get("key")
+            if not isinstance(note, str):
+                raise TypeError
         except (ValueError, TypeError, KeyError, AttributeError):
             raise LogError(
                 "GOV-506",
@@ -214,7 +216,7 @@ class CheckpointSigner:
             raise LogError(
                 "GOV-511",
                 "the signer's memory names another key than this home has: it was rotated, or is another home's",
-                "Open the home again. If its key store was restored from a backup, restore a newer one.",
+                "Open the home again. If the memory or the key store was restored from a backup, restore a newer one.",
             )
         self._private_key = current
 

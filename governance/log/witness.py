@@ -171,7 +171,7 @@ class Witness:
             return None
         except OSError as error:
             raise _unusable(path, error) from None
-        except (ValueError, TypeError, KeyError, LogError):
+        except (ValueError, TypeError, KeyError, AttributeError, LogError):
             raise LogError(
                 "GOV-514",
                 f"the memory of {origin} is damaged",
