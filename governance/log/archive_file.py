@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -115,6 +116,9 @@ class Writer:
 
     def close(self) -> None:
         """Let go of the file, whatever is in it."""
+        # Its destructor would write to a closed file.
+        with contextlib.suppress(OSError):
+            self._parquet.close()
         self._file.close()
 
     def _flush(self) -> None:

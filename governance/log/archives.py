@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class Archives:
                 return row
             found = self.file(archive).body(row.index, row.leaf)
             if found is not None:
-                return replace(row, salt=found[0], body=found[1])
+                return StoredEntry(row.index, row.nodes, row.leaf, *found)
             now = next(iter(self._storage.read(row.index, row.index + 1)), row)
             if now.redacted_by is None and now.body is None:
                 raise self.file(archive).altered(f"the body of entry {row.index} is missing")

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from governance.errors import LogError
 from governance.log import tree
-from governance.log.note import Checkpoint, parse_checkpoint
+from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
+from governance.log.rotation import Handover, follow, open_checkpoint
 from governance.log.storage import Storage
 from governance.log.tiles import CHECKPOINT, WIDTH, Edge, Resource, bundle, leaf_hashes, leaves_of
 from governance.log.tree import HASH_SIZE
@@ -33,12 +34,11 @@ class Exported:
     checkpoint: Checkpoint
 
 
-def export_tiles(
-    storage: Storage, checkpoint: Checkpoint, vkey: str, folder: Path, *, public: bool = False
-) -> Exported:
+def export_tiles(storage: Storage, checkpoint: Checkpoint, folder: Path, *, public: bool = False) -> Exported:
     """Write the log up to ``checkpoint``, or add to an export what is new since.
 
     Args:
+        checkpoint: a signed one of this log, from :meth:`governance.log.Log.checkpoint`.
         folder: made if it is not there; an earlier export of this log is extended.
         public: let every user of the machine read the files (0644) instead of this one alone (0600).
 
@@ -48,7 +48,7 @@ def export_tiles(
             GOV-515 when a file that must not change is another one; GOV-519 when it cannot be written.
     """
     try:
-        return _export(storage, checkpoint, vkey, folder, 0o644 if public else 0o600)
+        return _export(storage, checkpoint, folder, 0o644 if public else 0o600)
     except OSError as error:
         raise LogError(
             "GOV-519",
@@ -57,9 +57,9 @@ def export_tiles(
         ) from None
 
 
-def _export(storage: Storage, checkpoint: Checkpoint, vkey: str, folder: Path, mode: int) -> Exported:
+def _export(storage: Storage, checkpoint: Checkpoint, folder: Path, mode: int) -> Exported:
     folder.mkdir(parents=True, exist_ok=True, mode=0o755 if mode & 0o044 else 0o700)
-    since = _before(storage, checkpoint, vkey, folder)
+    since = _before(storage, checkpoint, folder)
     edge = Edge.of(storage, since)
     written = 0
     if checkpoint.size > since:
@@ -81,17 +81,17 @@ def _export(storage: Storage, checkpoint: Checkpoint, vkey: str, folder: Path, m
     return Exported(checkpoint.size, since, written, checkpoint)
 
 
-def _before(storage: Storage, checkpoint: Checkpoint, vkey: str, folder: Path) -> int:
+def _before(storage: Storage, checkpoint: Checkpoint, folder: Path) -> int:
     """The size of the export that is there, after proving that the log extends it."""
     published = folder / CHECKPOINT
     if not published.exists():
         return 0
     try:
-        old = parse_checkpoint(published.read_text("utf-8"), vkey)
+        old = read_checkpoint(published.read_text("utf-8"))
     except (LogError, UnicodeDecodeError):
-        raise LogError(
-            "GOV-502", f"the checkpoint at {folder} is not signed by this log's key", _REMEDY
-        ) from None
+        raise LogError("GOV-515", f"the checkpoint at {folder} is malformed", _REMEDY) from None
+    if old.origin != checkpoint.origin:
+        raise LogError("GOV-502", f"the export at {folder} is of the log {old.origin}", _REMEDY)
     if old.size > checkpoint.size:
         raise LogError(
             "GOV-503",
@@ -169,6 +169,7 @@ def verify_tiles(
     vkey: str,
     checkpoints: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
+    handovers: Sequence[Handover] = (),
 ) -> TilesReport:
     """Check an exported directory with nothing but a pinned public key: no store, no network.
 
@@ -176,18 +177,20 @@ def verify_tiles(
 
     Args:
         checkpoints: older signed notes that the export must extend.
+        handovers: rotations of the log's key, where the pinned key is not the one that signed.
 
     Raises:
         LogError: GOV-515 when there is no export at ``folder``, GOV-506 when its checkpoint, or one that
             is given, is not signed by the pinned key.
     """
+    keys = follow(VerifierKey.parse(vkey), handovers)
     try:
-        checkpoint = parse_checkpoint((folder / CHECKPOINT).read_text("utf-8"), vkey)
+        checkpoint = open_checkpoint((folder / CHECKPOINT).read_text("utf-8"), keys)
     except (OSError, UnicodeDecodeError):
         raise LogError(
             "GOV-515", f"there is no export at {folder}", "Name a directory that holds `checkpoint`."
         ) from None
-    older = sorted((parse_checkpoint(note, vkey) for note in checkpoints), key=lambda c: c.size)
+    older = sorted((open_checkpoint(note, keys) for note in checkpoints), key=lambda c: c.size)
     edge, compared = Edge(), 0
 
     def report(first: int | None, reason: str) -> TilesReport:

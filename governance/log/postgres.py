@@ -320,7 +320,8 @@ def _one(connection: Connection, query: str) -> Any:
 def _run(connection: Connection, statement: str, parameters: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
     query = statement.replace("?", "%s").format_map(_TABLES).encode()
     cursor = connection.execute(query, parameters, binary=True)
-    return cursor.fetchall() if cursor.description else []
+    # Inside a pipeline a cursor does not know yet whether it will have rows.
+    return cursor.fetchall() if statement.startswith("SELECT") else []
 
 
 def _nodes(connection: Connection, nodes: Sequence[Node]) -> list[bytes]:

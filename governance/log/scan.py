@@ -8,12 +8,13 @@ something is; where they themselves may be what was altered, the next signed che
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
 from governance.errors import LogError
+from governance.log.archive_scan import ArchivedBodies, ArchiveFault
 from governance.log.envelope import Envelope
 from governance.log.log import REDACTION, TIMESTAMP
 from governance.log.note import Checkpoint
@@ -33,6 +34,7 @@ class FaultKind(StrEnum):
     TREE = "tree node altered"
     MARKER = "duplicate marker altered"
     REDACTION = "redaction not in order"
+    ARCHIVE = "archive missing or altered"
     UNREADABLE = "unreadable"
     CHECKPOINT = "checkpoint not valid"
     UNSIGNED = "never signed"
@@ -71,9 +73,14 @@ class Scan:
     """
 
     def __init__(
-        self, storage: Storage, signed: Sequence[Checkpoint], progress: Callable[[int, int], None] | None
+        self,
+        storage: Storage,
+        signed: Sequence[Checkpoint],
+        progress: Callable[[int, int], None] | None,
+        bodies: ArchivedBodies,
     ) -> None:
         self._storage = storage
+        self._bodies = bodies
         self._signed = list(signed)
         self._progress = progress
         self._doubt: _Doubt | None = None
@@ -88,20 +95,43 @@ class Scan:
         self.timestamps: list[bytes] = []
 
     def run(self) -> LogFault | None:
+        """Look at everything; return the first fault."""
+        try:
+            fault = self._run()
+            if fault is None:
+                self._bodies.end(self.size)
+            return fault
+        except ArchiveFault as fault:
+            return LogFault(FaultKind.ARCHIVE, fault.reason, fault.first, fault.last)
+
+    def _run(self) -> LogFault | None:
         markers = self._stable_marker_count()
         self._redactions = {redaction.index: redaction for redaction in self._storage.redactions()}
         rows = self._storage.read(0, self.size)
         fault = self._compare()
         while fault is None and self.frontier.size < self.size:
             try:
-                page = list(islice(rows, PAGE))
-                fault = self._page(page) if page else self._deleted(self.size)
+                page, unfilled = self._filled(islice(rows, PAGE))
+                fault = self._page(page) if page or unfilled else self._deleted(self.size)
+                if fault is None and unfilled is not None:
+                    raise unfilled
             except LogError as error:
                 index = self.frontier.size
                 return _at(index, FaultKind.UNREADABLE, f"entry {index} cannot be read: {error.message}")
             if self._progress is not None:
                 self._progress(self.frontier.size, self.size)
         return fault or self._end(markers)
+
+    def _filled(self, rows: Iterable[StoredEntry]) -> tuple[list[StoredEntry], ArchiveFault | None]:
+        """Rows with the bodies that archives hold, up to one whose archive is at fault."""
+        page: list[StoredEntry] = []
+        for row in rows:
+            try:
+                missing = row.body is None and row.redacted_by is None
+                page.append(self._bodies.fill(row) if missing else row)
+            except ArchiveFault as fault:
+                return page, fault
+        return page, None
 
     def _page(self, page: Sequence[StoredEntry]) -> LogFault | None:
         envelopes = [_envelope(row) for row in page]
@@ -142,6 +172,8 @@ class Scan:
     def _body(self, row: StoredEntry, envelope: Envelope, place: int | None) -> LogFault | None:
         index = row.index
         if row.body is None or row.salt is None:
+            if row.redacted_by is None and self._bodies.holds(index):
+                return None
             self.redacted += 1
             return self._removed(index, row.redacted_by)
         if not envelope.covers(row.salt, row.body):
@@ -157,9 +189,10 @@ class Scan:
                 return _at(index, FaultKind.REDACTION, f"the redaction in entry {index} is not carried out")
         if envelope.media_type == TIMESTAMP:
             self.timestamps.append(row.body)
+        self._bodies.met(index, envelope.media_type, row.body)
         if place is None:
             now = next(self._storage.read(index, index + 1), None)
-            if now is not None and now.body is None:
+            if now is not None and now.redacted_by is not None:
                 return self._removed(index, now.redacted_by)
             self._doubt_marker(
                 index, FaultKind.REPLACED, f"entry {index} was replaced: body, envelope and leaf hash"

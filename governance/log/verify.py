@@ -11,9 +11,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from governance.errors import LogError
+from governance.log.archive_scan import ArchivedBodies
 from governance.log.note import Checkpoint, VerifierKey
 from governance.log.rotation import Term, follow, handovers, open_checkpoint
 from governance.log.scan import FaultKind, LogFault, Scan
@@ -27,6 +29,7 @@ class LogReport:
 
     ``size`` entries were found, ``root`` is their re-derived root when the whole log could be read.
     ``checkpoint`` is the newest that agrees, ``compared`` how many do; ``unsigned`` entries came after it.
+    ``redacted`` and ``pruned`` bodies are gone, ``archived`` ones were read from archives.
     ``keys`` are the log's keys that the pinned one leads to, ``vouched`` is what pinned outsiders say.
     ``unknown`` says in words what this verification cannot know.
     """
@@ -38,6 +41,8 @@ class LogReport:
     compared: int
     unsigned: int
     redacted: int
+    archived: int
+    pruned: int
     faults: tuple[LogFault, ...]
     unknown: tuple[str, ...]
     keys: tuple[Term, ...]
@@ -75,6 +80,8 @@ class LogReport:
             "checkpoints_compared": self.compared,
             "unsigned": self.unsigned,
             "redacted": self.redacted,
+            "archived": self.archived,
+            "pruned": self.pruned,
             "faults": [
                 {"kind": str(fault.kind), "reason": fault.reason, "first": fault.first, "last": fault.last}
                 for fault in self.faults
@@ -91,6 +98,7 @@ def verify_log(
     checkpoints: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
     trust: Trust | None = None,
+    archives: Sequence[Path] | None = (),
 ) -> LogReport:
     """Verify a log from its first entry to its last.
 
@@ -100,6 +108,8 @@ def verify_log(
         checkpoints: signed notes from outside the store (manifests, reports, the signer's memory).
         progress: called with (entries done, entries in all) now and then.
         trust: the witnesses and timestamp authorities that are pinned.
+        archives: folders in which archive files are looked for before the one they were written to; None
+            to leave archives unread, which the report says.
 
     Raises:
         LogError: GOV-506 when ``vkey`` is no public key, GOV-501 when the storage cannot be reached.
@@ -113,7 +123,8 @@ def verify_log(
     keys = _followed(key, storage, checkpoints, faults)
     signed = _signed(storage.checkpoints(), keys, "kept in the store", faults)
     signed += _signed(checkpoints, keys, "given from outside", faults)
-    scan = Scan(storage, sorted(signed, key=lambda checkpoint: checkpoint.size), progress)
+    bodies = ArchivedBodies(storage, archives)
+    scan = Scan(storage, sorted(signed, key=lambda checkpoint: checkpoint.size), progress, bodies)
     fault = scan.run()
     if fault is not None:
         faults.insert(0, fault)
@@ -130,8 +141,10 @@ def verify_log(
         compared=scan.compared,
         unsigned=scan.size - (scan.agreed.size if scan.agreed else 0),
         redacted=scan.redacted,
+        archived=bodies.archived,
+        pruned=bodies.pruned,
         faults=tuple(faults),
-        unknown=tuple(_unknown(storage, scan, bool(checkpoints), vouched)),
+        unknown=tuple(_unknown(storage, scan, bodies, bool(checkpoints), vouched)),
         keys=tuple(keys),
         vouched=vouched,
     )
@@ -171,7 +184,9 @@ def _signed(
     return good
 
 
-def _unknown(storage: Storage, scan: Scan, outside: bool, vouched: Vouched) -> Iterator[str]:
+def _unknown(
+    storage: Storage, scan: Scan, bodies: ArchivedBodies, outside: bool, vouched: Vouched
+) -> Iterator[str]:
     yield from vouched.unknown(scan.size)
     yield "what was never appended, and whether what was appended is true"
     if not outside:
@@ -183,5 +198,11 @@ def _unknown(storage: Storage, scan: Scan, outside: bool, vouched: Vouched) -> I
         yield f"what {scan.redacted} redacted bodies said: their envelopes verify, the bodies are gone"
         if storage.residue:
             yield f"whether bytes of redacted bodies remain in {storage.residue}"
+    if bodies.pruned:
+        yield f"what {bodies.pruned} pruned bodies said: their envelopes verify, the bodies are gone"
+    if bodies.unread:
+        yield f"whether {bodies.unread} archived bodies are intact: the archives were not read"
+    for path in storage.leftovers():
+        yield f"whether {path}, which was replaced or pruned, is deleted: run `governance log archive --resume`"
     if scan.backwards:
         yield f"the true time of some entries: the log's clock went back {scan.backwards} times"

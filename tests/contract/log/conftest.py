@@ -151,7 +151,7 @@ def sql(location: str) -> Callable[..., list[tuple[object, ...]]]:
     """Run one statement behind the log's back; ``{entry}`` and the like name its tables."""
 
     def run(statement: str, *parameters: object) -> list[tuple[object, ...]]:
-        tables = ("entry", "marker", "redaction", "checkpoint", "meta")
+        tables = ("entry", "marker", "redaction", "checkpoint", "meta", "archive", "leftover")
         if location.startswith("postgresql:"):
             import psycopg
 

@@ -109,7 +109,7 @@ def test_an_export_is_what_the_specification_says(
     log: Log, leaves: list[bytes], size: int, tmp_path: Path
 ) -> None:
     checkpoint = signed(log, size)
-    done = export_tiles(log.storage, checkpoint, VKEY, tmp_path / "out")
+    done = export_tiles(log.storage, checkpoint, tmp_path / "out")
     found = files_in(tmp_path / "out")
     assert found.pop("checkpoint") == checkpoint.note.encode()
     expected = expected_files(leaves[:size])
@@ -128,9 +128,9 @@ def test_an_export_grows_by_what_is_new(
 ) -> None:
     folder = tmp_path_factory.mktemp("out")
     since, size = sorted((since, size))
-    export_tiles(log.storage, signed(log, since), VKEY, folder)
+    export_tiles(log.storage, signed(log, since), folder)
     before = {name: (folder / name).stat() for name in files_in(folder) if name != "checkpoint"}
-    done = export_tiles(log.storage, signed(log, size), VKEY, folder)
+    done = export_tiles(log.storage, signed(log, size), folder)
     assert (done.since, done.size) == (since, size)
     assert done.files == len(files_in(folder)) - 1 - len(before)
     for name, stat in before.items():
@@ -236,7 +236,7 @@ def test_a_published_log_of_another_implementation_verifies(tmp_path: Path) -> N
 
 @pytest.fixture
 def out(log: Log, tmp_path: Path) -> Path:
-    export_tiles(log.storage, signed(log, 70_000 - 69_000 + 300), VKEY, tmp_path / "out")
+    export_tiles(log.storage, signed(log, 70_000 - 69_000 + 300), tmp_path / "out")
     return tmp_path / "out"
 
 
@@ -297,33 +297,36 @@ def test_an_older_checkpoint_must_be_extended(out: Path, log: Log) -> None:
 
 def test_an_export_refuses_what_it_does_not_extend(out: Path, log: Log) -> None:
     with pytest.raises(LogError, match="GOV-503"):
-        export_tiles(log.storage, signed(log, 1299), VKEY, out)
+        export_tiles(log.storage, signed(log, 1299), out)
     (out / "tile/0/006").write_bytes(b"planted")
     with pytest.raises(LogError, match="GOV-515"):
-        export_tiles(log.storage, signed(log, 2000), VKEY, out)
+        export_tiles(log.storage, signed(log, 2000), out)
     assert verify_tiles(out, VKEY).size == 1300
-    (out / "checkpoint").write_text(signed(log, 5, Key(bytes(32))).note)
+    (out / "checkpoint").write_text("not a note")
+    with pytest.raises(LogError, match="GOV-515"):
+        export_tiles(log.storage, signed(log, 2000), out)
+    (out / "checkpoint").write_text(signed(log, 5, origin="example.com/other").note)
     with pytest.raises(LogError, match="GOV-502"):
-        export_tiles(log.storage, signed(log, 2000), VKEY, out)
+        export_tiles(log.storage, signed(log, 2000), out)
     fork = Checkpoint(ORIGIN, 5, bytes(32), sign_note(checkpoint_text(ORIGIN, 5, bytes(32)), ORIGIN, Key()))
     (out / "checkpoint").write_text(fork.note)
     with pytest.raises(LogError, match="GOV-503"):
-        export_tiles(log.storage, signed(log, 2000), VKEY, out)
+        export_tiles(log.storage, signed(log, 2000), out)
 
 
 def test_what_does_not_come_to_the_signed_root_is_not_published(log: Log, tmp_path: Path) -> None:
     wrong = Checkpoint(ORIGIN, 300, bytes(32), "")
     with pytest.raises(LogError, match="GOV-504"):
-        export_tiles(log.storage, wrong, VKEY, tmp_path)
+        export_tiles(log.storage, wrong, tmp_path)
     assert not (tmp_path / "checkpoint").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(LogError, match="GOV-519"):
-        export_tiles(log.storage, signed(log, 3), VKEY, tmp_path / "file" / "out")
+        export_tiles(log.storage, signed(log, 3), tmp_path / "file" / "out")
 
 
 def test_files_are_private_unless_asked(log: Log, tmp_path: Path) -> None:
-    export_tiles(log.storage, signed(log, 300), VKEY, tmp_path / "own")
-    export_tiles(log.storage, signed(log, 300), VKEY, tmp_path / "all", public=True)
+    export_tiles(log.storage, signed(log, 300), tmp_path / "own")
+    export_tiles(log.storage, signed(log, 300), tmp_path / "all", public=True)
     for name, mode in (("own", 0), ("all", 0o044)):
         assert {f.stat().st_mode & 0o044 for f in (tmp_path / name).rglob("*")} == {mode}
 
@@ -336,13 +339,13 @@ from governance.log.export import export_tiles
 folder, vkey = Path(sys.argv[2]), sys.argv[3]
 checkpoint = parse_checkpoint(Path(sys.argv[4]).read_text(), vkey)
 print("start", flush=True)
-export_tiles(open_storage(sys.argv[1]), checkpoint, vkey, folder)
+export_tiles(open_storage(sys.argv[1]), checkpoint, folder)
 """
 
 
 def test_kill_9_leaves_the_older_export(log: Log, tmp_path: Path) -> None:
     out, note = tmp_path / "out", tmp_path / "note"
-    export_tiles(log.storage, signed(log, 1000), VKEY, out)
+    export_tiles(log.storage, signed(log, 1000), out)
     note.write_text(signed(log, 60_000).note)
     for _ in range(3):
         before = len(list(out.rglob("*")))
@@ -358,5 +361,5 @@ def test_kill_9_leaves_the_older_export(log: Log, tmp_path: Path) -> None:
         report = verify_tiles(out, VKEY)
         assert report.ok, report.reason
         assert report.size in (1000, 60_000)
-    export_tiles(log.storage, signed(log, 60_000), VKEY, out)
+    export_tiles(log.storage, signed(log, 60_000), out)
     assert verify_tiles(out, VKEY, [signed(log, 1000).note]).compared == 2
