@@ -164,7 +164,7 @@ def open_checkpoint(note: str, terms: Sequence[Term]) -> Checkpoint:
 
 
 def handovers(storage: Storage, notes: Iterable[str] = ()) -> Iterator[Handover]:
-    """What a store and notes from outside tell of rotations; nothing is verified.
+    """The handovers that a store and notes from outside hold; who signed them is for :func:`follow`.
 
     A handover's checkpoint has two signatures under the origin's name, and the leaf is its last.
     """
@@ -180,15 +180,15 @@ def handovers(storage: Storage, notes: Iterable[str] = ()) -> Iterator[Handover]
             [row] = storage.read(index, index + 1)
             if row.body is None or row.salt is None or _media_type(row.leaf) != KEY_ROTATION:
                 continue
-            hashes = tree.inclusion_proof(index, checkpoint.size, storage.nodes)
-            _statement(row.body)
+            hashes = tuple(tree.inclusion_proof(index, checkpoint.size, storage.nodes))
+            proof = InclusionProof(index, checkpoint.size, hashes)
+            handover = Handover(row.leaf, row.salt, row.body, proof, note)
+            handover.checked()
         except (LogError, ValueError):
             # Damaged or truncated: the verification of the log says so, and the pin does not move.
             continue
         seen.add(index)
-        yield Handover(
-            row.leaf, row.salt, row.body, InclusionProof(index, checkpoint.size, tuple(hashes)), note
-        )
+        yield handover
 
 
 def rotate(
