@@ -130,12 +130,14 @@ class WitnessClient:
             size = _size(answer)
             if size is None:
                 return Submission(witness, Outcome.REFUSED, f"it answered {answer.status}")
-            if size > checkpoint.size or size == old:
+            if size > storage.size() or size == old == checkpoint.size:
                 return Submission(
                     witness,
                     Outcome.CONTRADICTED,
-                    f"it cosigned a tree of size {size} that this log, at {checkpoint.size}, does not extend",
+                    f"it cosigned a tree of size {size} that this log does not extend",
                 )
+            if size > checkpoint.size:
+                return Submission(witness, Outcome.REFUSED, "it cosigned a newer checkpoint meanwhile")
             old = self._sizes[key_id] = size
         return Submission(witness, Outcome.REFUSED, "others submit to it faster")
 
