@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
+import urllib3
 
 from governance.lineage.destination import REDACTED, Outcome, Refusal, Unavailable
 from governance.lineage.framing import Event
@@ -131,7 +132,7 @@ class ServiceDestination:
                 stream=True,
             ) as response:
                 content = b""
-                for part in response.iter_content(1 << 16):
+                while part := response.raw.read1(1 << 16, decode_content=True):
                     content += part
                     if len(content) > _LONGEST_ANSWER or time.monotonic() - begun > service.read_timeout:
                         raise requests.exceptions.ReadTimeout
@@ -141,7 +142,7 @@ class ServiceDestination:
                     response.headers.get("Content-Type", "").lower(),
                     _seconds(response.headers.get("Retry-After")),
                 )
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise Unavailable(
                 "GOV-527",
                 f"the lineage service at {self._url} does not answer: {type(error).__name__}",

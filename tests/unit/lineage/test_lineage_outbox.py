@@ -200,7 +200,7 @@ def test_a_full_disk_loses_nothing_that_was_kept(tmp_path: Path, monkeypatch: py
         return write(descriptor, data[:-40], at)
 
     monkeypatch.setattr(os, "pwrite", short)
-    with pytest.raises(LogError, match="GOV-501 .*No space left on device"):
+    with pytest.raises(LogError, match=r"GOV-501 .*No space left on device"):
         outbox.keep(body("lost"), "ingest:test")
     monkeypatch.undo()
     outbox.keep(body("b"), "ingest:test")
@@ -215,7 +215,7 @@ def test_after_a_failed_sync_another_file_is_used(tmp_path: Path, monkeypatch: p
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fdatasync", fail)
-    with pytest.raises(LogError, match="GOV-501 .*Input/output error"):
+    with pytest.raises(LogError, match=r"GOV-501 .*Input/output error"):
         outbox.keep(body("unsure"), "ingest:test")
     monkeypatch.undo()
     outbox.keep(body("b"), "ingest:test")
@@ -240,7 +240,7 @@ def test_a_directory_that_vanishes_under_the_process_loses_nothing(tmp_path: Pat
 
 def test_something_in_the_way_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(LogError, match="GOV-501 .*could not be kept"):
+    with pytest.raises(LogError, match=r"GOV-501 .*could not be kept"):
         Outbox(tmp_path / "file").keep(b"{}", "ingest:test")
 
 

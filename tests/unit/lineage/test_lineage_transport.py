@@ -238,7 +238,7 @@ def test_neither_outbox_nor_log_is_an_error(tmp_path: Path) -> None:
     for mode in ("outbox", "send-first"):
         log = MemoryLog(broken=True)
         mine = transport(tmp_path, log, mode=mode)
-        with pytest.raises(LogError, match="GOV-501 .*could not be kept"):
+        with pytest.raises(LogError, match=r"GOV-501 .*could not be kept"):
             mine.emit(run_event())
         mine.close(0.05)
 
@@ -269,7 +269,7 @@ def test_a_redacted_event_is_refused_and_forgotten(tmp_path: Path, store: Path, 
     assert mine.close()
     status = Outbox(tmp_path / "outbox").status()
     assert (status.waiting, status.dead_letters) == (0, {"GOV-505": 2})
-    assert [e.body is None for e in stored.entries()][0]
+    assert next(e.body is None for e in stored.entries())
     assert json.loads(list(stored.entries())[-1].body or b"")["job"]["name"] == "b"
 
 
