@@ -129,7 +129,11 @@ class Workspace:
         Raises:
             LogError: GOV-511 when the store holds rotations that contradict each other.
         """
-        return follow(VerifierKey.parse(self.vkey), handovers(self.log.storage))
+        last = self.signer.last()
+        # A process that was killed may have left the newest handover in the signer's memory only.
+        return follow(
+            VerifierKey.parse(self.vkey), handovers(self.log.storage, () if last is None else (last.note,))
+        )
 
     def rotate_log_key(self) -> Checkpoint:
         """Hand the log over to a new key; return the checkpoint that the old and the new one signed.

@@ -237,3 +237,34 @@ def test_a_fork_uses_its_own_connection(keyring: Keyring) -> None:
     child.join()
     assert queue.get()
     assert keyring.segment_key(key_id) == key
+
+
+def test_the_checkpoint_key_is_replaced_by_the_next(
+    keyring: Keyring, key_store: Path, provider: KeyProvider
+) -> None:
+    old = keyring.log_signer.public_key
+    assert keyring.next_log_signer is None
+    keyring.promote_log_signer(old)
+    assert keyring.log_signer.public_key == old
+    new = keyring.make_next_log_signer().public_key
+    assert keyring.make_next_log_signer().public_key == new != old
+    keyring.rotate_epoch()
+    reopened = Keyring.open(key_store, provider)
+    following = reopened.next_log_signer
+    assert following is not None and following.public_key == new
+    assert reopened.log_signer.public_key == old
+    reopened.promote_log_signer(new)
+    assert keyring.log_signer.public_key == new
+    assert keyring.next_log_signer is None
+    keyring.rotate_epoch()
+    assert reopened.log_signer.public_key == new
+
+
+def test_a_late_promotion_does_not_promote_the_key_after_it(keyring: Keyring) -> None:
+    """Another process finished the rotation for a slow one, and began the next."""
+    first = keyring.make_next_log_signer().public_key
+    keyring.promote_log_signer(first)
+    second = keyring.make_next_log_signer().public_key
+    keyring.promote_log_signer(first)
+    assert keyring.log_signer.public_key == first
+    assert keyring.make_next_log_signer().public_key == second

@@ -115,7 +115,7 @@ def test_another_signer_of_the_same_root_is_refused_where_it_is_pinned(
     for name in ("ca.key", "ca.pem"):
         shutil.copy(authority.folder / name, second.folder / name)
     second.root = authority.root
-    second.certify("tsa")
+    second.certify()
     newer = stamped(second, signed(7))
     assert verify(newer, authority.root)
     with pytest.raises(LogError, match="GOV-513"):

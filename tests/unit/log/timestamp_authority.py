@@ -20,9 +20,6 @@ keyUsage=critical,keyCertSign,cRLSign
 basicConstraints=CA:FALSE
 keyUsage=critical,digitalSignature
 extendedKeyUsage=critical,timeStamping
-[server]
-basicConstraints=CA:FALSE
-extendedKeyUsage=critical,serverAuth
 [ts]
 serial=serial
 signer_digest=sha256
@@ -52,7 +49,7 @@ class TimestampAuthority:
             "-subj",
             f"/CN={name} CA",
         )
-        self.certify("tsa")
+        self.certify()
         self.root = (folder / "ca.pem").read_bytes()
         self.change: Callable[[bytes], bytes] = lambda answer: answer
 
@@ -60,8 +57,8 @@ class TimestampAuthority:
     def certificate(self) -> bytes:
         return (self.folder / "tsa.pem").read_bytes()
 
-    def certify(self, extensions: str) -> None:
-        """Make a new signing certificate; with extensions ``server`` it is none for timestamps."""
+    def certify(self) -> None:
+        """Make a new signing certificate."""
         self._openssl(
             "req -newkey rsa:2048 -nodes -keyout tsa.key -out tsa.csr -config ca.cnf",
             "-subj",
@@ -69,7 +66,7 @@ class TimestampAuthority:
         )
         self._openssl(
             "x509 -req -in tsa.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out tsa.pem -days 3",
-            *("-extfile", "ca.cnf", "-extensions", extensions),
+            *("-extfile", "ca.cnf", "-extensions", "tsa"),
         )
 
     def answer(self, query: bytes) -> bytes:
