@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from governance.errors import LogError, SettingError
 from governance.log import tree
@@ -54,13 +54,30 @@ class Entry:
         return Envelope.from_leaf(self.leaf)
 
 
+@dataclass(slots=True)
+class _Head:
+    """The right edge of the tree, and the newest row's nodes."""
+
+    last_nodes: bytes
+    frontier: Frontier
+
+    def copy(self) -> _Head:
+        return _Head(self.last_nodes, self.frontier.copy())
+
+
+class _Laid(NamedTuple):
+    answers: list[list[int] | LogError]
+    rows: list[NewRow]
+    head: _Head
+
+
 class Log:
     """An append-only log over a storage.
 
     Args:
         storage: from :func:`governance.log.open_storage`.
         signer: signs checkpoints; None for those who only append or read.
-        clock: the current time, aware; it stamps entries inside the sequencer's turn.
+        clock: the current time, aware; it stamps entries after whatever stands before them.
         witnesses: is shown each checkpoint that was signed and returns it, with more signatures or without.
         archives: folders in which archive files are looked for before the one they were written to.
 
@@ -83,7 +100,8 @@ class Log:
         self.archives = Archives(storage, archives)
         self._clock = clock
         self._witnesses = witnesses
-        self._head: tuple[bytes, Frontier] | None = None
+        self._head: _Head | None = None
+        self._unopposed = True
         self._sealer = Sealer(storage.dedup_key)
         if signer is not None:
             _check_signer(signer, storage)
@@ -107,21 +125,10 @@ class Log:
             LogError: GOV-505 when a body was redacted, GOV-508 when a principal or media type is
                 unusable, GOV-509 when an entry poses as a redaction, GOV-501 when the storage fails.
         """
-        [answer] = self.append_each([entries])
+        [answer] = self.append_sealed([self.seal(entries)])
         if isinstance(answer, LogError):
             raise answer
         return answer
-
-    def append_each(self, submissions: Sequence[Sequence[NewEntry]]) -> list[list[int] | LogError]:
-        """Append many submissions in one turn, with one fsync; each is added whole or refused whole.
-
-        Returns:
-            For each submission its indexes, or the refusal that :meth:`append` would raise.
-
-        Raises:
-            LogError: GOV-501 when the storage fails; then nothing was acknowledged, and all may be repeated.
-        """
-        return self.append_sealed([self.seal(entries) for entries in submissions])
 
     def seal(self, entries: Sequence[NewEntry]) -> Submission:
         """Do what can be done before the turn: the sealed entries, or their refusal (GOV-508, GOV-509)."""
@@ -138,14 +145,32 @@ class Log:
             return refused
 
     def append_sealed(self, submissions: Sequence[Submission]) -> list[list[int] | LogError]:
-        """:meth:`append_each` of what :meth:`seal` returned."""
+        """Append what :meth:`seal` returned, in one turn with one fsync; each is added whole or refused.
+
+        Returns:
+            For each submission its indexes, or the refusal that :meth:`append` would raise.
+
+        Raises:
+            LogError: GOV-501 when the storage fails; then nothing was acknowledged, and all may be repeated.
+        """
         items = [item for group in submissions if not isinstance(group, LogError) for item in group]
         if not items:
             return [group if isinstance(group, LogError) else [] for group in submissions]
-        with self.storage.turn([item.marker for item in items], [item.refusal for item in items]) as turn:
-            answers, frontier, last = self._write(turn, submissions)
-        self._head = (last, frontier)
-        return answers
+        refusals = [item.refusal for item in items]
+        head = self._head
+        if head is not None and self._unopposed:
+            laid = self._lay(submissions, head.copy(), {}, {})
+            if self.storage.append_if(head.frontier.size, head.last_nodes, laid.rows, refusals):
+                self._head = laid.head
+                return laid.answers
+        with self.storage.turn([item.marker for item in items], refusals) as turn:
+            now = self._found(turn)
+            self._unopposed = (head is None or now is head) and not turn.known and not turn.refused
+            laid = self._lay(submissions, now.copy(), turn.known, turn.refused)
+            if laid.rows:
+                turn.write(laid.rows)
+        self._head = laid.head
+        return laid.answers
 
     def entry(self, index: int) -> Entry:
         """One entry.
@@ -236,8 +261,9 @@ class Log:
 
     def state(self, turn: Turn, entries: Sequence[NewEntry]) -> None:
         """Append statements about the log itself inside a turn that also carries them out."""
-        _, frontier, last = self._write(turn, [self._sealer.seal(entries)])
-        self._head = (last, frontier)
+        laid = self._lay([self._sealer.seal(entries)], self._found(turn).copy(), {}, {})
+        turn.write(laid.rows)
+        self._head = laid.head
 
     def close(self) -> None:
         """Let go of the storage."""
@@ -257,19 +283,23 @@ class Log:
                 "Take a size that the log has reached; if it was signed, run `governance log verify`.",
             )
 
-    def _write(
-        self, turn: Turn, submissions: Sequence[Submission]
-    ) -> tuple[list[list[int] | LogError], Frontier, bytes]:
-        frontier = self._frontier(turn)
+    def _lay(
+        self,
+        submissions: Sequence[Submission],
+        head: _Head,
+        known: Mapping[bytes, int],
+        refused: Mapping[bytes, int],
+    ) -> _Laid:
+        """What follows ``head``, which it moves; stamped now, after whatever stands at that head."""
         received_at = timestamp(self._clock())
-        places = dict(turn.known)
-        last = turn.last_nodes
+        places = dict(known)
+        frontier = head.frontier
         answers: list[list[int] | LogError] = []
         rows: list[NewRow] = []
         for sealed in submissions:
-            refused = sealed if isinstance(sealed, LogError) else _redacted(sealed, turn.refused)
-            if refused is not None or isinstance(sealed, LogError):
-                answers.append(refused or [])
+            refusal = sealed if isinstance(sealed, LogError) else _redacted(sealed, refused)
+            if refusal is not None or isinstance(sealed, LogError):
+                answers.append(refusal or [])
                 continue
             indexes = []
             for item in sealed:
@@ -277,24 +307,22 @@ class Log:
                 if index is None:
                     index = frontier.size
                     leaf = write_leaf(item.digest, item.names, received_at, len(item.body))
-                    last = b"".join(frontier.append(tree.leaf_hash(leaf)))
+                    head.last_nodes = b"".join(frontier.append(tree.leaf_hash(leaf)))
                     places[item.marker] = index
-                    rows.append(NewRow(index, last, leaf, item.salt, item.body, item.marker))
+                    rows.append(NewRow(index, head.last_nodes, leaf, item.salt, item.body, item.marker))
                 indexes.append(index)
             answers.append(indexes)
-        if rows:
-            turn.write(rows)
-        return answers, frontier, last
+        return _Laid(answers, rows, head)
 
-    def _frontier(self, turn: Turn) -> Frontier:
-        """The right edge of the tree; the last one is reused when nobody else appended since.
+    def _found(self, turn: Turn) -> _Head:
+        """The head of the log; the last one is reused when nobody else appended since.
 
         The newest leaf hash tells: it covers a random salt, so no other history ends with it.
         """
         head = self._head
-        if head is not None and head[1].size == turn.size and head[0] == turn.last_nodes:
-            return head[1].copy()
-        return Frontier(turn.size, turn.nodes(tree.subtrees(0, turn.size)))
+        if head is not None and (head.frontier.size, head.last_nodes) == (turn.size, turn.last_nodes):
+            return head
+        return _Head(turn.last_nodes, Frontier(turn.size, turn.nodes(tree.subtrees(0, turn.size))))
 
 
 def _redacted(sealed: Sequence[Sealed], refused: Mapping[bytes, int]) -> LogError | None:

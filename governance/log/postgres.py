@@ -7,15 +7,14 @@ visible, so indexes are dense and readers see a prefix of the log. Tables lie in
 
 from __future__ import annotations
 
-import os
 import secrets
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from governance.errors import LogError, SettingError
 from governance.log.archive_rows import ArchiveReads, ArchiveWrites
+from governance.log.connection import OwnConnection
 from governance.log.storage import (
     PAGE,
     TABLES,
@@ -25,6 +24,7 @@ from governance.log.storage import (
     migrations,
     new_origin,
     newer_schema,
+    next_page,
     no_store,
     other_origin,
     pick_nodes,
@@ -46,7 +46,22 @@ _ROW = (
 )
 _TABLES = {name: f"governance_log_{name}" for name in TABLES}
 _MARKERS = "SELECT digest, idx FROM governance_log_marker WHERE digest = ANY(%b)"
-_REFUSALS = "SELECT refusal, min(idx) FROM governance_log_redaction WHERE refusal = ANY(%b) GROUP BY refusal"
+_START = (
+    "(SELECT 0, nodes, idx FROM governance_log_entry ORDER BY idx DESC LIMIT 1) UNION ALL"
+    " SELECT 1, digest, idx FROM governance_log_marker WHERE digest = ANY(%b::bytea[]) UNION ALL"
+    " SELECT 2, refusal, min(idx) FROM governance_log_redaction WHERE refusal = ANY(%b::bytea[])"
+    " GROUP BY refusal"
+)
+_WRITE = (
+    "WITH added AS (SELECT * FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[],"
+    " %b::bytea[]) AS added (idx, nodes, leaf, salt, body, digest)), entries AS (INSERT INTO"
+    " governance_log_entry SELECT idx, nodes, leaf, salt, body FROM added)"
+    " INSERT INTO governance_log_marker SELECT digest, idx FROM added"
+)
+_APPEND_IF = (
+    "SELECT governance_log_append_if(%b::int, %b::bigint, %b::bytea, %b::bytea[], %b::bytea[], %b::bytea[],"
+    " %b::bytea[], %b::bytea[], %b::bytea[])"
+)
 _NODES = "SELECT idx, nodes FROM governance_log_entry WHERE idx = ANY(%b)"
 
 
@@ -56,12 +71,10 @@ class PostgresStorage(ArchiveReads):
     def __init__(self, location: str, *, create: bool, origin: str | None) -> None:
         self._conninfo = location
         self._location = _without_credentials(location)
-        self._lock = threading.RLock()
-        self._connection: Connection | None = None
-        self._owner = 0
-        # Closing a connection that was inherited by fork would end the parent's session: keep it referenced.
-        self._inherited: list[Connection] = []
-        with self._connected() as connection:
+        self._writing = OwnConnection(self._connect, _usable)
+        # A connection of their own: readers never wait for a turn, nor for its commit.
+        self._reading = OwnConnection(self._connect, _usable)
+        with self._connected(self._writing) as connection:
             exists = _one(connection, "SELECT to_regclass('governance_log_meta') IS NOT NULL")
             if not exists and not create:
                 raise no_store(self._location)
@@ -105,18 +118,26 @@ class PostgresStorage(ArchiveReads):
     @contextmanager
     def turn(self, markers: Sequence[bytes] = (), refusals: Sequence[bytes] = ()) -> Iterator[PostgresTurn]:
         # The pipeline saves round trips while others wait; leaving it waits for the commit's answer.
-        with self._connected() as connection, connection.pipeline(), connection.transaction():
+        with self._connected(self._writing) as connection, connection.pipeline(), connection.transaction():
             yield PostgresTurn(connection, markers, refusals)
 
+    def append_if(
+        self, size: int, last_nodes: bytes, rows: Sequence[NewRow], refusals: Sequence[bytes]
+    ) -> bool:
+        _, nodes, leaves, salts, bodies, markers = map(list, zip(*rows, strict=True))
+        parameters = (_TURN_LOCK, size, last_nodes, list(refusals), nodes, leaves, salts, bodies, markers)
+        with self._connected(self._writing) as connection:
+            return bool(_all(connection, _APPEND_IF, parameters)[0][0])
+
     def read(self, start: int, stop: int) -> Iterator[StoredEntry]:
+        page = PAGE
         while start < stop:
             with self._connected() as connection:
-                rows = _all(connection, _ROW, (start, stop, PAGE))
+                rows = [StoredEntry(*row) for row in _all(connection, _ROW, (start, stop, page))]
             if not rows:
                 return
-            for row in rows:
-                yield StoredEntry(*row)
-            start = rows[-1][0] + 1
+            yield from rows
+            start, page = rows[-1].index + 1, next_page(rows)
 
     def nodes(self, nodes: Sequence[Node]) -> list[bytes]:
         with self._connected() as connection:
@@ -146,13 +167,13 @@ class PostgresStorage(ArchiveReads):
         return str(rows[0][0]) if rows else None
 
     def save_checkpoint(self, size: int, note: str) -> None:
-        with self._connected() as connection:
+        with self._connected(self._writing) as connection:
             connection.execute(
                 "INSERT INTO governance_log_checkpoint VALUES (%s, %s) ON CONFLICT DO NOTHING", (size, note)
             )
 
     def replace_checkpoint(self, size: int, former: str, note: str) -> bool:
-        with self._connected() as connection:
+        with self._connected(self._writing) as connection:
             statement = "UPDATE governance_log_checkpoint SET note = %s WHERE size = %s AND note = %s"
             return connection.execute(statement, (note, size, former)).rowcount == 1
 
@@ -161,38 +182,26 @@ class PostgresStorage(ArchiveReads):
             return _run(connection, statement, parameters)
 
     def scrub(self) -> None:
-        with self._connected() as connection:
+        with self._connected(self._writing) as connection:
             connection.execute("VACUUM governance_log_entry")
 
     def close(self) -> None:
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None and self._owner == os.getpid():
-                connection.close()
+        self._reading.close()
+        self._writing.close()
 
     @contextmanager
-    def _connected(self) -> Iterator[Connection]:
+    def _connected(self, connection: OwnConnection[Connection] | None = None) -> Iterator[Connection]:
         psycopg = _driver()
-        with self._lock:
-            try:
-                yield self._current()
-            except psycopg.Error as error:
-                state = getattr(error, "sqlstate", None) or type(error).__name__
-                raise LogError(
-                    "GOV-501",
-                    f"the lineage store at {self._location} failed: {state}",
-                    "Check that PostgreSQL runs and that the URL and its role's rights are right; run again.",
-                ) from None
-
-    def _current(self) -> Connection:
-        connection = self._connection
-        if connection is not None and self._owner != os.getpid():
-            self._inherited.append(connection)
-            connection = None
-        if connection is None or connection.closed or connection.broken:
-            connection = self._connect()
-            self._connection, self._owner = connection, os.getpid()
-        return connection
+        try:
+            with (connection or self._reading).held() as held:
+                yield held
+        except psycopg.Error as error:
+            state = getattr(error, "sqlstate", None) or type(error).__name__
+            raise LogError(
+                "GOV-501",
+                f"the lineage store at {self._location} failed: {state}",
+                "Check that PostgreSQL runs and that the URL and its role's rights are right; run again.",
+            ) from None
 
     def _connect(self) -> Connection:
         connection: Connection = _driver().connect(
@@ -206,8 +215,9 @@ class PostgresStorage(ArchiveReads):
             )
             # Every statement here looks up keys; a plan made while the tables were small must not scan them
             # once they have grown.
-            connection.execute("SET enable_seqscan = off")
-            connection.execute("SET jit = off")
+            connection.execute("SET enable_seqscan = off; SET jit = off")
+            # A snapshot for each statement: those after the lock see what the turn before committed.
+            connection.execute("SET default_transaction_isolation = 'read committed'")
             if _one(connection, "SELECT current_setting('fsync')") != "on":
                 raise LogError(
                     "GOV-501",
@@ -223,23 +233,20 @@ class PostgresStorage(ArchiveReads):
 class PostgresTurn(ArchiveWrites):
     """See :class:`governance.log.storage.Turn`."""
 
+    known: Mapping[bytes, int]
+    refused: Mapping[bytes, int]
+
     def __init__(self, connection: Connection, markers: Sequence[bytes], refusals: Sequence[bytes]) -> None:
         self._connection = connection
-        # Statements after this one see what the turn before committed: READ COMMITTED takes a snapshot each.
-        connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         connection.execute(
             "SELECT pg_advisory_xact_lock(%s, 'governance_log_entry'::regclass::oid::int)", (_TURN_LOCK,)
         )
-        head = connection.execute(
-            "SELECT idx, nodes FROM governance_log_entry ORDER BY idx DESC LIMIT 1", binary=True
-        )
-        known = connection.execute(_MARKERS, (list(markers),), binary=True) if markers else None
-        refused = connection.execute(_REFUSALS, (list(refusals),), binary=True) if refusals else None
-        last = head.fetchone()
-        self.size: int = last[0] + 1 if last else 0
-        self.last_nodes: bytes = last[1] if last else b""
-        self.known: Mapping[bytes, int] = dict(known.fetchall()) if known else {}
-        self.refused: Mapping[bytes, int] = dict(refused.fetchall()) if refused else {}
+        found: tuple[dict[bytes, int], ...] = ({}, {}, {})
+        for kind, value, index in _all(connection, _START, (list(markers), list(refusals))):
+            found[kind][value] = index
+        head, self.known, self.refused = found
+        [(self.last_nodes, last)] = head.items() or [(b"", -1)]
+        self.size = last + 1
 
     _EMPTY = ("UPDATE {entry} SET salt = NULL, body = NULL",)
 
@@ -254,22 +261,7 @@ class PostgresTurn(ArchiveWrites):
         return StoredEntry(*rows[0]) if rows else None
 
     def write(self, rows: Sequence[NewRow]) -> None:
-        indexes = [row.index for row in rows]
-        self._connection.execute(
-            "INSERT INTO governance_log_entry"
-            " SELECT * FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[])",
-            (
-                indexes,
-                [row.nodes for row in rows],
-                [row.leaf for row in rows],
-                [row.salt for row in rows],
-                [row.body for row in rows],
-            ),
-        )
-        self._connection.execute(
-            "INSERT INTO governance_log_marker SELECT * FROM unnest(%b::bytea[], %b::bigint[])",
-            ([row.marker for row in rows], indexes),
-        )
+        self._connection.execute(_WRITE, [list(column) for column in zip(*rows, strict=True)])
 
     def forget(self, redaction: Redaction, marker: bytes) -> None:
         self._connection.execute(
@@ -280,6 +272,10 @@ class PostgresTurn(ArchiveWrites):
             "INSERT INTO governance_log_redaction VALUES (%s, %s, %b)",
             (redaction.index, redaction.leaf, redaction.refusal),
         )
+
+
+def _usable(connection: Connection) -> bool:
+    return not connection.closed and not connection.broken
 
 
 def _driver() -> Any:

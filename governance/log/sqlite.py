@@ -10,14 +10,14 @@ import logging
 import os
 import secrets
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from governance.errors import LogError
 from governance.log.archive_rows import ArchiveReads, ArchiveWrites
+from governance.log.connection import OwnConnection
 from governance.log.storage import (
     PAGE,
     TABLES,
@@ -27,6 +27,7 @@ from governance.log.storage import (
     migrations,
     new_origin,
     newer_schema,
+    next_page,
     no_store,
     other_origin,
     pick_nodes,
@@ -42,6 +43,19 @@ _ROW = (
     " WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx LIMIT ?"
 )
 
+# A statement for so many rows: between two of them other threads may take the interpreter's lock.
+_ROWS = (64, 8, 1)
+_INSERT_ENTRIES = {n: "INSERT INTO entry VALUES " + ",".join(["(?,?,?,?,?)"] * n) for n in _ROWS}
+_INSERT_MARKERS = {n: "INSERT INTO marker VALUES " + ",".join(["(?,?)"] * n) for n in _ROWS}
+_LISTS = {n: ",".join("?" * n) for n in _ROWS}
+_FIND_MARKERS = {n: f"SELECT digest, idx FROM marker WHERE digest IN ({_LISTS[n]})" for n in _ROWS}
+_FIND_REFUSALS = {
+    n: f"SELECT refusal, min(idx) FROM redaction WHERE refusal IN ({_LISTS[n]}) GROUP BY refusal"
+    for n in _ROWS
+}
+_FIND_NODES = {n: f"SELECT idx, nodes FROM entry WHERE idx IN ({_LISTS[n]})" for n in _ROWS}
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
 
@@ -51,16 +65,14 @@ class SqliteStorage(ArchiveReads):
     def __init__(self, location: str, *, create: bool, origin: str | None) -> None:
         self.directory = Path(location)
         self._file = self.directory / FILE
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._owner = 0
-        # Closing a connection that was inherited by fork would break the parent's: keep it referenced.
-        self._inherited: list[sqlite3.Connection] = []
+        self._writing = OwnConnection(self._connect)
+        # A connection of their own: readers never wait for a turn, nor for its fsync.
+        self._reading = OwnConnection(self._connect)
         if create:
             self._make_file()
         elif not self._file.is_file():
             raise no_store(location)
-        with self._connected() as connection:
+        with self._connected(self._writing) as connection:
             if create:
                 _migrate(connection, location)
                 _write_meta(connection, origin)
@@ -103,7 +115,7 @@ class SqliteStorage(ArchiveReads):
 
     @contextmanager
     def turn(self, markers: Sequence[bytes] = (), refusals: Sequence[bytes] = ()) -> Iterator[SqliteTurn]:
-        with self._connected() as connection:
+        with self._connected(self._writing) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield SqliteTurn(connection, markers, refusals)
@@ -113,15 +125,24 @@ class SqliteStorage(ArchiveReads):
                     connection.execute("ROLLBACK")
                 raise
 
+    def append_if(
+        self, size: int, last_nodes: bytes, rows: Sequence[NewRow], refusals: Sequence[bytes]
+    ) -> bool:
+        with self.turn([row.marker for row in rows], refusals) as turn:
+            if (turn.size, turn.last_nodes) != (size, last_nodes) or turn.known or turn.refused:
+                return False
+            turn.write(rows)
+        return True
+
     def read(self, start: int, stop: int) -> Iterator[StoredEntry]:
+        page = PAGE
         while start < stop:
             with self._connected() as connection:
-                rows = connection.execute(_ROW, (start, stop, PAGE)).fetchall()
+                rows = list(map(_entry, connection.execute(_ROW, (start, stop, page))))
             if not rows:
                 return
-            for row in rows:
-                yield _entry(row)
-            start = rows[-1][0] + 1
+            yield from rows
+            start, page = rows[-1].index + 1, next_page(rows)
 
     def nodes(self, nodes: Sequence[Node]) -> list[bytes]:
         with self._connected() as connection:
@@ -129,7 +150,7 @@ class SqliteStorage(ArchiveReads):
 
     def markers(self, markers: Sequence[bytes]) -> dict[bytes, int]:
         with self._connected() as connection:
-            return _find(connection, "SELECT idx FROM marker WHERE digest = ?", markers)
+            return _find(connection, _FIND_MARKERS, markers)
 
     def marker_count(self) -> int:
         with self._connected() as connection:
@@ -150,11 +171,11 @@ class SqliteStorage(ArchiveReads):
         return None if row is None else str(row[0])
 
     def save_checkpoint(self, size: int, note: str) -> None:
-        with self._connected() as connection:
+        with self._connected(self._writing) as connection:
             connection.execute("INSERT OR IGNORE INTO checkpoint VALUES (?, ?)", (size, note))
 
     def replace_checkpoint(self, size: int, former: str, note: str) -> bool:
-        with self._connected() as connection:
+        with self._connected(self._writing) as connection:
             statement = "UPDATE checkpoint SET note = ? WHERE size = ? AND note = ?"
             return connection.execute(statement, (note, size, former)).rowcount == 1
 
@@ -163,7 +184,7 @@ class SqliteStorage(ArchiveReads):
             return connection.execute(statement.format_map(_TABLES), parameters).fetchall()
 
     def scrub(self) -> None:
-        with self._connected() as connection:
+        with self._connected(self._writing) as connection:
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if busy:
                 _log.warning("a reader holds the log at %s: removed bodies go later", self.location)
@@ -171,10 +192,8 @@ class SqliteStorage(ArchiveReads):
             connection.execute("DELETE FROM meta WHERE name = 'scrub'")
 
     def close(self) -> None:
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None and self._owner == os.getpid():
-                connection.close()
+        self._reading.close()
+        self._writing.close()
 
     def _make_file(self) -> None:
         try:
@@ -196,19 +215,17 @@ class SqliteStorage(ArchiveReads):
             ) from None
 
     @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                if self._connection is None or self._owner != os.getpid():
-                    if self._connection is not None:
-                        self._inherited.append(self._connection)
-                    self._connection, self._owner = self._connect(), os.getpid()
-                yield self._connection
-            except sqlite3.Error as error:
-                name = getattr(error, "sqlite_errorname", type(error).__name__)
-                raise LogError(
-                    "GOV-501", f"the lineage store at {self.location} failed: {name}", _remedy(name)
-                ) from None
+    def _connected(
+        self, connection: OwnConnection[sqlite3.Connection] | None = None
+    ) -> Iterator[sqlite3.Connection]:
+        try:
+            with (connection or self._reading).held() as held:
+                yield held
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", type(error).__name__)
+            raise LogError(
+                "GOV-501", f"the lineage store at {self.location} failed: {name}", _remedy(name)
+            ) from None
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -236,12 +253,8 @@ class SqliteTurn(ArchiveWrites):
         head = connection.execute("SELECT idx, nodes FROM entry ORDER BY idx DESC LIMIT 1").fetchone()
         self.size: int = head[0] + 1 if head else 0
         self.last_nodes: bytes = head[1] if head else b""
-        self.known: Mapping[bytes, int] = _find(
-            connection, "SELECT idx FROM marker WHERE digest = ?", markers
-        )
-        self.refused: Mapping[bytes, int] = _find(
-            connection, "SELECT idx FROM redaction WHERE refusal = ? LIMIT 1", refusals
-        )
+        self.known: Mapping[bytes, int] = _find(connection, _FIND_MARKERS, markers)
+        self.refused: Mapping[bytes, int] = _find(connection, _FIND_REFUSALS, refusals)
 
     # Zeros first, in place: when the emptied row shrinks and moves, only zeros move.
     _EMPTY = (
@@ -260,13 +273,13 @@ class SqliteTurn(ArchiveWrites):
         return None if row is None else _entry(row)
 
     def write(self, rows: Sequence[NewRow]) -> None:
-        self._connection.executemany(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?)",
-            [(row.index, row.nodes, row.leaf, row.salt, row.body) for row in rows],
-        )
-        self._connection.executemany(
-            "INSERT INTO marker VALUES (?, ?)", [(row.marker, row.index) for row in rows]
-        )
+        for part in _parts(rows):
+            values = [value for row in part for value in row[:5]]
+            self._connection.execute(_INSERT_ENTRIES[len(part)], values)
+        # In the order of the index, so that neighbours on a page are written together.
+        markers = sorted((row.marker, row.place) for row in rows)
+        for few in _parts(markers):
+            self._connection.execute(_INSERT_MARKERS[len(few)], [value for pair in few for value in pair])
 
     def forget(self, redaction: Redaction, marker: bytes) -> None:
         # Zeros of the same length are written over the old bytes in place.
@@ -292,20 +305,26 @@ def _entry(row: tuple[int, bytes, bytes, bytes, bytes, int | None]) -> StoredEnt
 
 
 def _nodes(connection: sqlite3.Connection, nodes: Sequence[Node]) -> list[bytes]:
-    rows = {}
-    for index in {home(node) for node in nodes}:
-        row = connection.execute("SELECT nodes FROM entry WHERE idx = ?", (index,)).fetchone()
-        if row is not None:
-            rows[index] = row[0]
+    rows: dict[int, bytes] = {}
+    for part in _parts(list({home(node) for node in nodes})):
+        rows.update(connection.execute(_FIND_NODES[len(part)], part))
     return pick_nodes(rows, nodes)
 
 
-def _find(connection: sqlite3.Connection, query: str, digests: Sequence[bytes]) -> dict[bytes, int]:
-    found = {}
-    for digest in digests:
-        row = connection.execute(query, (digest,)).fetchone()
-        if row is not None:
-            found[digest] = int(row[0])
+def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    start = 0
+    for size in _ROWS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
+
+
+def _find(
+    connection: sqlite3.Connection, queries: Mapping[int, str], digests: Sequence[bytes]
+) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for part in _parts(digests):
+        found.update(connection.execute(queries[len(part)], part))
     return found
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import resources
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from governance.errors import LogError
 from governance.log.archive_rows import ArchiveRow
@@ -21,6 +22,7 @@ from governance.log.note import check_name
 from governance.log.tree import HASH_SIZE, Node, completed_by, home
 
 PAGE = 128
+PAGE_BYTES = 8 << 20
 TABLES = ("entry", "marker", "redaction", "checkpoint", "meta", "archive", "leftover")
 
 
@@ -40,11 +42,10 @@ class StoredEntry:
     redacted_by: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NewRow:
-    """A row to write. ``marker`` is the keyed digest that recognises a duplicate, 32 bytes."""
+class NewRow(NamedTuple):
+    """A row to write at index ``place``. ``marker`` is the keyed digest that recognises a duplicate."""
 
-    index: int
+    place: int
     nodes: bytes
     leaf: bytes
     salt: bytes
@@ -88,8 +89,8 @@ class Turn(Protocol):
     def archives(self) -> list[ArchiveRow]:
         """Every archive, by first index."""
 
-    def put_archive(self, row: ArchiveRow) -> None:
-        """Write an archive's row; a file that the old row of the same range named is left over."""
+    def put_archive(self, row: ArchiveRow, replaced: Path | None = None) -> None:
+        """Write the row of an archive; the file at ``replaced`` is left over, to be deleted."""
 
     def redacted_in(self, first: int, stop: int) -> list[int]:
         """The redacted entries with ``first <= index < stop``."""
@@ -124,6 +125,16 @@ class Storage(Protocol):
         self, markers: Sequence[bytes] = (), refusals: Sequence[bytes] = ()
     ) -> AbstractContextManager[Turn]:
         """Wait for the turn to append. An exception inside it undoes everything it wrote."""
+
+    def append_if(
+        self, size: int, last_nodes: bytes, rows: Sequence[NewRow], refusals: Sequence[bytes]
+    ) -> bool:
+        """Take a turn that adds rows if nothing speaks against it, with as few round trips as can be.
+
+        Returns:
+            False, with nothing written, when the head is not ``size`` and ``last_nodes``, a row's marker is
+            known, or one of the refusals is; True when the rows are durable.
+        """
 
     def read(self, start: int, stop: int) -> Iterator[StoredEntry]:
         """Rows with ``start <= index < stop`` in order of index, page by page."""
@@ -238,6 +249,12 @@ def migrations(dialect: str) -> list[tuple[int, str]]:
         if named := re.fullmatch(r"(\d{4})_\w+\.sql", file.name):
             found.append((int(named[1]), file.read_text(encoding="utf-8")))
     return sorted(found)
+
+
+def next_page(rows: Sequence[StoredEntry]) -> int:
+    """How many rows the next page should have, so that it holds about :data:`PAGE_BYTES`."""
+    size = sum(len(row.body or b"") + len(row.leaf) for row in rows) // len(rows)
+    return max(1, min(4 * len(rows), PAGE_BYTES // (size + 512), 8 * PAGE))
 
 
 def pick_nodes(rows: Mapping[int, bytes], nodes: Sequence[Node]) -> list[bytes]:

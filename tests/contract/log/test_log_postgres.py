@@ -10,6 +10,7 @@ import pytest
 
 from governance.errors import GovernanceError, LogError
 from governance.log import Log, NewEntry, open_storage
+from governance.log.storage import migrations
 
 
 @pytest.fixture
@@ -85,4 +86,17 @@ def test_migrations_run_once(url: str) -> None:
     opened(url).close()
     opened(url).close()
     with psycopg.connect(url) as connection:
-        assert connection.execute("SELECT number FROM governance_log_migration").fetchall() == [(1,), (2,)]
+        found = connection.execute("SELECT number FROM governance_log_migration ORDER BY number").fetchall()
+    assert found == [(number,) for number, _ in migrations("postgres")]
+
+
+def test_an_append_needs_a_snapshot_for_each_statement(url: str) -> None:
+    """Under any stricter isolation it would not see what was appended while it waited for its turn."""
+    log = opened(url)
+    log.append([entry(1)])
+    with log.storage._connected(log.storage._writing) as connection:  # type: ignore[attr-defined]
+        connection.execute("SET default_transaction_isolation = 'repeatable read'")
+    with pytest.raises(LogError, match="GOV-501"):
+        log.append([entry(2)])
+    assert log.size() == 1
+    log.close()

@@ -23,6 +23,7 @@ from governance.log import (
     verify_entry,
     verify_log,
 )
+from governance.log.storage import NewRow
 
 
 def event(number: int, principal: str = "ingest:airflow") -> NewEntry:
@@ -63,6 +64,41 @@ def test_a_duplicate_returns_the_first_index(log: Log, open_log: Callable[..., L
     # Names that join to the same bytes are not the same sender.
     assert log.append([NewEntry(b"", "c", "ingest:ab"), NewEntry(b"", "bc", "ingest:a")]) == [5, 6]
     assert log.size() == 7
+
+
+def test_an_append_is_refused_when_anything_speaks_against_it(log: Log, open_log: Callable[..., Log]) -> None:
+    def row(place: int, marker: int) -> NewRow:
+        return NewRow(place, b"n" * 32, b"leaf", b"s" * 32, b"body", marker.to_bytes(32, "big"))
+
+    storage, other = log.storage, open_log().storage
+    refusal = log._sealer.keyed(event(0))[1]
+    log.append([event(0)])
+    log.redact(0, "ground", "rights:dpo")
+    with storage.turn() as turn:
+        size, newest = turn.size, turn.last_nodes
+    assert not storage.append_if(size - 1, newest, [row(size - 1, 1)], [bytes(32)])
+    assert not storage.append_if(size, bytes(32), [row(size, 1)], [bytes(32)])
+    assert not storage.append_if(size, newest, [row(size, 1)], [bytes(32), refusal])
+    assert storage.size() == size
+    assert storage.append_if(size, newest, [row(size, 1), row(size + 1, 2)], [bytes(32)])
+    assert other.markers([row(0, n).marker for n in range(3)]) == {
+        row(0, 1).marker: size,
+        row(0, 2).marker: size + 1,
+    }
+    assert not other.append_if(size, newest, [row(size, 3)], [])
+    assert not other.append_if(size + 2, b"n" * 32, [row(size + 2, 3), row(size + 3, 2)], [])
+    assert other.append_if(size + 2, b"n" * 32, [row(size + 2, 3)], [])
+    assert [stored.body for stored in storage.read(size, size + 9)] == [b"body"] * 3
+
+
+def test_writers_that_take_turns_stay_dense(log: Log, open_log: Callable[..., Log]) -> None:
+    """Whatever one expects of the head, the other moved it: nothing is lost, doubled or out of order."""
+    logs = [log, open_log()]
+    for number in range(30):
+        assert logs[number % 3 % 2].append([event(number)]) == [number]
+        assert logs[number % 2].append([event(number), event(number // 2)]) == [number, number // 2]
+    times = [entry.envelope.received_at for entry in log.entries()]
+    assert len(times) == 30
 
 
 def test_a_failing_batch_leaves_nothing(log: Log) -> None:

@@ -99,7 +99,7 @@ def test_refused_submissions_fail_alone(log: HeldLog) -> None:
     log.append([entry(0)])
     log.redact(0, "ground", "rights:dpo")
     group = GroupCommit(log)
-    log.go = threading.Semaphore(0)
+    log.begun, log.go = threading.Semaphore(0), threading.Semaphore(0)
     held = group.submit([entry(1)])
     assert log.begun.acquire(timeout=30)
     good = [group.submit([entry(2)]), group.submit([])]
