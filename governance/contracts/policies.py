@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from governance.contracts.structure import POLICY, structural_faults
 from governance.errors import ContractError
 from governance.model.classification import HARMLESS
 from governance.model.policy import ClassificationRule, Policy, Purpose, Recipient
+from governance.model.retention import Period, Retention
 
 METHODS: Final = (
     "keep",
@@ -35,6 +37,9 @@ METHODS: Final = (
 
 _INVALID: Final = "GOV-106"
 _KEY_BYTES: Final = 32
+_SOME_DAY: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""Periods of a policy are compared by where they lead to from one day; which one does not matter."""
+_SIX_YEARS_BEFORE: Final = Period(years=6).before(_SOME_DAY)
 _CODE: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 
 
@@ -88,7 +93,13 @@ def _compiled(document: Document) -> Policy:
         organisation=mapping(root, "organisation"),
         security_measures=tuple(texts(root, "securityMeasures")),
         late_withdrawal_rewrites=whole(root, "lateWithdrawalRewrites", 3),
+        retention=tuple(_retention(r, said) for r, said in mapping(root, "retention").items()),
     )
+
+
+def _retention(regime: str, said: Mapping[str, Any]) -> Retention:
+    least, most = text(said, "atLeast"), text(said, "atMost")
+    return Retention(regime, Period.parse(least) if least else None, Period.parse(most) if most else None)
 
 
 def _purpose(name: str, said: Mapping[str, Any]) -> Purpose:
@@ -153,6 +164,7 @@ class _Meaning:
         self._classifications()
         self._recipients()
         self._organisation()
+        self._retention()
         levels = texts(self._root, "sensitivities")
         unclassified = text(self._root, "unclassified")
         if unclassified is not None and unclassified not in ["refuse", *levels]:
@@ -223,6 +235,28 @@ class _Meaning:
                 if owner.setdefault(domain, name) != name:
                     at = ("organisation", "controllers", index, "domains", place)
                     self._say(at, f"domain `{domain}` already belongs to `{owner[domain]}`; name it once")
+
+    def _retention(self) -> None:
+        for regime, said in mapping(self._root, "retention").items():
+            at: Pointer = ("retention", regime)
+            if not isinstance(said, Mapping):
+                continue
+            cutoffs = {}
+            for bound in ("atLeast", "atMost"):
+                period = text(said, bound)
+                try:
+                    cutoffs[bound] = Period.parse(period).before(_SOME_DAY) if period else None
+                except ValueError:
+                    self._say((*at, bound), f"`{period}` is not a period; write e.g. `{bound}: P6Y`")
+            least, most = cutoffs.get("atLeast"), cutoffs.get("atMost")
+            if least and most and least < most:
+                self._say(
+                    (*at, "atMost"),
+                    f"`{regime}` is to be kept for longer than it may be; write the longer one as `atMost`",
+                )
+            if regime == "HIPAA" and "atLeast" in cutoffs and (least is None or least > _SIX_YEARS_BEFORE):
+                say = "HIPAA documentation is kept six years (45 CFR 164.316(b)(2)(i)); write `atLeast: P6Y`"
+                self._say(at if least is None else (*at, "atLeast"), say)
 
     def _say(self, at: Pointer, message: str) -> None:
         self._found.append(Fault(self._document.at(at), message, _INVALID))

@@ -22,7 +22,7 @@ from governance.log import tree
 from governance.log.archive_file import ArchiveFile, Header, Writer
 from governance.log.archive_rows import ArchiveRow
 from governance.log.archives import ARCHIVE, held, pending, stated, sync
-from governance.log.envelope import Envelope
+from governance.log.envelope import Envelope, check_names
 from governance.log.note import Checkpoint
 from governance.log.sealing import NewEntry
 from governance.log.storage import StoredEntry
@@ -86,6 +86,7 @@ class Rewritten:
     body: bytes | None
     file: _Written | None
     replaces: str
+    old: Path
 
     def statement(self, because: int) -> dict[str, Any]:
         """What the leaf says: which file, which one it replaces, and by which redaction."""
@@ -120,9 +121,11 @@ def archive(
         size: bytes of leaves and bodies in one file, about, before compression.
 
     Raises:
-        LogError: GOV-519 when the folder cannot be written, GOV-517 when a written file does not verify.
+        LogError: GOV-508 when the authoriser is no principal, GOV-519 when the folder cannot be written,
+            GOV-517 when a written file does not verify.
         SettingError: GOV-901 when the log was opened without its signing key.
     """
+    check_names(authoriser, ARCHIVE)
     folder = folder.absolute()
     checkpoint = log.checkpoint()
     resume(log)
@@ -197,15 +200,14 @@ def without(log: Log, row: ArchiveRow | None, index: int) -> Iterator[Rewritten 
     file.check()
     found = file.body(index, file.row(index)[1])
     if found is None:
-        yield Rewritten(row, None, None, before.digest)
+        yield Rewritten(row, None, None, before.digest, file.path)
         return
     with _writing(file.path.parent) as writer:
         for number, leaf, salt, body in file.rows():
             writer.add((number, leaf, *((None, None) if number == index else (salt, body))))
         times = before.oldest, before.newest
-        yield Rewritten(
-            row, found[1], _finish(writer, file.path.parent, file.header, times, ()), before.digest
-        )
+        written = _finish(writer, file.path.parent, file.header, times, ())
+        yield Rewritten(row, found[1], written, before.digest, file.path)
 
 
 def _segment(
@@ -301,7 +303,7 @@ def _name(
             )
         row = ArchiveRow(first, stop, turn.size, written.name, str(written.path.parent))
         log.state(turn, [NewEntry(canonical(statement), ARCHIVE, authoriser)])
-        turn.put_archive(row)
+        turn.put_archive(row, others[0].path if others else None)
     return row
 
 

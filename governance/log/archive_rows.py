@@ -70,13 +70,10 @@ class ArchiveWrites(_Speaks):
 
     _EMPTY: ClassVar[Sequence[str]]
 
-    def put_archive(self, row: ArchiveRow) -> None:
-        """Write a row; a file that the old row of the same range named is left over."""
-        old = self._run("SELECT folder, file FROM {archive} WHERE first = ?", row.first)
-        for folder, file in old:
-            path = str(Path(folder) / file)
-            if path != str(row.path) or row.pruned is not None:
-                self._run("INSERT INTO {leftover} VALUES (?) ON CONFLICT DO NOTHING", path)
+    def put_archive(self, row: ArchiveRow, replaced: Path | None = None) -> None:
+        """Write the row of a range; the file at ``replaced`` is left over, to be deleted."""
+        if replaced is not None:
+            self._run("INSERT INTO {leftover} VALUES (?) ON CONFLICT DO NOTHING", str(replaced))
         self._run("DELETE FROM {archive} WHERE first = ?", row.first)
         self._run(
             "INSERT INTO {archive} VALUES (?, ?, ?, ?, ?, ?, ?)",

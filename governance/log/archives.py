@@ -152,11 +152,10 @@ class Archives:
                 elif not (target := path.with_name(path.name[1 : -len(".new")])).exists():
                     path.rename(target)
         sync(folder)
-        if any(not row.path.exists() for row in self._storage.archives() if row.pruned is None):
-            # Nothing old is deleted while something newer is not where it should be.
-            return
+        lost = {row.first for row in self._storage.archives() if row.pruned is None and not row.path.exists()}
         for name in self._storage.leftovers():
-            if Path(name).parent == folder:
+            # An old file stays while the newer one of its range is not where it should be.
+            if Path(name).parent == folder and int(Path(name).name.partition("-")[0]) not in lost:
                 Path(name).unlink(missing_ok=True)
                 sync(folder)
                 self._storage.deleted(name)

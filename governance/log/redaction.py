@@ -8,7 +8,7 @@ from governance.errors import LogError
 from governance.log.archive import Rewritten, without
 from governance.log.archive_rows import ArchiveRow
 from governance.log.archives import ARCHIVE
-from governance.log.envelope import Envelope
+from governance.log.envelope import Envelope, check_names
 from governance.log.log import (
     GENESIS,
     KEY_ROTATION,
@@ -30,6 +30,7 @@ def redact(log: Log, index: int, ground: str, authoriser: str) -> int:
     An archive file that holds the body is written again without it first; the turn in which the redaction
     is stated also names the new file, and the old one is deleted afterwards.
     """
+    check_names(authoriser, REDACTION)
     holder: ArchiveRow | None = None
     while True:
         # The file is written before the turn: that may take long. Should another one hold the body by then,
@@ -107,5 +108,5 @@ def _state(
     log.state(turn, stated)
     turn.forget(Redaction(row.index, place, refusal), marker)
     if rewritten is not None and rewritten.file is not None:
-        turn.put_archive(rewritten.row(leaf=place + 1))
+        turn.put_archive(rewritten.row(leaf=place + 1), rewritten.old)
     return place

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from governance.model.retention import Retention
+
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
@@ -56,7 +58,8 @@ class Policy:
     """A compiled policy. ``jurisdictions`` maps a code such as ``DE`` or ``US-CA`` to regimes.
 
     ``sensitivities`` is ordered, least first. ``unclassified`` is ``refuse`` or a sensitivity.
-    ``organisation`` holds the declarations that reports quote (controller, DPO, address …).
+    ``organisation`` holds the declarations that reports quote (controller, DPO, address …). ``retention``
+    says how long the lineage log keeps the bodies of events; without it none may be pruned.
     """
 
     digest: str
@@ -73,6 +76,7 @@ class Policy:
     organisation: Mapping[str, Any]
     security_measures: tuple[str, ...]
     late_withdrawal_rewrites: int = 3
+    retention: tuple[Retention, ...] = ()
 
     def sensitivity(self, classification: str) -> str:
         """The level of a classification; the highest for one the policy does not list."""

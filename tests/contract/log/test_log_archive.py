@@ -27,7 +27,7 @@ from governance.log import (
 from governance.log.archive import Selection, archive, resume
 from governance.log.archive_file import verify_archive
 from governance.log.archive_rows import ArchiveRow
-from governance.log.archives import ARCHIVE, PRUNE
+from governance.log.archives import ARCHIVE, PRUNE, Archives
 from governance.log.verify import LogReport
 
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
@@ -202,6 +202,19 @@ def test_what_was_redacted_before_stays_out_of_the_archive(filled: Log, folder: 
     report = verify(filled)
     assert report.ok, report.reason
     assert (report.redacted, report.archived) == (1, 39)
+
+
+def test_redaction_of_an_archive_that_moved_leaves_no_copy(
+    filled: Log, folder: Path, open_log: Callable[..., Log]
+) -> None:
+    put_away(filled, folder)
+    folder.rename(folder.with_name("tape"))
+    log = open_log()
+    log.archives = Archives(log.storage, [folder.with_name("tape")])
+    log.redact(10, "ground", WHO)
+    [row] = log.storage.archives()
+    assert list(folder.with_name("tape").glob("*.parquet")) == [row.path]
+    assert open_log().entry(11).body == event(9).body
 
 
 def test_redaction_needs_the_archive_and_says_so(
