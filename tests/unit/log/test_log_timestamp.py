@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -9,17 +10,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from test_log_witness import LOG, ORIGIN
 from test_log_witness_client import VKEY, Store, answering, raw
 from timestamp_authority import TimestampAuthority
 
+from governance.cli import cli
+from governance.config import Settings
 from governance.errors import LogError, SettingError
+from governance.keys.file import create_file_key
 from governance.log import Checkpoint, NewEntry, verify_log
 from governance.log import timestamp as timestamps
 from governance.log.log import TIMESTAMP
 from governance.log.note import checkpoint_text, read_checkpoint, sign_note
 from governance.log.timestamp import Authority, Timestamp, ask, attested, keep, verify
-from governance.log.trust import Trust
+from governance.log.trust import FILE, Trust
+from governance.pipeline.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(
     shutil.which("openssl") is None, reason="the test authority is made of `openssl ts`"
@@ -189,3 +195,25 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "rfc3161_client", None)
     with pytest.raises(SettingError, match="GOV-902"):
         timestamps.ask(signed(1), Authority("http://127.0.0.1:1", b""), 1)
+
+
+def test_the_command(tmp_path: Path, authority: TimestampAuthority) -> None:
+    (tmp_path / "secrets").mkdir(mode=0o700)
+    kek = f"file:{tmp_path / 'secrets' / 'kek.json'}"
+    create_file_key(tmp_path / "secrets" / "kek.json")
+    home = tmp_path / "home"
+    pinned = Workspace.create(Settings.at(home, kek=kek), origin=ORIGIN).vkey
+    runner = CliRunner(env={"GOVERNANCE_HOME": str(home), "GOVERNANCE_KEK": kek})
+    (home / "tsa.pem").write_bytes(authority.root)
+    with authority.served() as url:
+        (home / FILE).write_text(f"timestamps: [{{url: '{url}', certificates: tsa.pem}}]")
+        made = json.loads(runner.invoke(cli, ["log", "timestamp", "--json"]).stdout)
+    assert [(t["size"], t["authority"]) for t in made["timestamps"]] == [(1, "CN=Test TSA")]
+    assert made["entries"] == [1]
+    shown = json.loads(runner.invoke(cli, ["log", "timestamp", "--show", "--json"]).stdout)
+    assert shown["timestamps"] == made["timestamps"]
+    down = runner.invoke(cli, ["log", "timestamp"])
+    assert getattr(down.exception, "code", None) == "GOV-513"
+    checked = runner.invoke(cli, ["log", "verify", "--key", pinned, "--tsa", str(home / "tsa.pem"), "--json"])
+    assert checked.exit_code == 0, checked.output
+    assert json.loads(checked.stdout)["verdict"].startswith("verified, timestamped by CN=Test TSA at 20")
