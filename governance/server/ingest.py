@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from governance.lineage.signatures import evidence_keys
 from governance.log import NewEntry
 from governance.server.access import bearer
 from governance.server.answers import refusal
+from governance.server.joining import JoinedAppends
 from governance.server.metrics import IngestCounts
 from governance.server.request_body import BodyReader, Disconnected, Receive
 from governance.server.served import ServedStore
@@ -28,6 +30,9 @@ from governance.server.tokens import Caller
 _OURS = PREFIX.encode()
 _LARGE = 256 << 10
 """Bytes from which parsing and hashing leave the event loop for a thread."""
+
+_SMALL = 64 << 10
+"""Bytes up to which a batch is worth no thread."""
 
 Answer = tuple[int, Mapping[str, str], bytes]
 
@@ -106,6 +111,7 @@ class Ingest:
     def __init__(self, served: ServedStore, reader: BodyReader) -> None:
         self._served = served
         self._reader = reader
+        self._joined = JoinedAppends(served.group)
         self.counts = IngestCounts()
 
     async def one(self, scope: Mapping[str, Any], receive: Receive) -> Answer | None:
@@ -132,20 +138,20 @@ class Ingest:
 
     async def _one(self, caller: Caller, body: bytes) -> Answer:
         if len(body) < _LARGE:
-            future = self._served.group.submit([entry_of(body, caller)])
+            await self._joined.append([entry_of(body, caller)])
         else:
             future = await asyncio.to_thread(lambda: self._served.group.submit([entry_of(body, caller)]))
-        await asyncio.wrap_future(future)
+            await asyncio.wrap_future(future)
         self.counts.took(1, len(body))
         return 201, {}, b""
 
     async def _batch(self, caller: Caller, body: bytes) -> Answer:
-        if len(body) < _LARGE * 4:
-            entries, failed = _sorted_out(body, caller)
+        if len(body) < _SMALL:
+            entries, failed, submitted = self._submitted(body, caller)
         else:
-            entries, failed = await asyncio.to_thread(_sorted_out, body, caller)
+            entries, failed, submitted = await asyncio.to_thread(self._submitted, body, caller)
         received = len(entries) + len(failed)
-        failed += await self._append(entries)
+        failed += await self._appended(entries, submitted)
         lost = len(failed)
         self.counts.took(received - lost, len(body))
         if not failed:
@@ -164,20 +170,30 @@ class Ingest:
         }
         return 200, {}, msgspec.json.encode(document)
 
-    async def _append(self, entries: Sequence[tuple[int, NewEntry]]) -> list[dict[str, Any]]:
-        """Append all; where one refuses them all, append each by itself. Returns those that failed."""
-        if not entries:
-            return []
+    def _submitted(
+        self, body: bytes, caller: Caller
+    ) -> tuple[list[tuple[int, NewEntry]], list[dict[str, Any]], Future[list[int]] | None]:
+        entries, failed = _sorted_out(body, caller)
+        submitted = self._served.group.submit([entry for _, entry in entries]) if entries else None
+        return entries, failed, submitted
+
+    async def _appended(
+        self, entries: Sequence[tuple[int, NewEntry]], submitted: Future[list[int]] | None
+    ) -> list[dict[str, Any]]:
+        """Wait until all are durable; where one refuses them all, append each by itself.
+
+        Returns:
+            Those that failed.
+        """
         try:
-            await asyncio.wrap_future(self._served.group.submit([entry for _, entry in entries]))
+            if submitted is not None:
+                await asyncio.wrap_future(submitted)
+            return []
         except LogError as fault:
             if fault.code != "GOV-505":
                 raise
-        else:
-            return []
         done = await asyncio.gather(
-            *(asyncio.wrap_future(self._served.group.submit([entry])) for _, entry in entries),
-            return_exceptions=True,
+            *(self._joined.append([entry]) for _, entry in entries), return_exceptions=True
         )
         failed = []
         for (index, _), outcome in zip(entries, done, strict=True):

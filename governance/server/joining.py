@@ -1,0 +1,76 @@
+"""Events that arrive together are submitted together: one hand-over to the log's writer, one wake-up back.
+
+Between an event loop and a thread every hand-over costs more than storing an event does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from governance.errors import LogError
+from governance.log import GroupCommit, NewEntry
+
+_Waiting = tuple[Sequence[NewEntry], "asyncio.Future[None]"]
+
+
+class JoinedAppends:
+    """Appends through a :class:`GroupCommit`, from one event loop."""
+
+    def __init__(self, group: GroupCommit) -> None:
+        self._group = group
+        self._waiting: list[_Waiting] = []
+
+    async def append(self, entries: Sequence[NewEntry]) -> None:
+        """Make entries durable, all or none.
+
+        Raises:
+            LogError: as :meth:`GroupCommit.submit` and its future.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        if not self._waiting:
+            # Whatever else the loop has to run now comes before it, and may add to it.
+            loop.call_soon(self._submit)
+        self._waiting.append((entries, done))
+        await done
+
+    def _submit(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._hand_over(waiting)
+
+    def _hand_over(self, waiting: list[_Waiting]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            future = self._group.submit([entry for entries, _ in waiting for entry in entries])
+        except LogError as fault:
+            self._failed(waiting, fault)
+            return
+        future.add_done_callback(lambda ended: loop.call_soon_threadsafe(self._ended, waiting, ended))
+
+    def _ended(self, waiting: list[_Waiting], ended: Future[list[int]]) -> None:
+        fault = ended.exception()
+        if fault is not None:
+            self._failed(waiting, fault)
+            return
+        for _, done in waiting:
+            if not done.done():
+                done.set_result(None)
+
+    def _failed(self, waiting: list[_Waiting], fault: BaseException) -> None:
+        refused = isinstance(fault, LogError) and fault.code not in ("GOV-501", "GOV-510")
+        if refused and len(waiting) > 1:
+            # One of them was refused, which is no fault of the others.
+            for alone in waiting:
+                self._hand_over([alone])
+            return
+        for _, done in waiting:
+            if not done.done():
+                # One exception raised in many tasks would gather all their tracebacks.
+                one = (
+                    LogError(fault.code, fault.message, fault.remedy)
+                    if isinstance(fault, LogError)
+                    else fault
+                )
+                done.set_exception(one)

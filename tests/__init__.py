@@ -1,0 +1,1 @@
+"""Makes `tests` this folder, whatever package of that name a dependency installs."""
