@@ -14,6 +14,7 @@ import secrets
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,9 +134,14 @@ class Segment:
             # Written at a position of our own, not appended: a write cut short by a full disk or by
             # an exception from a signal handler is overwritten by the next.
             view, at = memoryview(record), self.size
-            while view:
-                done = os.pwrite(self._descriptor, view, at)
-                view, at = view[done:], at + done
+            try:
+                while view:
+                    done = os.pwrite(self._descriptor, view, at)
+                    view, at = view[done:], at + done
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, self.size)
+                raise
             self._written += len(record)
             end = self._written
         with self._syncing:

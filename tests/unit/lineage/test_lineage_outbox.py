@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -206,6 +208,31 @@ def test_a_full_disk_loses_nothing_that_was_kept(tmp_path: Path, monkeypatch: py
     outbox.keep(body("b"), "ingest:test")
     assert outbox.drain(sink) == Drained(sent=2)
     assert sink.names() == ["a", "b"]
+
+
+FILLER = """
+import resource, signal, sys
+from pathlib import Path
+from governance.errors import LogError
+from governance.lineage.outbox import Outbox
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+outbox, kept = Outbox(Path(sys.argv[1])), 0
+try:
+    while True:
+        outbox.keep(b"x" * 777, "ingest:test")
+        kept += 1
+except LogError as error:
+    print(kept, error.code)
+"""
+
+
+def test_a_real_limit_of_the_system_is_met_without_loss(tmp_path: Path) -> None:
+    filler = [sys.executable, "-c", FILLER, str(tmp_path / "outbox")]
+    kept, code = subprocess.run(filler, capture_output=True, check=True, text=True).stdout.split()
+    outbox, sink = Outbox(tmp_path / "outbox"), Sink()
+    done = outbox.drain(sink)
+    assert (code, done.sent, done.damaged) == ("GOV-501", int(kept), 0)
 
 
 def test_after_a_failed_sync_another_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
