@@ -24,6 +24,11 @@ _SMALL = 1 << 16
 _MEMBERS = frozenset({"digest", "media_type", "principal", "received_at", "size", "v"})
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _INSTANT = re.compile("[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}[.][0-9]{6}Z")
+_PLAIN = re.compile(
+    r'\{"digest":"(sha256:[0-9a-f]{64})","media_type":"([ !#-\[\]-~]*)","principal":"([ !#-\[\]-~]*)",'
+    r'"received_at":"([0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}[.][0-9]{6}Z)",'
+    rf'"size":(0|[1-9][0-9]{{0,14}}),"v":{VERSION}\}}'
+)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _REMEDY = "The entry was altered; run `governance log verify` on the store it came from."
 
@@ -80,7 +85,13 @@ class Envelope:
             LogError: GOV-504 when it is not an envelope of a version known here.
         """
         try:
-            members = json.loads(leaf.decode())
+            text = leaf.decode()
+            plain = _PLAIN.fullmatch(text)
+            if plain is not None:
+                # Nothing in it is escaped, so there is no other spelling: it is canonical as it matches.
+                digest, media_type, principal, received_at, size = plain.groups()
+                return cls(received_at, principal, media_type, int(size), digest)
+            members = json.loads(text)
             if not isinstance(members, dict) or members.keys() != _MEMBERS or members["v"] != VERSION:
                 raise ValueError
             envelope = cls(**members)

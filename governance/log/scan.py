@@ -18,7 +18,7 @@ from governance.log.archive_scan import ArchivedBodies, ArchiveFault
 from governance.log.envelope import Envelope
 from governance.log.log import REDACTION, TIMESTAMP
 from governance.log.note import Checkpoint
-from governance.log.sealing import NewEntry, keyed_digests
+from governance.log.sealing import marker_of
 from governance.log.storage import PAGE, Redaction, Storage, StoredEntry
 from governance.log.tree import HASH_SIZE, Frontier, completed_by, leaf_hash
 
@@ -149,8 +149,7 @@ class Scan:
     def _keyed(self, row: StoredEntry, envelope: Envelope | None) -> bytes | None:
         if row.body is None or envelope is None:
             return None
-        entry = NewEntry(row.body, envelope.media_type, envelope.principal)
-        return keyed_digests(self._storage.dedup_key, entry)[0]
+        return marker_of(self._storage.dedup_key, row.body, envelope.principal, envelope.media_type)
 
     def _row(self, row: StoredEntry, envelope: Envelope | None, place: int | None) -> LogFault | None:
         index = self.frontier.size

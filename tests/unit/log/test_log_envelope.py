@@ -89,6 +89,19 @@ def test_only_one_spelling_is_accepted() -> None:
         Envelope.from_leaf(b"[" * 100_000)
 
 
+@given(st.integers(0, 300), st.binary(max_size=3))
+def test_an_altered_leaf_is_read_as_json_or_not_at_all(place: int, with_what: bytes) -> None:
+    """Plain leaves are read by their pattern: it must accept nothing that is not canonical JSON."""
+    leaf = ENVELOPE.to_leaf()
+    altered = leaf[:place] + with_what + leaf[place + 1 :]
+    try:
+        found = Envelope.from_leaf(altered)
+    except LogError:
+        return
+    assert canonical(json.loads(altered)) == altered
+    assert json.loads(altered) == {name: getattr(found, name) for name in Envelope.__slots__}
+
+
 def test_an_envelope_covers_one_body_and_salt() -> None:
     assert ENVELOPE.covers(SALT, b"{}")
     assert not ENVELOPE.covers(SALT, b"[]")
