@@ -15,10 +15,10 @@ from uuid import UUID
 
 from governance.errors import LogError
 from governance.lineage.naming import PREFIX
-from governance.lineage.signatures import without_duplicates
+from governance.lineage.signatures import evidence_keys, without_duplicates
 
 RUN, JOB, DATASET = "run", "job", "dataset"
-_EVENT_TYPES = frozenset({"START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"})
+EVENT_TYPES = frozenset({"START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"})
 _OURS = PREFIX.encode("ascii")
 
 
@@ -42,7 +42,7 @@ class ReadEvent:
     @property
     def event_type(self) -> str | None:
         value = self.body.get("eventType")
-        return value if value in _EVENT_TYPES else None
+        return value if isinstance(value, str) and value in EVENT_TYPES else None
 
     def datasets(self, member: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """Namespace, name and body of each named dataset in ``inputs``, ``outputs`` or ``dataset``."""
@@ -63,22 +63,29 @@ def read_event(body: bytes) -> ReadEvent:
         strict = without_duplicates if _OURS in body else None
         event = json.loads(body, object_pairs_hook=strict, parse_constant=_refuse_constant)
         if b"\\u" in body:
+            if strict is None and _carries_evidence(event):
+                json.loads(body, object_pairs_hook=without_duplicates)
             json.dumps(event, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        raise _unparsable("it holds half a surrogate pair") from None
+        raise unparsable("it holds half a surrogate pair") from None
     except UnicodeDecodeError:
-        raise _unparsable("it is not UTF-8") from None
+        raise unparsable("it is not UTF-8") from None
     except RecursionError:
-        raise _unparsable("it is nested too deeply") from None
+        raise unparsable("it is nested too deeply") from None
     except ValueError:
-        raise _unparsable("it is not JSON, or repeats a member") from None
+        raise unparsable("it is not JSON, or repeats a member") from None
     if not isinstance(event, dict):
-        raise _unparsable("it is not an object")
+        raise unparsable("it is not an object")
     kind = next((k for k in (RUN, DATASET, JOB) if isinstance(event.get(k), dict)), None)
     if kind is None:
-        raise _unparsable("it is about neither a run nor a job nor a dataset")
+        raise unparsable("it is about neither a run nor a job nor a dataset")
     time, fault = _time(event.get("eventTime"))
     return ReadEvent(event, kind, time, tuple(_faults(event, kind, fault)))
+
+
+def _carries_evidence(event: Any) -> bool:
+    """Whether a facet of ours stands in it, also when its name was written with escapes."""
+    return isinstance(event, dict) and bool(evidence_keys(event))
 
 
 def text(value: Any) -> str | None:
@@ -143,7 +150,8 @@ def _run_faults(event: Mapping[str, Any]) -> Iterator[str]:
             UUID(run_id)
         except ValueError:
             yield "runId is not a UUID"
-    if event.get("eventType") not in _EVENT_TYPES and event.get("eventType") is not None:
+    state = event.get("eventType")
+    if state is not None and not (isinstance(state, str) and state in EVENT_TYPES):
         yield "eventType is unknown"
 
 
@@ -151,7 +159,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _unparsable(why: str) -> LogError:
+def unparsable(why: str) -> LogError:
+    """GOV-508, with the reason."""
     return LogError(
         "GOV-508",
         f"an event cannot be parsed: {why}",

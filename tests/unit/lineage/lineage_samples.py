@@ -283,6 +283,12 @@ class MemoryLog:
         return self._entries[index]
 
     def redact(self, index: int) -> None:
+        self.archive(index)
+        statement = json.dumps({"v": 1, "index": index}).encode()
+        self.put(statement, "operator:cli", "application/vnd.governance.redaction+json")
+
+    def archive(self, index: int) -> None:
+        """The body leaves the store and no leaf says why."""
         old = self._entries[index]
         self._entries[index] = MemoryEntry(index, old.leaf, None, None)
 
