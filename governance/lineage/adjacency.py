@@ -118,6 +118,7 @@ def closure(
     depth: int,
     as_of: int | None = None,
     stop_after: int | None = None,
+    hidden: Mask | None = None,
 ) -> tuple[Ids, Ids]:
     """Nodes reached from some in at most ``depth`` steps, breadth first.
 
@@ -127,12 +128,15 @@ def closure(
         depth: how many steps at most.
         as_of: only edges that entries before this log index made; ``None`` means all.
         stop_after: take no other step once more than so many nodes are reached.
+        hidden: of each node, whether no way may lead to it or through it.
 
     Returns:
         Node ids and their distances, nearest first, ascending within a distance.
     """
     nodes = max(way.nodes for way in ways)
     seen = np.zeros(max(nodes, int(sources.max(initial=-1)) + 1), bool)
+    if hidden is not None:
+        seen[: len(hidden)] = hidden[: len(seen)]
     front = np.unique(sources)
     seen[front] = True
     levels, reached = [front], len(front)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from governance.lineage.adjacency import Adjacency, Edges, Ids, Indexes, closure
+from governance.lineage.adjacency import Adjacency, Edges, Ids, Indexes, Mask, closure
 from governance.lineage.node_names import DATASET, FIELD, NodeName, NodeNames
 
 
@@ -62,14 +62,20 @@ class ColumnGraph:
         sizes = self.names.sizes
         likely = np.flatnonzero((self.names.namespace == code) & (sizes[:, 2] == len(name))).astype(np.int32)
         own = pc.starts_with(self.names.text_of(likely), f"{FIELD}:{namespace}:{name}:")
-        return likely[np.asarray(own.to_numpy(zero_copy_only=False), bool)]
+        found: Ids = likely[own.to_numpy(zero_copy_only=False)]
+        return found
 
     def node(self, namespace: str, name: str, field: str) -> int | None:
         """The number of a column."""
         return self.names.of([NodeName(FIELD, namespace, name, field)])[0]
 
     def closure(
-        self, nodes: Ids, direction: str, depth: int = 20, limit: int | None = None
+        self,
+        nodes: Ids,
+        direction: str,
+        depth: int = 20,
+        limit: int | None = None,
+        hidden: Mask | None = None,
     ) -> tuple[Ids, Ids]:
         """Columns that some came from (``upstream``) or that came from them, themselves at depth 0.
 
@@ -77,7 +83,7 @@ class ColumnGraph:
             KeyError: another direction.
         """
         way = {"upstream": self.backward, "downstream": self.forward}[direction]
-        return closure((way,), nodes, depth, stop_after=limit)
+        return closure((way,), nodes, depth, stop_after=limit, hidden=hidden)
 
     def edges_among(self, nodes: Ids) -> tuple[Edges, list[dict[str, Any]]]:
         """Edges between some columns and what each says, sorted by origin and target."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from governance.lineage import graph_rows
-from governance.lineage.adjacency import Adjacency, Edges, Ids, Indexes, closure
+from governance.lineage.adjacency import Adjacency, Edges, Ids, Indexes, Mask, closure
 from governance.lineage.column_graph import ColumnGraph
 from governance.lineage.node_names import DATASET, JOB, NodeName, NodeNames
 
@@ -84,16 +86,18 @@ class View:
                     if number in self.renamed[0]
                     else number
                 )
-                if self._known(number):
+                if self.known(number):
                     return number
         return None
 
     def node(self, kind: str, namespace: str, name: str) -> int | None:
         """The number of a dataset or job."""
         number = self.names.of([NodeName(kind, namespace, name, "")])[0]
-        return number if number is not None and self._known(number) else None
+        return number if number is not None and self.known(number) else None
 
-    def closure(self, node: int, direction: str, depth: int = 20, *, jobs: bool = True) -> tuple[Ids, Ids]:
+    def closure(
+        self, node: int, direction: str, depth: int = 20, *, jobs: bool = True, hidden: Mask | None = None
+    ) -> tuple[Ids, Ids]:
         """What a node came from or what came from it, itself included at depth 0.
 
         Args:
@@ -103,6 +107,7 @@ class View:
                 datasets are at depth 1.
             jobs: also the jobs on the way and those that it ends at, one deeper than the nearest dataset
                 that they read (wrote).
+            hidden: see :meth:`hidden`.
 
         Returns:
             Node ids and depths, nearest first, ascending within a depth.
@@ -114,27 +119,29 @@ class View:
         source = np.array([node], np.int32)
         if self.is_job(source)[0]:
             own = np.unique(io.out_of(source, self.before).far) if depth > 0 else np.zeros(0, np.int32)
-            reached, depths = closure((way,), own, depth - 1, self.before)
+            own = own if hidden is None else own[~hidden[own]]
+            reached, depths = closure((way,), own, depth - 1, self.before, hidden=hidden)
             reached, depths = np.concatenate([source, reached]), np.concatenate([[0], depths + 1])
         else:
-            reached, depths = closure((way,), source, depth, self.before)
+            reached, depths = closure((way,), source, depth, self.before, hidden=hidden)
         if jobs:
-            reached, depths = self._with_jobs(io, reached, depths, depth)
+            reached, depths = self._with_jobs(io, reached, depths, depth, hidden)
         return reached, depths.astype(np.int32)
 
-    def around(self, node: int, depth: int, limit: int) -> tuple[Ids, Ids, bool]:
+    def around(self, node: int, depth: int, limit: int, hidden: Mask | None = None) -> tuple[Ids, Ids, bool]:
         """Datasets and jobs around a node, whatever the direction: what a picture shows.
 
         Args:
             node: a dataset or job.
             depth: how many edges between datasets and jobs at most lie on a way.
             limit: how many nodes at most.
+            hidden: see :meth:`hidden`.
 
         Returns:
             Node ids and depths, nearest first; and whether there were more.
         """
         reached, depths = closure(
-            self._io.along(BOTH), np.array([node], np.int32), depth, self.before, stop_after=limit
+            self._io.along(BOTH), np.array([node], np.int32), depth, self.before, limit, hidden
         )
         return reached[:limit], depths[:limit], len(reached) > limit
 
@@ -145,14 +152,21 @@ class View:
         edges = self._io.forward.out_of(np.sort(nodes), self.before)
         return edges.where(inside[edges.far])
 
-    def is_job(self, nodes: Ids) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def hidden(self, seen: Callable[[str], bool]) -> Mask:
+        """Of each node, whether its namespace is one that is not seen: no way leads to it or through it."""
+        unseen = np.array([not seen(namespace) for namespace in self.names.namespaces], bool)
+        return np.asarray(unseen[self.names.namespace], bool)
+
+    def is_job(self, nodes: Ids) -> Mask:
         """Which of some nodes are jobs; the others are datasets."""
         return np.asarray(self.names.sizes[nodes, 0] == len(JOB))
 
-    def _known(self, number: int) -> bool:
+    def known(self, number: int) -> bool:
         return number < len(self.born) and int(self.born[number]) < self.size
 
-    def _with_jobs(self, io: Adjacency, reached: Ids, depths: Ids, depth: int) -> tuple[Ids, Ids]:
+    def _with_jobs(
+        self, io: Adjacency, reached: Ids, depths: Ids, depth: int, hidden: Mask | None
+    ) -> tuple[Ids, Ids]:
         near = depths < depth
         edges_of = io.positions(reached[near])
         counts = io.start[reached[near] + 1] - io.start[reached[near]]
@@ -160,6 +174,8 @@ class View:
         keep = self.is_job(far)
         if self.before is not None:
             keep &= io.edges.first[edges_of] < self.before
+        if hidden is not None:
+            keep &= ~hidden[far]
         # Ascending depths, so the first time a job is met is the nearest.
         far, met = np.unique(far[keep], return_index=True)
         everything = np.concatenate([reached, far])
@@ -208,7 +224,13 @@ class Graph:
             if size <= now.size:
                 return False
             changes = self._changes(now.size, size)
-            if changes.replaced or changes.explicit:
+            if changes.redacted:
+                # Names from a redacted entry must not stay either: nothing is carried over.
+                with self._reading_a_past:
+                    self._now = self._built(NodeNames.empty(), size)
+                    self._pasts.clear()
+                    self._columns.clear()
+            elif changes.replaced or changes.explicit:
                 self._now = self._built(now.names, size)
             else:
                 self._now = self._grown(now, size)
@@ -252,7 +274,7 @@ class Graph:
     def _changes(self, since: int, size: int) -> _Changes:
         (found,) = self._index.arrow(graph_rows.CHANGES, {"since": since, "as_of": size}).to_pylist()
         renamed = found["renamed"] and not self._aliases(since).equals(self._aliases(size))
-        return _Changes(found["replaced"] or renamed, renamed, found["explicit"])
+        return _Changes(found["replaced"] or renamed, renamed, found["explicit"], found["redacted"])
 
     def _columns_changed(self, since: int, size: int) -> bool:
         rows = self._index.arrow(graph_rows.COLUMNS_CHANGED, {"since": since, "as_of": size})
@@ -295,7 +317,7 @@ class Graph:
         meant = np.arange(len(names), dtype=np.int32)
         meant[renamed[0]] = renamed[1]
         named, source, target, dataset = meant[named], meant[source], meant[target], meant[dataset]
-        first, read = edges["first_index"].to_numpy(), used["direction"].to_numpy() == "input"
+        first, read = edges["first_index"].to_numpy(), pc.equal(used["direction"], "input").to_numpy()
         near, far = np.where(read, dataset, whose), np.where(read, whose, dataset)
         return _Read(
             names,
@@ -314,6 +336,7 @@ class _Changes(NamedTuple):
     replaced: bool
     renamed: bool
     explicit: bool
+    redacted: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,218 @@
+"""What stands beside the nodes of a graph, in Marquez's shape, read for hundreds of nodes at once.
+
+The macros of the index fold every dataset there is before a join can say which are wanted; here the rows of
+the wanted ones are folded, in the same way.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from typing import Any
+
+from governance.lineage.adjacency import Ids
+from governance.lineage.graph import View
+from governance.lineage.node_names import JOB, NodeName
+from governance.lineage.reading import mapping, text
+from governance.server.marquez.asking import Asking, Row, any_of, instant
+from governance.server.marquez.runs import STATES
+from governance.server.marquez.said import fields_said, tags_said
+
+_WANTED = (
+    "wanted AS (SELECT unnest($numbers) AS number, unnest($spaces) AS namespace, unnest($names) AS name)"
+)
+
+_FACETS = f"""
+    WITH {_WANTED}
+    SELECT w.number, f.facet, f.body
+    FROM facets f JOIN wanted w USING (namespace, name)
+    WHERE f.scope = $scope AND f.facet IN (SELECT unnest($facets)) AND f.log_index < $as_of
+    QUALIFY row_number() OVER (
+        PARTITION BY f.namespace, f.name, f.facet, f.basis ORDER BY f.rank DESC, f.body DESC
+    ) = 1 AND NOT f.deleted
+    ORDER BY f.basis
+"""
+
+_DATASETS = f"""
+    WITH {_WANTED}
+    SELECT
+        w.number, min(i.received_at) AS created_at, max(i.received_at) AS updated_at,
+        max(i.event_time) FILTER (i.direction = 'output' AND NOT i.future) AS written_at
+    FROM run_io i JOIN wanted w USING (namespace, name)
+    WHERE i.log_index < $as_of GROUP BY w.number
+"""
+
+_JOBS = f"""
+    WITH {_WANTED}
+    SELECT
+        w.number, min(e.received_at) AS created_at, max(e.received_at) AS updated_at,
+        arg_max(e.run_id, e.rank) FILTER (e.run_id IS NOT NULL) AS run_id
+    FROM events e JOIN wanted w ON w.namespace = e.job_namespace AND w.name = e.job_name
+    WHERE e.log_index < $as_of GROUP BY w.number
+"""
+
+_OF_DATASET = (
+    "schema", "tags", "documentation", "dataSource", "datasetType", "lifecycleStateChange",
+    "governance_classifications",
+)  # fmt: skip
+_OF_JOB = ("jobType", "documentation", "sourceCodeLocation", "tags")
+
+Names = dict[int, NodeName]
+
+
+def facets_of(ask: Asking, view: View, names: Names, facets: tuple[str, ...], scope: str) -> dict[int, Row]:
+    """The present facets of some nodes: observed before declared, a dataset's before its aliases'."""
+    found: dict[int, Row] = defaultdict(dict)
+    for each in (_aliases(view, names), names):
+        if each:
+            wanted = _wanted([(number, name) for number, name in _pairs(each)])
+            for row in ask.rows(_FACETS, scope=scope, facets=list(facets), **wanted):
+                found[row["number"]][row["facet"]] = ask.parsed(row["body"])
+    return found
+
+
+def dataset_data(ask: Asking, view: View, names: Names) -> dict[int, Row]:
+    """Marquez's DatasetData of some nodes, and what our facets classify of their fields."""
+    facets = facets_of(ask, view, names, _OF_DATASET, "dataset")
+    both = [*_pairs(_aliases(view, names)), *names.items()]
+    rows = {row["number"]: row for row in ask.rows(_DATASETS, **_wanted(both))} if both else {}
+    data = {}
+    for number, name in names.items():
+        said, row = facets[number], rows.get(number, {})
+        kind = (text(mapping(said.get("datasetType")).get("datasetType")) or "").upper()
+        data[number] = {
+            "id": {"namespace": name.namespace, "name": name.name},
+            "type": "STREAM" if kind in ("STREAM", "TOPIC") else "DB_TABLE",
+            "name": name.name,
+            "physicalName": name.name,
+            "createdAt": instant(row.get("created_at")),
+            "updatedAt": instant(row.get("updated_at")),
+            "namespace": name.namespace,
+            "sourceName": text(mapping(said.get("dataSource")).get("name")) or name.namespace,
+            "fields": fields_said(said.get("schema"), said.get("tags")),
+            "tags": tags_said(said.get("tags")),
+            "lastModifiedAt": instant(row.get("written_at")),
+            "description": text(mapping(said.get("documentation")).get("description")),
+            "lastLifecycleState": text(mapping(said.get("lifecycleStateChange")).get("lifecycleStateChange")),
+            "classifications": classified(said.get("governance_classifications")),
+        }
+    return data
+
+
+def job_data(ask: Asking, view: View, names: Names) -> dict[int, Row]:
+    """Marquez's JobData of some nodes, without inputs and outputs, which are their edges."""
+    facets = facets_of(ask, view, names, _OF_JOB, "job")
+    rows, runs = _latest_runs(ask, names)
+    data = {}
+    for number, name in names.items():
+        said, row = facets[number], rows.get(number, {})
+        run = runs.get(row.get("run_id"))
+        kind = text(mapping(said.get("jobType")).get("processingType")) or "BATCH"
+        started_by = _parent(ask, run)
+        parent = started_by.name if started_by else None
+        data[number] = {
+            "id": {"namespace": name.namespace, "name": name.name},
+            "type": {"STREAMING": "STREAM"}.get(kind.upper(), kind.upper()),
+            "name": name.name,
+            "simpleName": name.name.removeprefix(f"{parent}.") if parent else name.name,
+            "parentJobName": parent,
+            "parentJobUuid": None,
+            "createdAt": instant(row.get("created_at")),
+            "updatedAt": instant(row.get("updated_at")),
+            "namespace": name.namespace,
+            "location": text(mapping(said.get("sourceCodeLocation")).get("url")),
+            "description": text(mapping(said.get("documentation")).get("description")),
+            "latestRun": _run(run) if run else None,
+            "tags": tags_said(said.get("tags")),
+        }
+    return data
+
+
+def classified(facet: Any) -> list[Row]:
+    """The fields that a ``governance_classifications`` facet classifies."""
+    columns = mapping(mapping(facet).get("columns"))
+    return [
+        {
+            "field": field,
+            "classification": text(mapping(said).get("classification")),
+            "sensitivity": text(mapping(said).get("sensitivity")),
+        }
+        for field, said in columns.items()
+        if text(mapping(said).get("classification"))
+    ]
+
+
+def parent_jobs(ask: Asking, view: View, jobs: Ids) -> dict[int, int]:
+    """Of some jobs, the job that started their latest run, where that is known and seen."""
+    names = dict(zip(jobs.tolist(), view.names.names(jobs), strict=True))
+    rows, runs = _latest_runs(ask, names)
+    parents = {number: _parent(ask, runs.get(row["run_id"])) for number, row in rows.items()}
+    named = {number: parent for number, parent in parents.items() if parent is not None}
+    numbers = view.names.of(list(named.values()))
+    return {
+        job: parent
+        for job, parent in zip(named, numbers, strict=True)
+        if parent is not None and view.known(parent)
+    }
+
+
+def _latest_runs(ask: Asking, names: Names) -> tuple[dict[int, Row], dict[str | None, Row]]:
+    """Times and latest run of some jobs, and those runs by id."""
+    rows = ask.rows(_JOBS, **_wanted(list(names.items()))) if names else []
+    condition, bound = any_of("run_id", [row["run_id"] for row in rows if row["run_id"]], "run")
+    runs = ask.rows(f"FROM runs_at($as_of) WHERE {condition}", **bound)
+    return {row["number"]: row for row in rows}, {run["run_id"]: run for run in runs}
+
+
+def _parent(ask: Asking, run: Row | None) -> NodeName | None:
+    """The job that started a run, if the caller sees it."""
+    if run is None or run["parent_job_name"] is None or run["parent_job_namespace"] is None:
+        return None
+    name = NodeName(JOB, run["parent_job_namespace"], run["parent_job_name"], "")
+    return name if ask.caller.sees(name.namespace) else None
+
+
+def _aliases(view: View, names: Names) -> dict[int, list[NodeName]]:
+    """The other names of some datasets."""
+    aliases: dict[int, list[NodeName]] = defaultdict(list)
+    alias, meant = view.renamed
+    if len(alias):
+        for name, number in zip(view.names.names(alias), meant.tolist(), strict=True):
+            if number in names:
+                aliases[number].append(name)
+    return aliases
+
+
+def _pairs(names: Names | dict[int, list[NodeName]]) -> list[tuple[int, NodeName]]:
+    return [
+        (number, each)
+        for number, name in names.items()
+        for each in ([name] if isinstance(name, NodeName) else name)
+    ]
+
+
+def _wanted(pairs: list[tuple[int, NodeName]]) -> Row:
+    return {
+        "numbers": [number for number, _ in pairs],
+        "spaces": [name.namespace for _, name in pairs],
+        "names": [name.name for _, name in pairs],
+    }
+
+
+def _run(row: Row) -> Row:
+    started, ended = row["started_at"], row["ended_at"]
+    whole = started is not None and ended is not None
+    return {
+        "id": row["run_id"],
+        "createdAt": instant(row["created_at"]),
+        "updatedAt": instant(row["updated_at"]),
+        "nominalStartTime": instant(row["nominal_start"]),
+        "nominalEndTime": instant(row["nominal_end"]),
+        "state": STATES[row["state"]],
+        "startedAt": instant(started),
+        "endedAt": instant(ended),
+        "durationMs": (ended - started) // timedelta(milliseconds=1) if whole else None,
+        "args": {},
+        "jobVersion": None,
+        "facets": {},
+    }
