@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from governance.cli import log_trust
+from governance.cli import log_keep, log_trust
 from governance.cli.options import home_options, json_option, settings, show, table
 
 
@@ -19,6 +19,11 @@ def command() -> None:
 command.add_command(log_trust.rotate_key)
 command.add_command(log_trust.witness)
 command.add_command(log_trust.timestamp)
+command.add_command(log_keep.export)
+command.add_command(log_keep.archive)
+command.add_command(log_keep.retention)
+command.add_command(log_keep.prune)
+command.add_command(log_keep.redact)
 
 
 @command.command("status")
@@ -50,14 +55,37 @@ def status(home: str | None, store: str | None, as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An older checkpoint that the log must still be consistent with; repeat for more.",
 )
+@click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A report's bundle, whose checkpoint the log must still be consistent with; repeat for more.",
+)
 @click.option("--files", is_flag=True, help="Read every file of the released versions too.")
+@click.option(
+    "--archives",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where archive files lie, if not where they were written to; repeat for more.",
+)
+@click.option("--no-archives", is_flag=True, help="Leave archives unread; the verdict says so.")
+@click.option(
+    "--tiles",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Verify this export instead of the store, with --key alone: offline, no home.",
+)
 @log_trust.trust_options
 @home_options
 @json_option
 def verify(
     key: str | None,
     checkpoints: tuple[Path, ...],
+    reports: tuple[Path, ...],
     files: bool,
+    archives: tuple[Path, ...],
+    no_archives: bool,
+    tiles: Path | None,
     witnesses: tuple[str, ...],
     needed: int | None,
     authorities: tuple[Path, ...],
@@ -67,17 +95,20 @@ def verify(
 ) -> None:
     """Re-derive every entry, node and root; name the first bad entry; say what cannot be known.
 
-    Checkpoints kept outside the log are gathered: the signer's memory and each released manifest. With
-    them, the pointer, manifest and contract of each released version are held against the log.
-    Exits 1 when something is wrong, 3 when nothing is but no key was pinned.
+    Checkpoints kept outside the log are gathered: the signer's memory and each released manifest, besides
+    those given. With them, the pointer, manifest and contract of each released version are held against the
+    log. Archive files are read as well. Exits 1 when something is wrong, 3 when nothing is but no key was pinned.
     """
     from governance.errors import GovernanceError
     from governance.log import open_storage, verify_log
     from governance.pipeline.checkpoints import Outside, outside_the_log
     from governance.pipeline.workspace import Workspace
 
+    notes = [*(p.read_text("utf-8") for p in checkpoints), *map(log_keep.checkpoint_of, reports)]
+    if tiles is not None:
+        log_keep.verify_export(tiles, key_text(key) if key else None, notes, as_json)
+        return
     chosen = settings(home, store)
-    notes = [p.read_text("utf-8") for p in checkpoints]
     outside = Outside()
     pinned = key_text(key) if key else None
     if pinned is None or chosen.kek:
@@ -91,7 +122,10 @@ def verify(
                 raise
             outside.faults.append(f"{fault.code} {fault.message}")
     trust = log_trust.pinned_trust(chosen, witnesses, needed, authorities, own=key is None)
-    report = verify_log(open_storage(chosen.store), pinned, [*notes, *outside.notes], trust=trust)
+    folders = None if no_archives else archives
+    report = verify_log(
+        open_storage(chosen.store), pinned, [*notes, *outside.notes], trust=trust, archives=folders
+    )
     ok = report.ok and not outside.faults
     result = {
         "ok": ok,
@@ -104,6 +138,8 @@ def verify(
         "checkpoints_compared": report.compared,
         "unsigned_entries": report.unsigned,
         "redacted": report.redacted,
+        "archived": report.archived,
+        "pruned": report.pruned,
         "cannot_know": list(report.unknown),
         "keys": [str(term.key) for term in report.keys],
         **report.vouched.to_json(),
@@ -154,7 +190,7 @@ def show_entry(index: int, home: str | None, store: str | None) -> None:
     entry = Workspace.open(settings(home, store)).log.entry(index)
     click.echo(entry.leaf.decode())
     if entry.body is None:
-        click.echo("(body redacted)")
+        click.echo("(body redacted or pruned)")
     else:
         try:
             click.echo(entry.body.decode())

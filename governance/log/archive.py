@@ -127,7 +127,7 @@ def archive(
     """
     check_names(authoriser, ARCHIVE)
     folder = folder.absolute()
-    checkpoint = log.checkpoint()
+    checkpoint = log.checkpoint(ask_witnesses=False)
     resume(log)
     made: list[ArchiveRow] = []
     start = max((row.stop for row in log.storage.archives()), default=0)
@@ -145,7 +145,7 @@ def archive(
                     start = written.header.first
                 else:
                     made.append(row)
-    log.checkpoint()
+    log.checkpoint(ask_witnesses=False)
     resume(log)
     return [row for row in log.storage.archives() if row.first in {new.first for new in made}]
 
@@ -172,7 +172,7 @@ def resume(log: Log) -> None:
 def _again(log: Log, row: ArchiveRow) -> ArchiveRow:
     """Write an archive anew whose file was damaged or lost while its bodies were still in the database."""
     said = stated(log.storage, row.leaf, ARCHIVE)
-    checkpoint = log.checkpoint()
+    checkpoint = log.checkpoint(ask_witnesses=False)
     taken = Selection(instant(said["before"]), frozenset(said["media_types"]), said["evidence"])
     with _writing(Path(row.folder)) as writer:
         folder, limit = Path(row.folder), said["before"]
@@ -183,6 +183,21 @@ def _again(log: Log, row: ArchiveRow) -> ArchiveRow:
         raise LogError("GOV-517", f"the archive {row.file} does not verify", "Run it again.")
     log.archives.settle()
     return named
+
+
+def relocate(log: Log, folder: Path) -> list[ArchiveRow]:
+    """Note that archive files lie in ``folder`` now; those found there with the right digest are returned."""
+    folder = folder.absolute()
+    moved = []
+    for row in log.storage.archives():
+        there = replace(row, folder=str(folder))
+        if row.pruned is None and there != row and there.path.is_file():
+            ArchiveFile(there.path, log.archives.statement(row).digest).close()
+            with log.storage.turn() as turn:
+                if row in turn.archives():
+                    turn.put_archive(there)
+                    moved.append(there)
+    return moved
 
 
 @contextmanager

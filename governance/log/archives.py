@@ -103,7 +103,7 @@ class Archives:
             "GOV-516",
             f"the bodies of entries {archive.first} to {archive.stop - 1} are in the archive {archive.file},"
             f" written to {archive.folder}, which is not there",
-            "Bring the file back there, or name the directory that holds it with --archives.",
+            "Bring the file back, or say where it is: `governance log archive --moved-to DIRECTORY`.",
         )
 
     def statement(self, archive: ArchiveRow) -> Statement:
