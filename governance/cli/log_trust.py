@@ -90,8 +90,9 @@ def witness(only_show: bool, home: str | None, store: str | None, as_json: bool)
 def timestamp(only_show: bool, home: str | None, store: str | None, as_json: bool) -> None:
     """Have the authorities of HOME/witnesses.yaml timestamp the log as it is now (RFC 3161).
 
-    Each token becomes a leaf, after the entries it is about.
+    Each token becomes a leaf, after the entries it is about. All are asked; exits 1 when one gave none.
     """
+    from governance.errors import LogError
     from governance.log import timestamp as timestamps
     from governance.log.log import TIMESTAMP
     from governance.pipeline.workspace import OPERATOR, Workspace
@@ -99,15 +100,20 @@ def timestamp(only_show: bool, home: str | None, store: str | None, as_json: boo
     workspace = Workspace.open(settings(home, store))
     trust = _trust(workspace, "timestamps")
     log = workspace.log
-    made = []
+    made, failed = [], []
     if only_show:
         bodies = [e.body for e in log.entries() if e.body is not None and e.envelope.media_type == TIMESTAMP]
         good, void = timestamps.attested(bodies, [a.certificates for a in trust.authorities])
     else:
         checkpoint = log.checkpoint()
         for authority in trust.authorities:
-            given = timestamps.ask(checkpoint, authority, trust.timeout)
-            made.append(timestamps.keep(log, given, OPERATOR))
+            try:
+                given = timestamps.ask(checkpoint, authority, trust.timeout)
+            except LogError as fault:
+                failed.append(fault)
+            else:
+                made.append(timestamps.keep(log, given, OPERATOR))
+        if made:
             log.checkpoint(ask_witnesses=False)
         bodies = [log.entry(index).body or b"" for index in made]
         good, void = timestamps.attested(bodies, [a.certificates for a in trust.authorities])
@@ -124,6 +130,8 @@ def timestamp(only_show: bool, home: str | None, store: str | None, as_json: boo
             click.secho(f"  {why}", fg="yellow")
 
     show(result, as_json, text)
+    if failed:
+        raise failed[0]
 
 
 def witness_options(function: F) -> F:

@@ -168,7 +168,15 @@ def test_another_log_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b"\xff", b'{"origin": "example.com/log", "checkpoint": "x"}']
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"origin": "example.com/log", "checkpoint": "x"}',
+        b'{"origin": "example.com/log", "checkpoint": 3}',
+    ],
 )
 def test_a_damaged_memory_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "memory").write_bytes(content)

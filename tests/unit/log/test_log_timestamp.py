@@ -206,12 +206,18 @@ def test_the_command(tmp_path: Path, authority: TimestampAuthority) -> None:
     runner = CliRunner(env={"GOVERNANCE_HOME": str(home), "GOVERNANCE_KEK": kek})
     (home / "tsa.pem").write_bytes(authority.root)
     with authority.served() as url:
-        (home / FILE).write_text(f"timestamps: [{{url: '{url}', certificates: tsa.pem}}]")
+        authorities = [f"{{url: '{at}', certificates: tsa.pem}}" for at in (url, "http://127.0.0.1:1")]
+        (home / FILE).write_text(f"timestamps: [{', '.join(authorities[::-1])}]")
+        half = runner.invoke(cli, ["log", "timestamp", "--json"])
+        assert getattr(half.exception, "code", None) == "GOV-513"
+        assert len(json.loads(half.stdout)["timestamps"]) == 1
+        (home / FILE).write_text(f"timestamps: [{authorities[0]}]")
         made = json.loads(runner.invoke(cli, ["log", "timestamp", "--json"]).stdout)
-    assert [(t["size"], t["authority"]) for t in made["timestamps"]] == [(1, "CN=Test TSA")]
-    assert made["entries"] == [1]
+    assert [(t["size"], t["authority"]) for t in made["timestamps"]] == [(2, "CN=Test TSA")]
+    assert made["entries"] == [2]
     shown = json.loads(runner.invoke(cli, ["log", "timestamp", "--show", "--json"]).stdout)
-    assert shown["timestamps"] == made["timestamps"]
+    assert [t["size"] for t in shown["timestamps"]] == [1, 2]
+    assert shown["timestamps"][1:] == made["timestamps"]
     down = runner.invoke(cli, ["log", "timestamp"])
     assert getattr(down.exception, "code", None) == "GOV-513"
     checked = runner.invoke(cli, ["log", "verify", "--key", pinned, "--tsa", str(home / "tsa.pem"), "--json"])

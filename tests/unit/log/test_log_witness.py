@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from governance.errors import LogError
 from governance.log import tree
 from governance.log.cosignature import Cosignature, cosignatures
 from governance.log.note import VerifierKey, add_signatures, checkpoint_text, read_signatures, sign_note
-from governance.log.witness import Request, Witness
+from governance.log.witness import Answer, Request, Witness, recognise
 
 ORIGIN = "example.com/log"
 NAME = "witness.example/w1"
@@ -227,6 +229,17 @@ def test_malformed_requests_are_bad(witness: Witness, body: bytes) -> None:
     assert status(witness, body) == 400
     assert status(witness, body + grown(1).note().encode()) in (400, 200)
     assert (status(witness, body + grown(1).note().encode()) == 200) <= (body == b"old 0\n\n")
+
+
+@given(st.binary(max_size=300), st.integers(0, 400), st.integers(0, 200))
+def test_no_request_crashes_it_or_gets_a_line_it_should_not(noise: bytes, at: int, cut: int) -> None:
+    body = grown(4).request(0)
+    altered = body[:at] + noise + body[at + cut :]
+    answer = recognise(altered, {ORIGIN: [VerifierKey.of(ORIGIN, LOG.public_key)]})
+    if isinstance(answer, Answer):
+        assert answer.status in (400, 403, 404)
+    else:
+        assert answer[1].text == grown(4).note().split("\n\n")[0] + "\n"
 
 
 def test_a_rotated_log_is_cosigned_under_either_key(tmp_path: Path) -> None:
