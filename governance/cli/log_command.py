@@ -101,6 +101,7 @@ def verify(
     """
     from governance.errors import GovernanceError
     from governance.log import open_storage, verify_log
+    from governance.log.archives import Archives
     from governance.pipeline.checkpoints import Outside, outside_the_log
     from governance.pipeline.workspace import Workspace
 
@@ -110,17 +111,24 @@ def verify(
         return
     chosen = settings(home, store)
     outside = Outside()
+    unread: list[str] = []
     pinned = key_text(key) if key else None
     if pinned is None or chosen.kek:
         try:
             workspace = Workspace.open(chosen)
-            outside = outside_the_log(workspace, files=files)
             pinned = pinned or workspace.vkey
+            workspace.log.archives = Archives(workspace.log.storage, archives)
+            outside = outside_the_log(workspace, files=files)
         except GovernanceError as fault:
             # Altered so far that the home does not open: the pinned key still finds where.
             if pinned is None:
                 raise
-            outside.faults.append(f"{fault.code} {fault.message}")
+            if no_archives and fault.code == "GOV-516":
+                unread.append(f"whether what was released is in order: {fault.message}")
+                remembered = workspace.signer.last()
+                notes += [remembered.note] if remembered else []
+            else:
+                outside.faults.append(f"{fault.code} {fault.message}")
     trust = log_trust.pinned_trust(chosen, witnesses, needed, authorities, own=key is None)
     folders = None if no_archives else archives
     report = verify_log(
@@ -140,7 +148,7 @@ def verify(
         "redacted": report.redacted,
         "archived": report.archived,
         "pruned": report.pruned,
-        "cannot_know": list(report.unknown),
+        "cannot_know": [*report.unknown, *unread],
         "keys": [str(term.key) for term in report.keys],
         **report.vouched.to_json(),
     }
@@ -151,7 +159,7 @@ def verify(
             click.echo(f"  {fault.reason}")
         for line in outside.faults:
             click.secho(f"  {line}", fg="red")
-        for line in report.unknown:
+        for line in (*report.unknown, *unread):
             click.echo(f"  cannot know: {line}")
         if key is None:
             click.secho("  no key was pinned: this only shows that the home agrees with itself", fg="yellow")
