@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attr
-from openlineage.client.serde import Serde
 from openlineage.client.transport.transport import Config, Transport
 
 from governance.errors import LogError, SettingError
@@ -25,6 +24,7 @@ from governance.lineage.destination import AppendOnly, Destination, LogDestinati
 from governance.lineage.drainer import Drainer
 from governance.lineage.framing import Event
 from governance.lineage.outbox import MAX_BYTES, Outbox
+from governance.lineage.serializing import serialized
 from governance.model.principal import is_principal, scope_of
 
 PROVIDER_PRINCIPAL = "ingest:airflow"
@@ -64,7 +64,7 @@ class LogTransport(Transport):  # type: ignore[misc]
         Raises:
             LogError: it was not durably appended.
         """
-        return append_event(self._log(), Serde.to_json(event).encode("utf-8"), self._principal)
+        return append_event(self._log(), serialized(event), self._principal)
 
 
 @attr.define
@@ -179,7 +179,7 @@ class OutboxTransport(Transport):  # type: ignore[misc]
         Raises:
             LogError: GOV-526 or GOV-501: the outbox cannot take it, and it could not be sent either.
         """
-        body = Serde.to_json(event).encode("utf-8")
+        body = serialized(event)
         if self._send_first and self._sent(body):
             return
         try:

@@ -24,7 +24,9 @@ def _event(number: int) -> Any:
 
     def schema() -> dict[str, Any]:
         fields = [
-            schema_dataset.SchemaDatasetFacetFields(f"column_{n}", "VARCHAR", description="as the source has it")
+            schema_dataset.SchemaDatasetFacetFields(
+                f"column_{n}", "VARCHAR", description="as the source has it"
+            )
             for n in range(20)
         ]
         return {"schema": schema_dataset.SchemaDatasetFacet(fields)}

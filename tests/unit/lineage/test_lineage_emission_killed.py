@@ -57,7 +57,9 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def started(kind: str, place: str, outbox: Path, mode: str, prefix: str, fork: str) -> subprocess.Popen[bytes]:
+def started(
+    kind: str, place: str, outbox: Path, mode: str, prefix: str, fork: str
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", EMITTER, kind, place, str(outbox), HERE, mode, prefix, fork],
         stdout=subprocess.PIPE,
