@@ -19,6 +19,7 @@ STATUS: Mapping[str, int] = {
     "GOV-613": 400,
     "GOV-614": 413,
     "GOV-615": 415,
+    "GOV-616": 410,
 }
 """What is not here is a fault of ours: 500."""
 

@@ -15,14 +15,32 @@ from starlette.types import Receive, Scope, Send
 
 from governance import __version__
 from governance.errors import GovernanceError
-from governance.server import graph_routes, health, ingest_routes, marquez, metrics
+from governance.server import (
+    audit_routes,
+    evidence_routes,
+    graph_routes,
+    health,
+    ingest_routes,
+    marquez,
+    metrics,
+    tlog_routes,
+    token_routes,
+)
 from governance.server.access import allow
 from governance.server.answers import UNEXPECTED, refusal
 from governance.server.ingest import Answer, Ingest
 from governance.server.request_body import BodyReader
 from governance.server.served import ServedStore
 
-_ROUTERS = (health.router, graph_routes.router, marquez.router)
+_ROUTERS = (
+    health.router,
+    graph_routes.router,
+    marquez.router,
+    audit_routes.router,
+    evidence_routes.router,
+    tlog_routes.router,
+    token_routes.router,
+)
 _log = logging.getLogger(__name__)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from governance.errors import GovernanceError
 from governance.lineage.index import Index
 from governance.log import Checkpoint, GroupCommit, Log
+from governance.server.conformance_book import ConformanceBook
 from governance.server.tokens import TokenBook
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ServedStore:
         self.group = GroupCommit(log)
         self.index = index or Index.build(log, evidence_public_key=evidence_public_key)
         self.tokens = TokenBook(self.index, clock)
+        self.conformance = ConformanceBook()
         self.fault: str | None = None
         """The code of what keeps the store from answering now."""
         self.known_size = self.index.size
@@ -96,6 +98,7 @@ class ServedStore:
         if self._checkpoint_every is not None:
             self._sign()
         self.index.close()
+        self.conformance.close()
         self.log.close()
 
     def _follow(self) -> None:
@@ -115,6 +118,8 @@ class ServedStore:
                 began = time.monotonic()
                 self._index(min(size, self.index.size + _SLICE) if busy else size)
                 rest_until = time.monotonic() + (_SHARE * (time.monotonic() - began) if busy else 0.0)
+            if not busy:
+                self._judge(size)
             if self._checkpoint_every is not None and time.monotonic() - signed >= self._checkpoint_every:
                 signed = time.monotonic()
                 self._sign()
@@ -128,6 +133,12 @@ class ServedStore:
         except Exception as fault:
             # Its text may quote an event. Reads fail on it too, and say so; ingest goes on.
             _log.error("the index is behind: unexpected %s", type(fault).__name__)
+
+    def _judge(self, size: int) -> None:
+        try:
+            self.conformance.follow(self.log, min(size, self.conformance.size + _SLICE // 2))
+        except Exception as fault:
+            _log.error("conformance is behind: unexpected %s", type(fault).__name__)
 
     def _sign(self) -> None:
         try:
