@@ -1,0 +1,255 @@
+"""The present, kept: jobs, datasets and aliases as the macros say they are at the index's own size.
+
+A list of a hundred thousand datasets cannot fold millions of rows each time it is asked for. What new entries
+touched is folded again by the very same macros, over a database that holds only the rows of what was touched;
+the rest stays. So this says what the macros say, always, and a past log size is asked of the macros.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from governance.lineage import projection
+from governance.lineage.schemas import SCHEMAS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Facts(Protocol):
+    """What is needed of :class:`governance.lineage.index.Index`."""
+
+    @property
+    def size(self) -> int:
+        """How many log entries were read."""
+
+    def arrow(self, sql: str, parameters: dict[str, Any]) -> pa.Table:
+        """The rows of one SELECT."""
+
+
+_NEW = "log_index >= $since AND log_index < $as_of"
+_JOBS = f"SELECT DISTINCT job_namespace AS namespace, job_name AS name FROM events WHERE job_name IS NOT NULL AND {_NEW}"
+_RUNS = f"SELECT DISTINCT run_id FROM events WHERE run_id IS NOT NULL AND {_NEW}"
+_DATASETS = f"SELECT DISTINCT namespace, name FROM run_io WHERE {_NEW}"
+_LINKS = f"SELECT DISTINCT namespace, name, body FROM facets WHERE scope = 'dataset' AND facet = 'symlinks' AND {_NEW}"
+_KEYS = "(SELECT unnest($namespaces) AS namespace, unnest($names) AS name) k"
+
+_JOB_FACETS = f"""
+    SELECT f.* FROM facet_rows f SEMI JOIN {_KEYS} USING (namespace, name)
+    WHERE scope = 'job' AND facet IN ('jobType', 'sourceCodeLocation') AND log_index < $as_of
+"""
+_DATASET_FACETS = f"""
+    SELECT f.* FROM facet_rows f SEMI JOIN {_KEYS} USING (namespace, name)
+    WHERE scope = 'dataset' AND facet IN ('datasetType', 'dataSource', 'lifecycleStateChange', 'symlinks')
+        AND log_index < $as_of
+"""
+_OF_JOBS = {
+    "events": f"""
+        SELECT e.* FROM events e SEMI JOIN {_KEYS} ON k.namespace = e.job_namespace AND k.name = e.job_name
+        WHERE log_index < $as_of
+    """,
+    "run_io": f"""
+        SELECT r.* FROM run_io r SEMI JOIN {_KEYS} ON k.namespace = r.job_namespace AND k.name = r.job_name
+        WHERE log_index < $as_of
+    """,
+    "facet_rows": _JOB_FACETS,
+    "facet_bodies": f"SELECT b.* FROM facet_bodies b SEMI JOIN ({_JOB_FACETS}) USING (facet_id)",
+}
+_OF_DATASETS = {
+    "events": f"""
+        SELECT e.* FROM events e SEMI JOIN (
+            SELECT log_index FROM run_io SEMI JOIN {_KEYS} USING (namespace, name)
+        ) USING (log_index) WHERE log_index < $as_of
+    """,
+    "run_io": f"SELECT r.* FROM run_io r SEMI JOIN {_KEYS} USING (namespace, name) WHERE log_index < $as_of",
+    "facet_rows": _DATASET_FACETS,
+    "facet_bodies": f"SELECT b.* FROM facet_bodies b SEMI JOIN ({_DATASET_FACETS}) USING (facet_id)",
+    "dataset_versions": f"""
+        SELECT v.* FROM dataset_versions v SEMI JOIN {_KEYS} USING (namespace, name) WHERE log_index < $as_of
+    """,
+}
+_OF_RUNS = """
+    SELECT e.* FROM events e SEMI JOIN (SELECT unnest($runs::VARCHAR[]) AS run_id) USING (run_id)
+    WHERE log_index < $as_of
+"""
+
+_KEPT = {
+    "jobs": ("SELECT *, NULL::VARCHAR AS latest_state FROM jobs_at($as_of)", "namespace", "name"),
+    "job_versions": ("FROM job_versions_at($as_of)", "namespace", "name"),
+    "datasets": ("FROM datasets_at($as_of)", "namespace", "name"),
+    "aliases": ("FROM aliases_at($as_of)", "alias_namespace", "alias_name"),
+}
+_WITH_STATES = """
+    SELECT j.*, r.state AS latest_state FROM jobs_at($as_of) j
+    LEFT JOIN runs_at($as_of) r ON r.run_id = j.latest_run_id
+"""
+_COMPACT_AFTER = 10_000
+_JOB_TABLES, _DATASET_TABLES = ("jobs", "job_versions"), ("datasets", "aliases")
+
+
+class Current:
+    """Tables ``jobs`` (with the ``latest_state`` of its newest run), ``job_versions``, ``datasets``, ``aliases``.
+
+    Their columns are those of the macros of :mod:`governance.lineage.projection`. Safe from many threads.
+
+    Args:
+        index: what is folded.
+        threads: of DuckDB.
+        memory_limit: of DuckDB; beyond it a question fails instead of spilling.
+    """
+
+    def __init__(self, index: Facts, *, threads: int = 2, memory_limit: str = "1GB") -> None:
+        import duckdb
+
+        self._index = index
+        self._catching_up = threading.Lock()
+        self._size = self._replaced = 0
+        self._opening = threading.Lock()
+        self._connection = duckdb.connect(
+            ":memory:", config={"threads": threads, "memory_limit": memory_limit}
+        )
+        self._connection.execute("SET max_temp_directory_size = '0B'")
+        # DuckDB 2.0 joins row by row where it guesses that few rows will come.
+        self._connection.execute("SET asof_loop_join_threshold = 0")
+        for name, schema in SCHEMAS.items():
+            self._hold(name, schema.empty_table())
+        for statement in (*projection.VIEWS, *projection.MACROS):
+            self._connection.execute(statement)
+        self._connection.execute("CREATE TABLE links (a VARCHAR, b VARCHAR, c VARCHAR, d VARCHAR)")
+        self._connection.execute("CREATE SCHEMA kept")
+        for name, (fold, *_) in _KEPT.items():
+            self._connection.execute(f"CREATE TABLE kept.{name} AS {fold.replace('$as_of', '0')}")
+
+    def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Rows of one SELECT over the tables, caught up with the index."""
+        self._catch_up()
+        bound = {name: value for name, value in parameters.items() if f"${name}" in sql}
+        with self._opening:
+            cursor = self._connection.cursor()
+        cursor.execute("SET search_path = 'kept,main'")
+        cursor.execute(sql, bound)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._connection.close()
+
+    def _catch_up(self) -> None:
+        with self._catching_up:
+            size = self._index.size
+            if size == self._size:
+                return
+            bound = {"since": self._size, "as_of": size}
+            # Rows of redacted entries are gone: what they touched can no longer be told.
+            gone = self._index.arrow(f"SELECT 1 FROM redactions WHERE {_NEW} LIMIT 1", bound).num_rows
+            if size < self._size or gone:
+                bound["since"] = 0
+                self._connection.execute("DELETE FROM links")
+            self._connection.execute("BEGIN")
+            try:
+                self._fold(bound)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._size = size
+
+    def _fold(self, bound: Mapping[str, int]) -> None:
+        linked = self._linked(self._index.arrow(_DATASETS, dict(bound)), bound)
+        if bound["since"] == 0:
+            for name, (fold, *_) in _KEPT.items():
+                whole = _WITH_STATES if name == "jobs" else fold
+                self._hold(f"kept.{name}", self._index.arrow(whole, {"as_of": bound["as_of"]}))
+            return
+        jobs = self._index.arrow(_JOBS, dict(bound))
+        if jobs.num_rows:
+            self._refresh(_OF_JOBS, jobs, bound, _JOB_TABLES)
+        self._states(bound)
+        if linked.num_rows:
+            self._refresh(_OF_DATASETS, linked, bound, _DATASET_TABLES)
+        for name in {*_OF_JOBS, *_OF_DATASETS}:
+            self._connection.execute(f"DELETE FROM {name}")
+        self._compact(jobs.num_rows + linked.num_rows)
+
+    def _refresh(
+        self, rows: Mapping[str, str], keys: pa.Table, bound: Mapping[str, int], tables: tuple[str, ...]
+    ) -> None:
+        """Fold the entities again."""
+        asked = {
+            "namespaces": keys["namespace"].to_pylist(),
+            "names": keys["name"].to_pylist(),
+            "as_of": bound["as_of"],
+        }
+        for name, sql in rows.items():
+            self._hold(name, self._index.arrow(sql, dict(asked)))
+        self._connection.register("touched", keys)
+        for name in tables:
+            fold, namespace, of = _KEPT[name]
+            self._connection.execute(
+                f"DELETE FROM kept.{name} t USING touched k WHERE k.namespace = t.{namespace} AND k.name = t.{of}"
+            )
+            self._connection.execute(f"INSERT INTO kept.{name} {fold}", {"as_of": bound["as_of"]})
+        self._connection.unregister("touched")
+
+    def _states(self, bound: Mapping[str, int]) -> None:
+        """The states of newest runs, from all events of those: some may name another job, or none."""
+        self._connection.register("touched", self._index.arrow(_RUNS, dict(bound)))
+        runs = self._connection.execute(
+            "SELECT DISTINCT latest_run_id FROM kept.jobs WHERE latest_run_id IS NOT NULL"
+            " AND (latest_state IS NULL OR latest_run_id IN (SELECT run_id FROM touched))"
+        ).fetchall()
+        self._connection.unregister("touched")
+        asked = {"runs": [run for (run,) in runs], "as_of": bound["as_of"]}
+        self._hold("events", self._index.arrow(_OF_RUNS, dict(asked)))
+        self._connection.execute(
+            """
+            UPDATE kept.jobs SET latest_state = r.state FROM runs_at($as_of) r
+            WHERE kept.jobs.latest_run_id = r.run_id
+            """,
+            {"as_of": bound["as_of"]},
+        )
+
+    def _linked(self, datasets: pa.Table, bound: Mapping[str, int]) -> pa.Table:
+        """The datasets, and all that aliases join to them over any number of steps."""
+        self._connection.register("found", self._index.arrow(_LINKS, dict(bound)))
+        self._connection.execute(
+            """
+            INSERT INTO links SELECT DISTINCT namespace, name, said(link, '$.namespace'), said(link, '$.name')
+            FROM (SELECT namespace, name, unnest(elements(body, '$.identifiers')) AS link FROM found)
+            """
+        )
+        self._connection.unregister("found")
+        self._connection.register("touched", datasets)
+        linked: pa.Table = self._connection.sql(
+            """
+            WITH RECURSIVE both_ways AS (
+                SELECT a, b, c, d FROM links UNION SELECT c, d, a, b FROM links
+            ), linked(namespace, name) AS (
+                SELECT namespace, name FROM touched
+                UNION
+                SELECT w.c, w.d FROM linked l JOIN both_ways w ON w.a = l.namespace AND w.b = l.name
+            )
+            SELECT namespace, name FROM linked WHERE namespace IS NOT NULL AND name IS NOT NULL
+            """
+        ).to_arrow_table()
+        self._connection.unregister("touched")
+        return linked
+
+    def _compact(self, replaced: int) -> None:
+        """Write the tables anew once as many rows were replaced as they hold: DuckDB keeps the dead ones."""
+        self._replaced += replaced
+        if self._replaced > _COMPACT_AFTER:
+            held = self._connection.execute("SELECT count(*) FROM kept.jobs").fetchall()[0][0]
+            held += self._connection.execute("SELECT count(*) FROM kept.datasets").fetchall()[0][0]
+            if self._replaced > held:
+                self._replaced = 0
+                for name in _KEPT:
+                    self._connection.execute(f"CREATE OR REPLACE TABLE kept.{name} AS FROM kept.{name}")
+
+    def _hold(self, name: str, rows: pa.Table) -> None:
+        self._connection.register("rows", rows)
+        self._connection.execute(f"CREATE OR REPLACE TABLE {name} AS FROM rows")
+        self._connection.unregister("rows")
