@@ -81,10 +81,11 @@ _KEPT = {
     "datasets": ("FROM datasets_at($as_of)", "namespace", "name"),
     "aliases": ("FROM aliases_at($as_of)", "alias_namespace", "alias_name"),
 }
-_WITH_STATES = """
+WITH_STATES = """
     SELECT j.*, r.state AS latest_state FROM jobs_at($as_of) j
     LEFT JOIN runs_at($as_of) r ON r.run_id = j.latest_run_id
 """
+"""What ``jobs`` holds, for a log size of the past."""
 _COMPACT_AFTER = 10_000
 _JOB_TABLES, _DATASET_TABLES = ("jobs", "job_versions"), ("datasets", "aliases")
 
@@ -161,7 +162,7 @@ class Current:
         linked = self._linked(self._index.arrow(_DATASETS, dict(bound)), bound)
         if bound["since"] == 0:
             for name, (fold, *_) in _KEPT.items():
-                whole = _WITH_STATES if name == "jobs" else fold
+                whole = WITH_STATES if name == "jobs" else fold
                 self._hold(f"kept.{name}", self._index.arrow(whole, {"as_of": bound["as_of"]}))
             return
         jobs = self._index.arrow(_JOBS, dict(bound))

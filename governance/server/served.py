@@ -16,6 +16,7 @@ from governance.server.conformance_book import ConformanceBook
 from governance.server.tokens import TokenBook
 
 if TYPE_CHECKING:
+    from governance.lineage.current import Current
     from governance.lineage.graph import Graph
 
 _FOLLOW_S = 0.25
@@ -59,6 +60,7 @@ class ServedStore:
         self.known_size = self.index.size
         self.checkpoint: Checkpoint | None = None
         self._graph: Graph | None = None
+        self._current: Current | None = None
         self._catching_up = threading.Lock()
         self._drawing = threading.Lock()
         self._stopping = threading.Event()
@@ -90,6 +92,15 @@ class ServedStore:
             self._graph.catch_up()
             return self._graph
 
+    def current(self) -> Current:
+        """Jobs, datasets and aliases as they are; each question catches up with the index."""
+        with self._drawing:
+            if self._current is None:
+                from governance.lineage.current import Current
+
+                self._current = Current(self.index)
+            return self._current
+
     def close(self) -> None:
         """Append what waits, then let go of log and index."""
         self._stopping.set()
@@ -97,6 +108,8 @@ class ServedStore:
         self.group.close()
         if self._checkpoint_every is not None:
             self._sign()
+        if self._current is not None:
+            self._current.close()
         self.index.close()
         self.conformance.close()
         self.log.close()

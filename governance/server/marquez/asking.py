@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,9 +11,10 @@ import msgspec
 from fastapi import Depends, Query, Request, Response
 
 from governance.errors import AccessError
-from governance.lineage.index import Index
+from governance.lineage.current import WITH_STATES
 from governance.server.access import allow
 from governance.server.marquez.visible import parsed, visible, visible_bound
+from governance.server.served import ServedStore
 from governance.server.tokens import Caller
 
 Row = dict[str, Any]
@@ -30,32 +31,43 @@ class Paging:
 
 
 class Asking:
-    """Queries at one log size, within what the caller sees."""
+    """Queries at one log size, within what the caller sees.
 
-    def __init__(self, index: Index, caller: Caller, as_of: int) -> None:
-        self.as_of = as_of
+    ``jobs``, ``job_versions``, ``datasets`` and ``aliases`` name relations for :meth:`entities` and
+    :meth:`page`: kept tables for the present, folded for a past log size.
+    """
+
+    def __init__(self, served: ServedStore, caller: Caller, as_of: int | None) -> None:
         self.caller = caller
-        self._index = index
+        self._index = served.fresh()
+        self._current = served.current() if as_of is None else None
         self._seen = visible_bound(caller)
+        self.as_of = self._index.size if as_of is None else as_of
+        past = as_of is not None
+        self.jobs = f"({WITH_STATES})" if past else "jobs"
+        self.job_versions = "job_versions_at($as_of)" if past else "job_versions"
+        self.datasets = "datasets_at($as_of)" if past else "datasets"
+        self.aliases = "aliases_at($as_of)" if past else "aliases"
 
     def rows(self, sql: str, **bound: Any) -> list[Row]:
-        """Rows of one SELECT; ``$as_of`` and the parameters of :meth:`visible` are bound."""
-        return self._index.query(sql, {"as_of": self.as_of, **self._seen, **bound})
+        """Rows of one SELECT over facts; ``$as_of`` and the parameters of :meth:`visible` are bound."""
+        return self._index.query(sql, self._bound(bound))
+
+    def entities(self, sql: str, **bound: Any) -> list[Row]:
+        """Rows of one SELECT over jobs, their versions, datasets and aliases."""
+        asked = self._index if self._current is None else self._current
+        return asked.query(sql, self._bound(bound))
 
     def page(self, matching: str, order: str, paging: Paging, **bound: Any) -> tuple[int, list[Row]]:
-        """How many rows ``matching`` has, and one page of them in ``order``."""
-        rows = self.rows(
-            f"""
-            WITH matching AS MATERIALIZED ({matching}),
-            page AS (SELECT *, true AS shown FROM matching ORDER BY {order} LIMIT $limit OFFSET $offset)
-            SELECT page.*, total_count
-            FROM (SELECT count(*) AS total_count FROM matching) LEFT JOIN page ON true ORDER BY {order}
-            """,
-            limit=paging.limit,
-            offset=paging.offset,
-            **bound,
-        )
-        return rows[0]["total_count"], [row for row in rows if row["shown"]]
+        """How many entities ``matching`` has, and one page of them in ``order``."""
+        return _page(self.entities, matching, order, paging, bound)
+
+    def page_of_facts(self, matching: str, order: str, paging: Paging, **bound: Any) -> tuple[int, list[Row]]:
+        """As :meth:`page`, over facts."""
+        return _page(self.rows, matching, order, paging, bound)
+
+    def _bound(self, bound: Row) -> Row:
+        return {"as_of": self.as_of, **self._seen, **bound}
 
     def visible(self, column: str = "namespace") -> str:
         """An SQL condition: the caller sees the namespace in ``column``."""
@@ -65,9 +77,26 @@ class Asking:
         """JSON as it was sent, without objects of namespaces that the caller does not see."""
         return parsed(self.caller, body)
 
-    def datasets(self, listed: Iterable[Row]) -> list[Row]:
+    def seen(self, listed: Iterable[Row]) -> list[Row]:
         """Those of the datasets, each with a namespace, that the caller sees."""
         return [dataset for dataset in listed if self.caller.sees(dataset["namespace"])]
+
+
+def _page(
+    ask: Callable[..., list[Row]], matching: str, order: str, paging: Paging, bound: Row
+) -> tuple[int, list[Row]]:
+    rows = ask(
+        f"""
+        WITH matching AS MATERIALIZED ({matching}),
+        page AS (SELECT *, true AS shown FROM matching ORDER BY {order} LIMIT $limit OFFSET $offset)
+        SELECT page.*, total_count
+        FROM (SELECT count(*) AS total_count FROM matching) LEFT JOIN page ON true ORDER BY {order}
+        """,
+        limit=paging.limit,
+        offset=paging.offset,
+        **bound,
+    )
+    return rows[0]["total_count"], [row for row in rows if row["shown"]]
 
 
 def answer(value: Any) -> Response:
@@ -86,11 +115,10 @@ def asking(
         AccessError: GOV-610 or GOV-611 without a token that may read; GOV-613 when the log is smaller than
             ``as_of``.
     """
-    index: Index = request.app.state.served.fresh()
-    size = index.size
-    if as_of is not None and as_of > size:
+    served: ServedStore = request.app.state.served
+    if as_of is not None and as_of > (size := served.fresh().size):
         raise malformed(f"as_of is {as_of} and the log holds {size} entries", "ask as of a size it has had")
-    return Asking(index, caller, size if as_of is None else as_of)
+    return Asking(served, caller, as_of)
 
 
 def paging(

@@ -58,7 +58,7 @@ def router(_served: ServedStore) -> APIRouter:
     @routes.get("/namespaces/{namespace}/datasets")
     def datasets(namespace: str, ask: Asks, pages: Pages) -> Response:
         total, rows = ask.page(
-            f"FROM datasets_at($as_of) WHERE namespace = $namespace AND {ask.visible()}",
+            f"FROM {ask.datasets} WHERE namespace = $namespace AND {ask.visible()}",
             "updated_at DESC, name",
             pages,
             namespace=namespace,
@@ -71,27 +71,27 @@ def router(_served: ServedStore) -> APIRouter:
 def _meant(ask: Asking, key: Key) -> Key:
     """The dataset that a name means: its own, or the one that an alias stands for."""
     condition, bound = among([key], "alias_namespace", "alias_name")
-    rows = ask.rows(
-        f"FROM aliases_at($as_of) WHERE {condition} AND {ask.visible('alias_namespace')}", **bound
-    )
+    rows = ask.entities(f"FROM {ask.aliases} WHERE {condition} AND {ask.visible('alias_namespace')}", **bound)
     return (rows[0]["namespace"], rows[0]["name"]) if rows else key
 
 
 def _rows(ask: Asking, key: Key) -> list[Row]:
     condition, bound = among([key])
-    return ask.rows(f"FROM datasets_at($as_of) WHERE {condition} AND {ask.visible()}", **bound)
+    return ask.entities(f"FROM {ask.datasets} WHERE {condition} AND {ask.visible()}", **bound)
 
 
 def _named(ask: Asking, keys: Sequence[Key]) -> dict[Key, Key]:
     """What each of the keys, and every alias of theirs, stands for; the aliases come first."""
     condition, bound = among(keys)
-    rows = ask.rows(f"FROM aliases_at($as_of) WHERE {condition} ORDER BY ALL", **bound)
+    rows = ask.entities(f"FROM {ask.aliases} WHERE {condition} ORDER BY ALL", **bound)
     aliases = {(r["alias_namespace"], r["alias_name"]): (r["namespace"], r["name"]) for r in rows}
     return aliases | {key: key for key in keys}
 
 
 def shaped_datasets(ask: Asking, rows: Sequence[Row]) -> list[Row]:
     """Datasets in Marquez's shape, from rows of ``datasets_at``, in their order."""
+    if not rows:
+        return []
     keys = [(row["namespace"], row["name"]) for row in rows]
     names = _named(ask, keys)
     facets = _facets(ask, names)
@@ -226,7 +226,7 @@ def _input(source: Sequence[str], edges: Sequence[Row]) -> Row:
 def _versions(ask: Asking, key: Key, pages: Paging, version: str | None = None) -> tuple[int, list[Row]]:
     names = _named(ask, [key])
     condition, bound = among(names)
-    total, rows = ask.page(
+    total, rows = ask.page_of_facts(
         f"""
         FROM dataset_versions_at($as_of)
         WHERE {condition} AND {ask.visible()} AND ($version::VARCHAR IS NULL OR version = $version)

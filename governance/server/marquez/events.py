@@ -40,7 +40,7 @@ def router(served: ServedStore) -> APIRouter:
         direction: str, namespace: str | None = None,
     ) -> tuple[int, Iterable[Row]]:  # fmt: skip
         order = "ASC" if direction.lower() == "asc" else "DESC"
-        total, rows = ask.page(
+        total, rows = ask.page_of_facts(
             f"""
             SELECT log_index, event_time FROM events e
             WHERE log_index < $as_of AND {where} AND {_visible(ask)}

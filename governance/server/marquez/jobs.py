@@ -65,7 +65,7 @@ def router(_served: ServedStore) -> APIRouter:
     @routes.get("/namespaces/{namespace}/jobs/{job}")
     def job(namespace: str, job: str, ask: Asks) -> Response:
         condition, bound = among([(namespace, job)])
-        rows = ask.rows(f"FROM jobs_at($as_of) WHERE {condition} AND {ask.visible()}", **bound)
+        rows = ask.entities(f"FROM {ask.jobs} WHERE {condition} AND {ask.visible()}", **bound)
         if not rows:
             raise unknown("job")
         return answer(shaped_jobs(ask, rows)[0])
@@ -78,7 +78,7 @@ def router(_served: ServedStore) -> APIRouter:
         lastRunStates: States = None,  # noqa: N803
         runState: States = None,  # noqa: N803
     ) -> Response:
-        return _list(ask, pages, "j.namespace = $namespace", lastRunStates, runState, namespace=namespace)
+        return _list(ask, pages, "namespace = $namespace", lastRunStates, runState, namespace=namespace)
 
     return routes
 
@@ -87,16 +87,15 @@ def _list(
     ask: Asking, pages: Paging, where: str, last: list[str] | None, state: list[str] | None, **bound: Any
 ) -> Response:
     wanted = [s.strip() for given in (last or []) + (state or []) for s in given.split(",") if s.strip()]
-    of_run = ""
     if wanted:
-        events = [event for event, shown in STATES.items() if shown in wanted]
         if not set(wanted).issubset(STATES.values()):
             raise malformed("a run state is unknown", f"use {', '.join(STATES.values())}")
-        condition, states = any_of("r.state", events, "state")
-        bound |= states
-        of_run = f"JOIN runs_at($as_of) r ON r.run_id = j.latest_run_id AND {condition}"
+        condition, states = any_of(
+            "latest_state", [event for event, shown in STATES.items() if shown in wanted], "state"
+        )
+        where, bound = f"{where} AND {condition}", bound | states
     total, rows = ask.page(
-        f"SELECT j.* FROM jobs_at($as_of) j {of_run} WHERE {where} AND {ask.visible('j.namespace')}",
+        f"FROM {ask.jobs} WHERE {where} AND {ask.visible()}",
         _ORDER,
         pages,
         **bound,
@@ -106,6 +105,8 @@ def _list(
 
 def shaped_jobs(ask: Asking, rows: Sequence[Row]) -> list[Row]:
     """Jobs in Marquez's shape, from rows of ``jobs_at``, in their order."""
+    if not rows:
+        return []
     keys = [(row["namespace"], row["name"]) for row in rows]
     facets = job_facets(ask, keys)
     current = {
@@ -186,14 +187,14 @@ def _parents(ask: Asking, run_ids: Sequence[str]) -> dict[str, str]:
 def _version_rows(ask: Asking, keys: Sequence[Key], versions: Sequence[str]) -> list[Row]:
     condition, bound = among(keys)
     wanted, also = any_of("version", versions, "version")
-    return ask.rows(f"FROM job_versions_at($as_of) WHERE {condition} AND {wanted}", **bound, **also)
+    return ask.entities(f"FROM {ask.job_versions} WHERE {condition} AND {wanted}", **bound, **also)
 
 
 def _versions(ask: Asking, job: Key, pages: Paging, version: str | None = None) -> tuple[int, list[Row]]:
     condition, bound = among([job])
     total, rows = ask.page(
         f"""
-        FROM job_versions_at($as_of)
+        FROM {ask.job_versions}
         WHERE {condition} AND {ask.visible()} AND ($version::VARCHAR IS NULL OR version = $version)
         """,
         "rank DESC, version",
@@ -211,8 +212,8 @@ def _versions(ask: Asking, job: Key, pages: Paging, version: str | None = None) 
             "createdAt": instant(row["created_at"]),
             "version": row["version"],
             "location": location,
-            "inputs": ask.datasets(row["inputs"]),
-            "outputs": ask.datasets(row["outputs"]),
+            "inputs": ask.seen(row["inputs"]),
+            "outputs": ask.seen(row["outputs"]),
             "latestRun": runs.get(row["run_id"]),
         }
         for row in rows
@@ -240,8 +241,8 @@ def _shape(
         "createdAt": instant(row["created_at"]),
         "updatedAt": instant(row["updated_at"]),
         "namespace": row["namespace"],
-        "inputs": ask.datasets(io["inputs"]),
-        "outputs": ask.datasets(io["outputs"]),
+        "inputs": ask.seen(io["inputs"]),
+        "outputs": ask.seen(io["outputs"]),
         "location": text(mapping(facets.get("sourceCodeLocation")).get("url")),
         "description": text(mapping(facets.get("documentation")).get("description")),
         "latestRun": latest,

@@ -33,9 +33,9 @@ def _namespaces(ask: Asking, pages: Paging, namespace: str | None = None) -> tup
         f"""
         SELECT namespace AS name, min(created_at) AS created_at, max(updated_at) AS updated_at
         FROM (
-            SELECT namespace, created_at, updated_at FROM datasets_at($as_of)
+            SELECT namespace, created_at, updated_at FROM {ask.datasets}
             UNION ALL
-            SELECT namespace, created_at, updated_at FROM jobs_at($as_of)
+            SELECT namespace, created_at, updated_at FROM {ask.jobs}
         )
         WHERE {ask.visible()} AND ($namespace::VARCHAR IS NULL OR namespace = $namespace)
         GROUP BY namespace

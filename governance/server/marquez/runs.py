@@ -67,7 +67,7 @@ def router(_served: ServedStore) -> APIRouter:
 
 def runs_of_job(ask: Asking, job: Key, paging: Paging) -> tuple[int, list[Row]]:
     """How many runs a job has, and a page of them, the newest first."""
-    total, page = ask.page(
+    total, page = ask.page_of_facts(
         f"""
         SELECT
             run_id,
@@ -88,7 +88,9 @@ def runs_of_job(ask: Asking, job: Key, paging: Paging) -> tuple[int, list[Row]]:
 
 def shaped_runs(ask: Asking, run_ids: Sequence[str]) -> dict[str, Row]:
     """Runs that the caller sees, in Marquez's shape, by id."""
-    rows = _run_rows(ask, run_ids)
+    rows = _run_rows(ask, run_ids) if run_ids else []
+    if not rows:
+        return {}
     found = [row["run_id"] for row in rows]
     facets = _facets(ask, found)
     io = _io(ask, found)
@@ -162,8 +164,8 @@ def _job_versions(ask: Asking, rows: Sequence[Row], io: dict[str, list[Row]]) ->
     jobs, bound = among(
         (row["job_namespace"], row["job_name"]) for row in rows if row["job_name"] is not None
     )
-    versions = ask.rows(
-        f"FROM job_versions_at($as_of) WHERE {jobs} ORDER BY created_at",
+    versions = ask.entities(
+        f"FROM {ask.job_versions} WHERE {jobs} ORDER BY created_at",
         **bound,
     )
     found: dict[str, str] = {}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import BeforeValidator
 
-from governance.server.marquez.asking import Asking, Asks, Pages, Row, answer, instant, naive
+from governance.server.marquez.asking import Asking, Asks, Pages, Row, among, answer, instant, naive
 from governance.server.marquez.datasets import present_facets
 from governance.server.marquez.jobs import job_facets
 from governance.server.marquez.naming import NamedRoute
@@ -50,9 +50,9 @@ def router(_served: ServedStore) -> APIRouter:
         total, rows = ask.page(
             f"""
             SELECT * FROM (
-                SELECT 'DATASET' AS type, namespace, name, updated_at FROM datasets_at($as_of)
+                SELECT 'DATASET' AS type, namespace, name, updated_at FROM {ask.datasets}
                 UNION ALL
-                SELECT 'JOB' AS type, namespace, name, updated_at FROM jobs_at($as_of)
+                SELECT 'JOB' AS type, namespace, name, updated_at FROM {ask.jobs}
             )
             WHERE contains(lower(name), lower($words)) AND {ask.visible()}
                 AND ($kind::VARCHAR IS NULL OR type = $kind)
@@ -89,7 +89,7 @@ def beta_router(_served: ServedStore) -> APIRouter:
 
     @routes.get("/search/jobs")
     def jobs(q: str, ask: Asks) -> Response:
-        rows = _hits(ask, q, "job", "jobs_at($as_of)", "'sourceCode', 'sql', 'documentation'")
+        rows = _hits(ask, q, "job", ask.jobs, "'sourceCode', 'sql', 'documentation'")
         facets = job_facets(ask, [(row["namespace"], row["name"]) for row in rows])
         runs = shaped_runs(ask, [row["latest_run_id"] for row in rows if row["latest_run_id"]])
         hits = []
@@ -107,7 +107,7 @@ def beta_router(_served: ServedStore) -> APIRouter:
 
     @routes.get("/search/datasets")
     def datasets(q: str, ask: Asks) -> Response:
-        rows = _hits(ask, q, "dataset", "datasets_at($as_of)", "'schema', 'documentation'")
+        rows = _hits(ask, q, "dataset", ask.datasets, "'schema', 'documentation'")
         facets = present_facets(ask, [(row["namespace"], row["name"]) for row in rows])
         return _found(q, [_hit(row, None, facets[row["namespace"], row["name"]]) for row in rows])
 
@@ -121,18 +121,24 @@ def _hits(ask: Asking, words: str, scope: str, entities: str, facets: str) -> li
     """
     if not words.strip():
         return []
-    return ask.rows(
+    said = ask.rows(
         f"""
-        SELECT e.*, contains(lower(e.name), lower($words)) AS by_name FROM {entities} e
-        LEFT JOIN (
-            SELECT DISTINCT namespace, name FROM facets_at($as_of)
-            WHERE scope = $scope AND facet IN ({facets}) AND contains(lower(body), lower($words))
-        ) f USING (namespace, name)
-        WHERE (by_name OR f.name IS NOT NULL) AND {ask.visible("e.namespace")}
-        ORDER BY by_name DESC, e.updated_at DESC, e.name, e.namespace LIMIT {_HITS}
+        SELECT DISTINCT namespace, name FROM facets_at($as_of)
+        WHERE scope = $scope AND facet IN ({facets}) AND contains(lower(body), lower($words)) AND {ask.visible()}
+        ORDER BY name, namespace LIMIT {_HITS}
         """,
         words=words.strip(),
         scope=scope,
+    )
+    condition, bound = among((row["namespace"], row["name"]) for row in said)
+    return ask.entities(
+        f"""
+        SELECT *, contains(lower(name), lower($words)) AS by_name FROM {entities}
+        WHERE (contains(lower(name), lower($words)) OR {condition}) AND {ask.visible()}
+        ORDER BY by_name DESC, updated_at DESC, name, namespace LIMIT {_HITS}
+        """,
+        words=words.strip(),
+        **bound,
     )
 
 

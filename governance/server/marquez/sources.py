@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from governance.server.marquez.asking import Asking, Asks, Pages, Paging, Row, answer, instant, unknown
+from governance.server.marquez.asking import (
+    Asking,
+    Asks,
+    Pages,
+    Paging,
+    Row,
+    answer,
+    any_of,
+    instant,
+    unknown,
+)
 from governance.server.marquez.naming import NamedRoute
 from governance.server.marquez.said import source_type
 from governance.server.served import ServedStore
@@ -36,26 +46,32 @@ def router(_served: ServedStore) -> APIRouter:
 def _sources(ask: Asking, pages: Paging, name: str | None = None) -> tuple[int, list[Row]]:
     total, rows = ask.page(
         f"""
-        SELECT d.source AS name, min(d.created_at) AS created_at, max(d.updated_at) AS updated_at,
-            arg_max(said(f.body, '$.uri'), f.rank) AS url
-        FROM datasets_at($as_of) d
-        LEFT JOIN (
-            SELECT namespace, name, body, rank FROM facet_at($as_of, 'dataSource') WHERE scope = 'dataset'
-        ) f ON f.namespace = d.namespace AND f.name = d.name
-        WHERE {ask.visible("d.namespace")} AND ($name::VARCHAR IS NULL OR d.source = $name)
-        GROUP BY d.source
+        SELECT source AS name, min(created_at) AS created_at, max(updated_at) AS updated_at
+        FROM {ask.datasets} WHERE {ask.visible()} AND ($name::VARCHAR IS NULL OR source = $name) GROUP BY source
         """,
         "name",
         pages,
         name=name,
     )
+    condition, bound = any_of("source", [row["name"] for row in rows], "source")
+    urls = {
+        said["source"]: said["url"]
+        for said in ask.rows(
+            f"""
+            SELECT said(body, '$.name') AS source, arg_max(said(body, '$.uri'), rank) AS url
+            FROM facet_at($as_of, 'dataSource')
+            WHERE scope = 'dataset' AND {condition} AND {ask.visible()} GROUP BY source
+            """,
+            **bound,
+        )
+    }
     return total, [
         {
-            "type": source_type(row["url"] or row["name"]),
+            "type": source_type(urls.get(row["name"]) or row["name"]),
             "name": row["name"],
             "createdAt": instant(row["created_at"]),
             "updatedAt": instant(row["updated_at"]),
-            "connectionUrl": row["url"] or row["name"],
+            "connectionUrl": urls.get(row["name"]) or row["name"],
             "description": None,
         }
         for row in rows

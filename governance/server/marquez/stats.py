@@ -52,7 +52,7 @@ def router(served: ServedStore) -> APIRouter:
 
     def totals(ask: Asking, period: str, timezone: str, created: str) -> Response:
         bounds = intervals(served.clock(), period, timezone)
-        rows = ask.rows(
+        rows = ask.entities(
             f"""
             WITH created AS ({created})
             SELECT b.i, count(*) AS count FROM {_BOUNDS} b JOIN created ON created_at < b.until GROUP BY b.i
@@ -64,17 +64,17 @@ def router(served: ServedStore) -> APIRouter:
 
     @routes.get("/jobs")
     def jobs(ask: Asks, period: Period, timezone: Timezone = "UTC") -> Response:
-        return totals(ask, period, timezone, f"SELECT created_at FROM jobs_at($as_of) WHERE {ask.visible()}")
+        return totals(ask, period, timezone, f"SELECT created_at FROM {ask.jobs} WHERE {ask.visible()}")
 
     @routes.get("/datasets")
     def datasets(ask: Asks, period: Period, timezone: Timezone = "UTC") -> Response:
-        return totals(
-            ask, period, timezone, f"SELECT created_at FROM datasets_at($as_of) WHERE {ask.visible()}"
-        )
+        return totals(ask, period, timezone, f"SELECT created_at FROM {ask.datasets} WHERE {ask.visible()}")
 
     @routes.get("/sources")
     def sources(ask: Asks, period: Period, timezone: Timezone = "UTC") -> Response:
-        first = f"SELECT min(created_at) AS created_at FROM datasets_at($as_of) WHERE {ask.visible()} GROUP BY source"
+        first = (
+            f"SELECT min(created_at) AS created_at FROM {ask.datasets} WHERE {ask.visible()} GROUP BY source"
+        )
         return totals(ask, period, timezone, first)
 
     return routes

@@ -16,7 +16,7 @@ def router(_served: ServedStore) -> APIRouter:
 
     @routes.get("/tags")
     def tags(ask: Asks, pages: Pages) -> Response:
-        total, rows = ask.page(
+        total, rows = ask.page_of_facts(
             f"""
             SELECT DISTINCT key, CASE WHEN value NOT IN ('', 'true') THEN value END AS value
             FROM tags_at($as_of) WHERE {ask.visible()}
