@@ -19,6 +19,7 @@ from typing import Any
 from tests.bench import (
     classification,
     consent_index,
+    emission,
     governed_pass,
     log_store,
     protection,
@@ -49,6 +50,7 @@ def postgres() -> Iterator[str | None]:
 def everything(quick: bool, rows: int | None, dsn: str | None) -> list[Experiment]:
     return [
         *log_store.experiments(quick, rows, dsn),
+        *emission.experiments(quick),
         *consent_index.experiments(quick, rows),
         *subject_vault.experiments(quick, rows),
         *protection.experiments(quick, rows),
