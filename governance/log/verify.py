@@ -128,6 +128,10 @@ def verify_log(
     fault = scan.run()
     if fault is not None:
         faults.insert(0, fault)
+        newest = max((checkpoint.size for checkpoint in signed), default=0)
+        if fault.kind is FaultKind.ARCHIVE and newest > scan.size:
+            reason = f"{newest} entries were signed and {scan.size} are there: an older store was restored"
+            faults.append(LogFault(FaultKind.TRUNCATED, reason, scan.size, newest - 1))
     elif scan.agreed is None and scan.size:
         reason = "no valid checkpoint covers this log: nothing vouches for it"
         faults.append(LogFault(FaultKind.UNSIGNED, reason))
