@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from governance.errors import LogError
+from governance.log.note import read_checkpoint
 from governance.log.storage import Storage
 from governance.log.tree import EMPTY_ROOT, HASH_SIZE, leaf_hash, node_hash, subtrees
 
@@ -41,6 +42,11 @@ class Resource:
         name = "/".join([*(f"x{group}" for group in groups[:-1]), groups[-1]])
         partial = "" if self.width == WIDTH else f".p/{self.width}"
         return f"tile/{'entries' if self.level is None else self.level}/{name}{partial}"
+
+    @property
+    def stop(self) -> int:
+        """The size that a log must have for this to exist."""
+        return (self.index * WIDTH + self.width) << (_HEIGHT * (self.level or 0))
 
     @classmethod
     def parse(cls, path: str) -> Resource | None:
@@ -74,6 +80,25 @@ def entries_bundle(storage: Storage, index: int, width: int = WIDTH) -> bytes:
     """
     _reached(storage, Resource(None, index, width))
     return bundle([row.leaf for row in storage.read(index * WIDTH, index * WIDTH + width)])
+
+
+def content(storage: Storage, path: str) -> bytes | None:
+    """What a tlog-tiles server answers for ``path`` below its prefix; None for what there is not (404).
+
+    Only what the newest kept checkpoint commits to is served. ``checkpoint`` changes and must not be cached,
+    everything else never does.
+    """
+    note = storage.latest_checkpoint()
+    if note is None:
+        return None
+    if path == CHECKPOINT:
+        return note.encode()
+    wanted = Resource.parse(path)
+    if wanted is None or wanted.stop > read_checkpoint(note).size:
+        return None
+    if wanted.level is None:
+        return entries_bundle(storage, wanted.index, wanted.width)
+    return tile(storage, wanted.level, wanted.index, wanted.width)
 
 
 def bundle(leaves: Sequence[bytes]) -> bytes:
@@ -195,7 +220,7 @@ def _reached(storage: Storage, wanted: Resource) -> None:
     level = wanted.level or 0
     size = storage.size()
     inside = wanted.index >= 0 and 1 <= wanted.width <= WIDTH and 0 <= level <= _MAX_LEVEL
-    if not inside or (wanted.index * WIDTH + wanted.width) << (_HEIGHT * level) > size:
+    if not inside or wanted.stop > size:
         raise LogError(
             "GOV-504",
             f"a log of {size} entries has no {wanted.path}",

@@ -21,6 +21,7 @@ from tests.bench import (
     consent_index,
     emission,
     governed_pass,
+    log_keep,
     log_store,
     protection,
     subject_vault,
@@ -50,6 +51,7 @@ def postgres() -> Iterator[str | None]:
 def everything(quick: bool, rows: int | None, dsn: str | None) -> list[Experiment]:
     return [
         *log_store.experiments(quick, rows, dsn),
+        *log_keep.experiments(quick),
         *emission.experiments(quick),
         *consent_index.experiments(quick, rows),
         *subject_vault.experiments(quick, rows),

@@ -16,7 +16,7 @@ import pytest
 from archived_log import LATER, WHO, event, in_two_archives, reopened, verify
 
 from governance.errors import LogError
-from governance.log import Log, open_storage
+from governance.log import Log, open_storage, verify_log
 from governance.log.archive import Selection, archive, resume
 from governance.log.archive_file import ArchiveFile
 from governance.log.archives import Archives
@@ -218,6 +218,27 @@ def test_two_processes_archive_at_once(log: Log, location: str, tmp_path: Path, 
     report = verify(log)
     assert report.ok, report.faults
     other.close()
+
+
+def test_archiving_while_the_log_is_verified_and_read(log: Log, tmp_path: Path) -> None:
+    log.append([event(number) for number in range(1500)])
+    log.checkpoint()
+    calls: list[int] = []
+
+    def put_away(done: int, _total: int) -> None:
+        if not calls:
+            calls.append(done)
+            archive(log, tmp_path / "a", Selection(LATER), ground="old", authoriser=WHO)
+
+    report = verify_log(log.storage, log._signer.vkey, progress=put_away)  # type: ignore[union-attr]
+    assert report.ok, report.faults
+    assert 0 < calls[0] < 1500
+    assert 0 < report.archived < 1500
+    read = reopened(log).entries(0, 1500)
+    bodies = [next(read).body]
+    log.redact(700, "ground", WHO)
+    bodies += [entry.body for entry in read]
+    assert [n for n, body in enumerate(bodies) if body != event(n).body] == [700]
 
 
 def test_readers_in_threads_share_the_files(archived: Log) -> None:

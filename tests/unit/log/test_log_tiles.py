@@ -21,7 +21,16 @@ from governance.errors import LogError
 from governance.log import Checkpoint, Log, NewEntry, open_storage, tree, vkey_of
 from governance.log.export import export_tiles, verify_tiles
 from governance.log.note import checkpoint_text, sign_note
-from governance.log.tiles import Edge, Resource, entries_bundle, leaf_hashes, leaves_of, resources, tile
+from governance.log.tiles import (
+    Edge,
+    Resource,
+    content,
+    entries_bundle,
+    leaf_hashes,
+    leaves_of,
+    resources,
+    tile,
+)
 
 ORIGIN = "example.com/log"
 BIG = 65_537
@@ -167,18 +176,8 @@ def test_the_specifications_example_of_a_path() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "tile/0/1",
-        "tile/0/0001",
-        "tile/00/001",
-        "tile/64/001",
-        "tile/0/x000/001",
-        "tile/0/001/001",
-        "tile/0/x001",
-        "tile/0/001.p/0",
-        "tile/0/001.p/256",
-        "tile/0/001.p/01",
-        "tile/-1/001",
-        "tile/data/001",
+        *["tile/0/1", "tile/0/0001", "tile/00/001", "tile/64/001", "tile/0/x000/001", "tile/0/001/001", "tile/0/x001"],
+        *["tile/0/001.p/0", "tile/0/001.p/256", "tile/0/001.p/01", "tile/-1/001", "tile/data/001"],
         "/tile/0/001",
         "tile/0/../../etc/passwd",
         "tile/0/001\n",
@@ -204,6 +203,32 @@ def test_tiles_are_served_from_the_store(log: Log, leaves: list[bytes]) -> None:
             tile(log.storage, level, index, width)
     with pytest.raises(LogError, match="GOV-504"):
         entries_bundle(log.storage, 256, 256)
+
+
+def test_a_server_answers_what_the_checkpoint_commits_to(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path / "log"), create=True, origin=ORIGIN)
+    log = Log(storage, signer=None, clock=lambda: datetime(2026, 1, 31, tzinfo=UTC))
+    assert content(storage, "checkpoint") is None
+    log.append([NewEntry(b"%d" % number, "text/plain", "ingest:test") for number in range(600)])
+    assert content(storage, "tile/0/000") is None, "nothing is signed yet"
+    checkpoint = signed(log, 600)
+    storage.save_checkpoint(600, checkpoint.note)
+    log.append([NewEntry(b"%d" % number, "text/plain", "ingest:test") for number in range(600, 700)])
+    export_tiles(storage, checkpoint, tmp_path / "out")
+    for path, data in files_in(tmp_path / "out").items():
+        assert content(storage, path) == data
+    assert content(storage, "tile/entries/002.p/7") == entries_bundle(storage, 2, 7)
+    for path in (
+        "tile/0/002.p/89",
+        "tile/0/002",
+        "tile/entries/002.p/100",
+        "tile/1/000.p/3",
+        "tile/1/000",
+        "x",
+        "",
+    ):
+        assert content(storage, path) is None
+    storage.close()
 
 
 # transparency-dev/trillian-tessera, testdata/build_log.sh and testdata/log/ (Apache-2.0): a log of 15
