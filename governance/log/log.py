@@ -102,6 +102,7 @@ class Log:
         self._witnesses = witnesses
         self._head: _Head | None = None
         self._unopposed = True
+        self._size = 0
         self._sealer = Sealer(storage.dedup_key)
         if signer is not None:
             _check_signer(signer, storage)
@@ -275,7 +276,9 @@ class Log:
         return Entry(row.index, row.leaf, row.body, row.salt)
 
     def _reached(self, size: int) -> None:
-        now = self.size()
+        if size <= self._size:
+            return
+        now = self._size = self.size()
         if size > now:
             raise LogError(
                 "GOV-504",

@@ -13,11 +13,12 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from governance.errors import LogError
 from governance.log.archive_rows import ArchiveReads, ArchiveWrites
 from governance.log.connection import OwnConnection
+from governance.log.sqlite_markers import ROWS, MarkersRead, RecentMarkers, parts
 from governance.log.storage import (
     PAGE,
     TABLES,
@@ -36,6 +37,7 @@ from governance.log.tree import Node, home
 
 FILE = "log.sqlite"
 _WAIT_MS = 60_000
+_CACHE_KIB = 16_384
 _TABLES = {name: name for name in TABLES}
 _ROW = (
     "SELECT e.idx, e.nodes, e.leaf, e.salt, e.body, r.leaf"
@@ -43,18 +45,12 @@ _ROW = (
     " WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx LIMIT ?"
 )
 
-# A statement for so many rows: between two of them other threads may take the interpreter's lock.
-_ROWS = (64, 8, 1)
-_INSERT_ENTRIES = {n: "INSERT INTO entry VALUES " + ",".join(["(?,?,?,?,?)"] * n) for n in _ROWS}
-_INSERT_MARKERS = {n: "INSERT INTO marker VALUES " + ",".join(["(?,?)"] * n) for n in _ROWS}
-_LISTS = {n: ",".join("?" * n) for n in _ROWS}
-_FIND_MARKERS = {n: f"SELECT digest, idx FROM marker WHERE digest IN ({_LISTS[n]})" for n in _ROWS}
-_FIND_REFUSALS = {
-    n: f"SELECT refusal, min(idx) FROM redaction WHERE refusal IN ({_LISTS[n]}) GROUP BY refusal"
-    for n in _ROWS
+_HEAD = "SELECT idx, nodes, (SELECT min(idx) FROM recent) FROM entry ORDER BY idx DESC LIMIT 1"
+_INSERTS = {n: "INSERT INTO entry VALUES " + ",".join(["(?,?,?,?,?)"] * n) for n in ROWS}
+_REFUSALS = {
+    n: f"SELECT refusal, min(idx) FROM redaction WHERE refusal IN ({','.join('?' * n)}) GROUP BY refusal"
+    for n in ROWS
 }
-_FIND_NODES = {n: f"SELECT idx, nodes FROM entry WHERE idx IN ({_LISTS[n]})" for n in _ROWS}
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +64,8 @@ class SqliteStorage(ArchiveReads):
         self._writing = OwnConnection(self._connect)
         # A connection of their own: readers never wait for a turn, nor for its fsync.
         self._reading = OwnConnection(self._connect)
+        self._recent = RecentMarkers()
+        self._markers_read = MarkersRead()
         if create:
             self._make_file()
         elif not self._file.is_file():
@@ -118,7 +116,7 @@ class SqliteStorage(ArchiveReads):
         with self._connected(self._writing) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteTurn(connection, markers, refusals)
+                yield SqliteTurn(connection, self._recent, markers, refusals)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -150,11 +148,14 @@ class SqliteStorage(ArchiveReads):
 
     def markers(self, markers: Sequence[bytes]) -> dict[bytes, int]:
         with self._connected() as connection:
-            return _find(connection, _FIND_MARKERS, markers)
+            return self._markers_read.places(connection, markers)
 
     def marker_count(self) -> int:
         with self._connected() as connection:
-            return int(connection.execute("SELECT count(*) FROM marker").fetchone()[0])
+            [count] = connection.execute(
+                "SELECT (SELECT count(*) FROM marker) + (SELECT count(*) FROM recent)"
+            ).fetchone()
+        return int(count)
 
     def redactions(self) -> list[Redaction]:
         with self._connected() as connection:
@@ -239,6 +240,7 @@ class SqliteStorage(ArchiveReads):
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute("PRAGMA trusted_schema = OFF")
         return connection
 
@@ -247,14 +249,23 @@ class SqliteTurn(ArchiveWrites):
     """See :class:`governance.log.storage.Turn`."""
 
     def __init__(
-        self, connection: sqlite3.Connection, markers: Sequence[bytes], refusals: Sequence[bytes]
+        self,
+        connection: sqlite3.Connection,
+        recent: RecentMarkers,
+        markers: Sequence[bytes],
+        refusals: Sequence[bytes],
     ) -> None:
         self._connection = connection
-        head = connection.execute("SELECT idx, nodes FROM entry ORDER BY idx DESC LIMIT 1").fetchone()
-        self.size: int = head[0] + 1 if head else 0
-        self.last_nodes: bytes = head[1] if head else b""
-        self.known: Mapping[bytes, int] = _find(connection, _FIND_MARKERS, markers)
-        self.refused: Mapping[bytes, int] = _find(connection, _FIND_REFUSALS, refusals)
+        self._recent = recent
+        self.last_nodes: bytes
+        last, self.last_nodes, first = connection.execute(_HEAD).fetchone() or (-1, b"", None)
+        self.size: int = last + 1
+        self.known: Mapping[bytes, int] = recent.known(connection, markers, first, self.size)
+        self.refused: Mapping[bytes, int] = {
+            refusal: index
+            for part in parts(refusals)
+            for refusal, index in connection.execute(_REFUSALS[len(part)], part)
+        }
 
     # Zeros first, in place: when the emptied row shrinks and moves, only zeros move.
     _EMPTY = (
@@ -273,13 +284,9 @@ class SqliteTurn(ArchiveWrites):
         return None if row is None else _entry(row)
 
     def write(self, rows: Sequence[NewRow]) -> None:
-        for part in _parts(rows):
-            values = [value for row in part for value in row[:5]]
-            self._connection.execute(_INSERT_ENTRIES[len(part)], values)
-        # In the order of the index, so that neighbours on a page are written together.
-        markers = sorted((row.marker, row.place) for row in rows)
-        for few in _parts(markers):
-            self._connection.execute(_INSERT_MARKERS[len(few)], [value for pair in few for value in pair])
+        for part in parts(rows):
+            self._connection.execute(_INSERTS[len(part)], [value for row in part for value in row[:5]])
+        self._recent.add(self._connection, rows)
 
     def forget(self, redaction: Redaction, marker: bytes) -> None:
         # Zeros of the same length are written over the old bytes in place.
@@ -288,6 +295,7 @@ class SqliteTurn(ArchiveWrites):
             (redaction.index,),
         )
         self._connection.execute("DELETE FROM marker WHERE digest = ?", (marker,))
+        self._connection.execute("DELETE FROM recent WHERE idx = ? AND digest = ?", (redaction.index, marker))
         self._connection.execute(
             "INSERT INTO redaction VALUES (?, ?, ?)", (redaction.index, redaction.leaf, redaction.refusal)
         )
@@ -305,27 +313,9 @@ def _entry(row: tuple[int, bytes, bytes, bytes, bytes, int | None]) -> StoredEnt
 
 
 def _nodes(connection: sqlite3.Connection, nodes: Sequence[Node]) -> list[bytes]:
-    rows: dict[int, bytes] = {}
-    for part in _parts(list({home(node) for node in nodes})):
-        rows.update(connection.execute(_FIND_NODES[len(part)], part))
-    return pick_nodes(rows, nodes)
-
-
-def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    start = 0
-    for size in _ROWS:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size
-
-
-def _find(
-    connection: sqlite3.Connection, queries: Mapping[int, str], digests: Sequence[bytes]
-) -> dict[bytes, int]:
-    found: dict[bytes, int] = {}
-    for part in _parts(digests):
-        found.update(connection.execute(queries[len(part)], part))
-    return found
+    places = list({home(node) for node in nodes})
+    query = f"SELECT idx, nodes FROM entry WHERE idx IN ({','.join('?' * len(places))})"
+    return pick_nodes(dict(connection.execute(query, places)), nodes)
 
 
 def _tables(connection: sqlite3.Connection) -> bool:

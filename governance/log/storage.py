@@ -265,13 +265,14 @@ def pick_nodes(rows: Mapping[int, bytes], nodes: Sequence[Node]) -> list[bytes]:
     """
     picked = []
     for node in nodes:
-        packed = rows.get(home(node), b"")
-        value = packed[node[0] * HASH_SIZE : (node[0] + 1) * HASH_SIZE]
-        if len(value) != HASH_SIZE or len(packed) != completed_by(home(node)) * HASH_SIZE:
+        at = home(node)
+        packed = rows.get(at, b"")
+        if len(packed) != completed_by(at) * HASH_SIZE:
             raise LogError(
                 "GOV-504",
-                f"the tree nodes of entry {home(node)} are missing or damaged",
+                f"the tree nodes of entry {at} are missing or damaged",
                 "Run `governance log verify` on the store; restore it from a backup if it is damaged.",
             )
-        picked.append(value)
+        start = node[0] * HASH_SIZE
+        picked.append(packed[start : start + HASH_SIZE])
     return picked

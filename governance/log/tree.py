@@ -202,12 +202,16 @@ def _split(size: int) -> int:
 
 
 def _path(index: int, begin: int, end: int) -> list[Span]:
-    if end - begin == 1:
-        return []
-    middle = begin + _split(end - begin)
-    if index < middle:
-        return [*_path(index, begin, middle), (middle, end)]
-    return [*_path(index, middle, end), (begin, middle)]
+    spans = []
+    while end - begin > 1:
+        middle = begin + _split(end - begin)
+        if index < middle:
+            spans.append((middle, end))
+            end = middle
+        else:
+            spans.append((begin, middle))
+            begin = middle
+    return spans[::-1]
 
 
 def _subproof(first: int, begin: int, end: int, *, whole: bool) -> list[Span]:
@@ -229,5 +233,8 @@ def _fold(roots: Sequence[bytes]) -> bytes:
 def _resolve(spans: Sequence[Span], read: ReadNodes) -> list[bytes]:
     """The hash of each span, with one read for all of them."""
     parts = [subtrees(begin, end) for begin, end in spans]
-    hashes = iter(read([node for part in parts for node in part]))
-    return [_fold([next(hashes) for _ in part]) for part in parts]
+    hashes = read([node for part in parts for node in part])
+    if len(hashes) == len(spans):
+        return list(hashes)
+    each = iter(hashes)
+    return [_fold([next(each) for _ in part]) for part in parts]

@@ -69,10 +69,10 @@ def test_a_lost_connection_fails_one_group(log: Log, location: str, sql: Callabl
         with pytest.raises(LogError, match="GOV-501"):
             group.submit([entry(1)]).result(30)
     else:
-        sql("ALTER TABLE {marker} RENAME TO away")
+        sql("ALTER TABLE {entry} RENAME TO away")
         with pytest.raises(LogError, match="GOV-501"):
             group.submit([entry(1)]).result(30)
-        sql("ALTER TABLE away RENAME TO {marker}")
+        sql("ALTER TABLE away RENAME TO {entry}")
     assert group.submit([entry(1)]).result(30) == [1]
     assert group.close(30)
 

@@ -98,7 +98,7 @@ def test_a_redacted_body_is_in_no_byte_of_the_store(tmp_path: Path, size: int) -
 def test_a_reader_delays_the_removal_and_the_next_opening_finishes_it(tmp_path: Path) -> None:
     log = opened(tmp_path / "store", create=True)
     log.append([entry(SECRET)])
-    with log.storage._connected() as connection:  # type: ignore[attr-defined]
+    with log.storage._connected(log.storage._writing) as connection:  # type: ignore[attr-defined]
         connection.execute("PRAGMA busy_timeout = 1")
     reader = sqlite3.connect(tmp_path / "store" / "log.sqlite", isolation_level=None)
     reader.execute("BEGIN")
@@ -147,7 +147,7 @@ def test_a_flipped_byte_is_found_wherever_it_matters(tmp_path: Path) -> None:
     needles = [bytes(log.entry(5).leaf), log.entry(5).body or b"", log.entry(5).salt or b""]
     with log.storage._connected() as connection:  # type: ignore[attr-defined]
         needles += [bytes(connection.execute("SELECT nodes FROM entry WHERE idx = 5").fetchone()[0])]
-        needles += [bytes(connection.execute("SELECT digest FROM marker WHERE idx = 5").fetchone()[0])]
+        needles += [bytes(connection.execute("SELECT digest FROM recent WHERE idx = 5").fetchone()[0])]
     log.close()
     file = tmp_path / "store" / "log.sqlite"
     content = file.read_bytes()
@@ -227,7 +227,7 @@ def test_the_signers_memory_may_not_lie_in_the_store(tmp_path: Path) -> None:
 
 def test_a_store_held_by_another_process_says_so(tmp_path: Path) -> None:
     log = opened(tmp_path / "store", create=True)
-    with log.storage._connected() as connection:  # type: ignore[attr-defined]
+    with log.storage._connected(log.storage._writing) as connection:  # type: ignore[attr-defined]
         connection.execute("PRAGMA busy_timeout = 1")
     other = sqlite3.connect(tmp_path / "store" / "log.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
