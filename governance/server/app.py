@@ -92,7 +92,8 @@ def build_app(served: ServedStore, *, reader: BodyReader | None = None, root_pat
 
     @app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(allow("read"))])
     def openapi() -> JSONResponse:
-        return JSONResponse(app.openapi())
+        servers = {"servers": [{"url": root_path}]} if root_path else {}
+        return JSONResponse(app.openapi() | servers)
 
     app.add_exception_handler(GovernanceError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,9 @@ def serve(home: Settings | None, store: str, settings: ServerSettings, *, create
         timeout_graceful_shutdown=_DRAIN_S,
         **tls,
     )
+    # uvicorn drains, then raises the signal again for whoever was there before it: that is a clean end.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: sys.exit(0))
     _Announced(config).run(sockets=[listening])
 
 
