@@ -21,7 +21,7 @@ from governance.errors import LogError
 from governance.log import tree
 from governance.log.archive_file import ArchiveFile, Header, Writer
 from governance.log.archive_rows import ArchiveRow
-from governance.log.archives import ARCHIVE, held, pending, stated, sync
+from governance.log.archives import ARCHIVE, held, pending, stated, sync, tag
 from governance.log.envelope import Envelope, check_names
 from governance.log.note import Checkpoint
 from governance.log.sealing import NewEntry
@@ -70,7 +70,8 @@ class _Written:
 
     @property
     def name(self) -> str:
-        return f"{self.header.first:012d}-{self.header.stop:012d}.{self.digest[7:23]}.parquet"
+        span = f"{self.header.first:012d}-{self.header.stop:012d}"
+        return f"{tag(self.header.origin)}-{span}.{self.digest[7:23]}.parquet"
 
     def statement(self, **more: Any) -> dict[str, Any]:
         named = {"v": 1, "first": self.header.first, "stop": self.header.stop, "file": self.name}
@@ -133,7 +134,7 @@ def archive(
     start = max((row.stop for row in log.storage.archives()), default=0)
     limit = timestamp(selection.before)
     while start < checkpoint.size:
-        with _writing(folder) as writer:
+        with _writing(log, folder) as writer:
             written = _segment(log, writer, folder, start, checkpoint, selection, limit, rows, size)
             if written is None:
                 break
@@ -174,7 +175,7 @@ def _again(log: Log, row: ArchiveRow) -> ArchiveRow:
     said = stated(log.storage, row.leaf, ARCHIVE)
     checkpoint = log.checkpoint(ask_witnesses=False)
     taken = Selection(instant(said["before"]), frozenset(said["media_types"]), said["evidence"])
-    with _writing(Path(row.folder)) as writer:
+    with _writing(log, Path(row.folder)) as writer:
         folder, limit = Path(row.folder), said["before"]
         span = row.stop - row.first
         written = _segment(log, writer, folder, row.first, checkpoint, taken, limit, span, sys.maxsize)
@@ -217,7 +218,7 @@ def without(log: Log, row: ArchiveRow | None, index: int) -> Iterator[Rewritten 
     if found is None:
         yield Rewritten(row, None, None, before.digest, file.path)
         return
-    with _writing(file.path.parent) as writer:
+    with _writing(log, file.path.parent) as writer:
         for number, leaf, salt, body in file.rows():
             writer.add((number, leaf, *((None, None) if number == index else (salt, body))))
         times = before.oldest, before.newest
@@ -347,12 +348,12 @@ def _runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[Writer]:
+def _writing(log: Log, folder: Path) -> Iterator[Writer]:
     """A new file in a folder. It stays locked, so that nobody clears it away, until this ends."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with held(folder):
-            writer = Writer(folder / f".{secrets.token_hex(8)}.new")
+            writer = Writer(folder / f".{tag(log.origin)}-{secrets.token_hex(8)}.new")
     except OSError as error:
         raise LogError(
             "GOV-519",

@@ -6,9 +6,12 @@ envelope, says which digest the file must have. Without that digest nothing in a
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +28,8 @@ from governance.log.storage import Storage, StoredEntry
 ARCHIVE = "application/vnd.governance.archive+json"
 PRUNE = "application/vnd.governance.prune+json"
 _OPEN = 4
+_NAME = re.compile(r"([0-9a-f]{8})-([0-9]{12,})-[0-9]{12,}[.][0-9a-f]{16}[.]parquet")
+_PENDING = re.compile(rf"[.](?:{_NAME.pattern}|[0-9a-f]{{8}}-[0-9a-f]{{16}})[.]new")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,11 @@ class Statement:
     bodies: int
     oldest: str
     newest: str
+
+
+def tag(origin: str) -> str:
+    """What the names of a log's archive files begin with: several logs may share a folder."""
+    return hashlib.sha256(origin.encode()).hexdigest()[:8]
 
 
 def pending(path: Path) -> Path:
@@ -133,13 +143,18 @@ class Archives:
                 self._open.popitem()[1].close()
         folders = {Path(row.folder) for row in self._storage.archives()}
         for folder in folders | {Path(name).parent for name in self._storage.leftovers()}:
-            if folder.is_dir():
-                with held(folder):
-                    self._settle(folder)
+            # A folder that is away or cannot be written keeps what should go; the caller is told.
+            with contextlib.suppress(OSError):
+                if folder.is_dir():
+                    with held(folder):
+                        self._settle(folder)
         return self._storage.leftovers()
 
     def _settle(self, folder: Path) -> None:
-        for path in folder.glob(".*.new"):
+        mine = tag(self._storage.origin)
+        for path in folder.glob(f".{mine}-*.new"):
+            if _PENDING.fullmatch(path.name) is None:
+                continue
             with path.open("rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -152,11 +167,15 @@ class Archives:
                 elif not (target := path.with_name(path.name[1 : -len(".new")])).exists():
                     path.rename(target)
         sync(folder)
-        lost = {row.first for row in self._storage.archives() if row.pruned is None and not row.path.exists()}
+        rows = [row for row in self._storage.archives() if row.pruned is None]
+        lost = {row.first for row in rows if not row.path.exists()}
         for name in self._storage.leftovers():
-            # An old file stays while the newer one of its range is not where it should be.
-            if Path(name).parent == folder and int(Path(name).name.partition("-")[0]) not in lost:
-                Path(name).unlink(missing_ok=True)
+            path, matched = Path(name), _NAME.fullmatch(Path(name).name)
+            # The database only points: nothing but a replaced archive file of this log is deleted, and not
+            # while the newer one of its range is not where it should be.
+            ours = matched is not None and matched[1] == mine and path not in {row.path for row in rows}
+            if path.parent == folder and ours and matched is not None and int(matched[2]) not in lost:
+                path.unlink(missing_ok=True)
                 sync(folder)
                 self._storage.deleted(name)
 

@@ -13,6 +13,7 @@ from governance.errors import LogError
 from governance.log import FaultKind, Log, verify_log
 from governance.log.archive import Selection, archive
 from governance.log.archive_file import ArchiveFile, verify_archive
+from governance.log.archives import tag
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -189,3 +190,30 @@ def test_an_older_store_restored_beside_newer_archives(
     assert (report.faults[1].first, report.faults[1].last) == (outside.size, newest.size - 1)
     with pytest.raises(LogError, match="GOV-503"):
         archived.checkpoint()
+
+
+def test_the_database_cannot_name_what_is_deleted(archived: Log, tmp_path: Path, sql: Sql) -> None:
+    precious = [tmp_path / "precious.txt", tmp_path / ".precious.new"]
+    for path in precious:
+        path.write_text("mine")
+    named = archived.storage.archives()[0].path
+    other = named.with_name("0" * 8 + named.name[8:])
+    other.write_text("another log's")
+    for path in (*precious, named, other):
+        sql("INSERT INTO {leftover} VALUES (?)", str(path))
+    left = archived.archives.settle()
+    assert set(left) == {str(path) for path in (*precious, named, other)}
+    assert all(path.exists() for path in (*precious, named, other))
+    sql("DELETE FROM {leftover}")
+    assert verify(archived).ok
+
+
+def test_what_another_log_writes_beside_is_left_alone(archived: Log) -> None:
+    folder = archived.storage.archives()[0].path.parent
+    own, foreign = (
+        folder / f".{tag(origin)}-{'a' * 16}.new" for origin in (archived.origin, "example.com/other")
+    )
+    for path in (own, foreign):
+        path.write_text("half a file")
+    archived.archives.settle()
+    assert [own.exists(), foreign.exists()] == [False, True]
