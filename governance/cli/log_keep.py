@@ -287,17 +287,21 @@ def redact(
     workspace = _opened(home, store)
     leaf = workspace.log.redact(index, ground, authoriser)
     size = workspace.log.checkpoint().size
+    storage = workspace.log.storage
+    left = storage.leftovers()
     result = {
         "index": index,
         "redaction": leaf,
         "signed_size": size,
-        "residue": workspace.log.storage.residue,
+        "residue": storage.residue,
+        "not_deleted": left,
     }
 
     def text() -> None:
         click.echo(f"the body of entry {index:,} is gone; entry {leaf:,} says why")
         if result["residue"]:
             click.secho(f"  its bytes may remain in {result['residue']}", fg="yellow")
+        _say_left(left)
 
     show(result, as_json, text)
 
