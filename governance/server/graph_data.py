@@ -14,7 +14,7 @@ from governance.lineage.adjacency import Ids
 from governance.lineage.graph import View
 from governance.lineage.node_names import JOB, NodeName
 from governance.lineage.reading import mapping, text
-from governance.server.marquez.asking import Asking, Row, any_of, instant
+from governance.server.marquez.asking import Asking, Row, instant
 from governance.server.marquez.runs import STATES
 from governance.server.marquez.said import fields_said, tags_said
 
@@ -42,13 +42,35 @@ _DATASETS = f"""
     WHERE i.log_index < $as_of GROUP BY w.number
 """
 
+# runs_at folds every run there is; this folds the latest of each wanted job, in the same way.
 _JOBS = f"""
-    WITH {_WANTED}
-    SELECT
-        w.number, min(e.received_at) AS created_at, max(e.received_at) AS updated_at,
-        arg_max(e.run_id, e.rank) FILTER (e.run_id IS NOT NULL) AS run_id
-    FROM events e JOIN wanted w ON w.namespace = e.job_namespace AND w.name = e.job_name
-    WHERE e.log_index < $as_of GROUP BY w.number
+    WITH {_WANTED},
+    mine AS MATERIALIZED (
+        SELECT w.number, e.* FROM events e
+        JOIN wanted w ON w.namespace = e.job_namespace AND w.name = e.job_name
+        WHERE e.log_index < $as_of
+    ), job AS (
+        SELECT
+            number, min(received_at) AS created_at, max(received_at) AS updated_at,
+            arg_max(run_id, rank) FILTER (run_id IS NOT NULL) AS run_id
+        FROM mine GROUP BY number
+    ), run AS (
+        SELECT
+            number, run_id,
+            coalesce(
+                arg_min(event_type, early) FILTER (event_type IN ('COMPLETE', 'FAIL', 'ABORT')),
+                CASE WHEN bool_or(event_type IN ('START', 'RUNNING')) THEN 'RUNNING' ELSE 'NEW' END
+            ) AS state,
+            coalesce(min(event_time) FILTER (event_type = 'START'), min(event_time)) AS started_at,
+            arg_min_null(event_time, early) FILTER (event_type IN ('COMPLETE', 'FAIL', 'ABORT')) AS ended_at,
+            arg_max(nominal_start, rank) FILTER (nominal_start IS NOT NULL) AS nominal_start,
+            arg_max_null(nominal_end, rank) FILTER (nominal_start IS NOT NULL) AS nominal_end,
+            min(received_at) AS run_created_at, max(received_at) AS run_updated_at,
+            arg_max_null(parent_job_namespace, rank) FILTER (parent_run_id IS NOT NULL) AS parent_namespace,
+            arg_max_null(parent_job_name, rank) FILTER (parent_run_id IS NOT NULL) AS parent_name
+        FROM mine SEMI JOIN job USING (number, run_id) GROUP BY number, run_id
+    )
+    SELECT job.*, run.* EXCLUDE (number, run_id) FROM job LEFT JOIN run USING (number)
 """
 
 _OF_DATASET = (
@@ -102,13 +124,12 @@ def dataset_data(ask: Asking, view: View, names: Names) -> dict[int, Row]:
 def job_data(ask: Asking, view: View, names: Names) -> dict[int, Row]:
     """Marquez's JobData of some nodes, without inputs and outputs, which are their edges."""
     facets = facets_of(ask, view, names, _OF_JOB, "job")
-    rows, runs = _latest_runs(ask, names)
+    rows = _with_latest_run(ask, names)
     data = {}
     for number, name in names.items():
         said, row = facets[number], rows.get(number, {})
-        run = runs.get(row.get("run_id"))
         kind = text(mapping(said.get("jobType")).get("processingType")) or "BATCH"
-        started_by = _parent(ask, run)
+        started_by = _parent(ask, row)
         parent = started_by.name if started_by else None
         data[number] = {
             "id": {"namespace": name.namespace, "name": name.name},
@@ -122,7 +143,7 @@ def job_data(ask: Asking, view: View, names: Names) -> dict[int, Row]:
             "namespace": name.namespace,
             "location": text(mapping(said.get("sourceCodeLocation")).get("url")),
             "description": text(mapping(said.get("documentation")).get("description")),
-            "latestRun": _run(run) if run else None,
+            "latestRun": _run(row) if row.get("run_id") else None,
             "tags": tags_said(said.get("tags")),
         }
     return data
@@ -145,8 +166,7 @@ def classified(facet: Any) -> list[Row]:
 def parent_jobs(ask: Asking, view: View, jobs: Ids) -> dict[int, int]:
     """Of some jobs, the job that started their latest run, where that is known and seen."""
     names = dict(zip(jobs.tolist(), view.names.names(jobs), strict=True))
-    rows, runs = _latest_runs(ask, names)
-    parents = {number: _parent(ask, runs.get(row["run_id"])) for number, row in rows.items()}
+    parents = {number: _parent(ask, row) for number, row in _with_latest_run(ask, names).items()}
     named = {number: parent for number, parent in parents.items() if parent is not None}
     numbers = view.names.of(list(named.values()))
     return {
@@ -156,19 +176,17 @@ def parent_jobs(ask: Asking, view: View, jobs: Ids) -> dict[int, int]:
     }
 
 
-def _latest_runs(ask: Asking, names: Names) -> tuple[dict[int, Row], dict[str | None, Row]]:
-    """Times and latest run of some jobs, and those runs by id."""
+def _with_latest_run(ask: Asking, names: Names) -> dict[int, Row]:
+    """Times, latest run and what started it, of some jobs."""
     rows = ask.rows(_JOBS, **_wanted(list(names.items()))) if names else []
-    condition, bound = any_of("run_id", [row["run_id"] for row in rows if row["run_id"]], "run")
-    runs = ask.rows(f"FROM runs_at($as_of) WHERE {condition}", **bound)
-    return {row["number"]: row for row in rows}, {run["run_id"]: run for run in runs}
+    return {row["number"]: row for row in rows}
 
 
-def _parent(ask: Asking, run: Row | None) -> NodeName | None:
-    """The job that started a run, if the caller sees it."""
-    if run is None or run["parent_job_name"] is None or run["parent_job_namespace"] is None:
+def _parent(ask: Asking, row: Row) -> NodeName | None:
+    """The job that started a job's latest run, if the caller sees it."""
+    if row.get("parent_name") is None or row["parent_namespace"] is None:
         return None
-    name = NodeName(JOB, run["parent_job_namespace"], run["parent_job_name"], "")
+    name = NodeName(JOB, row["parent_namespace"], row["parent_name"], "")
     return name if ask.caller.sees(name.namespace) else None
 
 
@@ -204,8 +222,8 @@ def _run(row: Row) -> Row:
     whole = started is not None and ended is not None
     return {
         "id": row["run_id"],
-        "createdAt": instant(row["created_at"]),
-        "updatedAt": instant(row["updated_at"]),
+        "createdAt": instant(row["run_created_at"]),
+        "updatedAt": instant(row["run_updated_at"]),
         "nominalStartTime": instant(row["nominal_start"]),
         "nominalEndTime": instant(row["nominal_end"]),
         "state": STATES[row["state"]],

@@ -110,6 +110,33 @@ def test_a_lineage_graph_has_marquez_shape(told: TestClient) -> None:
     assert nodes["job:bi:report"]["data"]["latestRun"]["state"] == "FAILED"
 
 
+def test_what_stands_beside_a_job_is_what_its_own_page_says(told: TestClient) -> None:
+    put(told, ran(2, "report", [dataset("core.people")], [], namespace="bi", state="START"))
+    put(told, ran(2, "report", [], [], namespace="bi", state="ABORT"))
+    put(told, ran(2, "report", [], [], namespace="bi", state="RUNNING"))
+    nodes = graph(told, "lineage", nodeId=f"dataset:{NS}:core.people")
+    for namespace, name in (("bi", "report"), ("etl", "nightly.load")):
+        own = told.get(f"/api/v1/namespaces/{namespace}/jobs/{name}").json()
+        data = nodes[f"job:{namespace}:{name}"]["data"]
+        same = (
+            "type",
+            "simpleName",
+            "parentJobName",
+            "createdAt",
+            "updatedAt",
+            "location",
+            "description",
+            "tags",
+        )
+        assert {member: data[member] for member in same} == {member: own[member] for member in same}
+        for member in ("id", "state", "createdAt", "updatedAt", "startedAt", "endedAt", "durationMs"):
+            assert data["latestRun"][member] == own["latestRun"][member]
+    own = told.get("/api/v1/namespaces/postgres%3A%2F%2Fh%3A5432/datasets/core.people").json()
+    data = nodes[f"dataset:{NS}:core.people"]["data"]
+    del data["classifications"]
+    assert data == {member: own[member] for member in data}
+
+
 @pytest.mark.parametrize(("depth", "count"), [(0, 3), (1, 5), (20, 5)])
 def test_depth_counts_jobs(told: TestClient, depth: int, count: int) -> None:
     assert len(graph(told, "lineage/", nodeId="job:bi:report", depth=depth)) == count
