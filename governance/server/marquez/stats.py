@@ -92,7 +92,7 @@ def intervals(now: datetime, period: str, timezone: str) -> list[tuple[datetime,
         AccessError: GOV-613 when the time zone is unknown.
     """
     try:
-        zone = ZoneInfo(timezone)
+        zone = ZoneInfo(timezone.replace(" ", "+"))  # browsers send Etc/GMT+5 unencoded
     except (ValueError, OSError, KeyError):
         raise malformed(
             "the time zone is unknown", "name one of the IANA database, such as Europe/Berlin"

@@ -37,7 +37,7 @@ def parsed(caller: Caller, body: str | bytes) -> Any:
     if caller.namespaces is None:
         return json.loads(body)
     value = json.loads(body, object_hook=lambda found: _kept(caller, found))
-    return None if value is _HIDDEN else value
+    return None if value is _HIDDEN else _listed(value)
 
 
 class _Hidden:
