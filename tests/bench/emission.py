@@ -1,4 +1,8 @@
-"""Emitting while the destination is down; the floor is a bare fsynced append of the same bytes."""
+"""Emitting while the destination is down, against a bare fsynced append of the same bytes.
+
+Both take turns in one process, event by event: the disk of a shared machine slows down for seconds at a
+time, and sides that ran one after the other would compare two different disks.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +45,11 @@ def _event(number: int) -> Any:
     )
 
 
-def _timed(each: Callable[[int], object], events: int) -> dict[str, Any]:
-    """Call ``each`` so often and take the latencies of the calls."""
-    taken: list[int] = []
-
-    def work() -> None:
-        for number in range(events):
-            begun = time.perf_counter_ns()
-            each(number)
-            taken.append(time.perf_counter_ns() - begun)
-
-    for number in range(200):
-        each(events + number)
-    result = measure(work)
+def _latencies(taken: list[int], name: str) -> dict[str, float]:
     taken.sort()
     return {
-        **result,
-        "rows": events,
-        "p50_us": taken[events // 2] / 1e3,
-        "p99_us": taken[events * 99 // 100] / 1e3,
+        f"{name}_p50_us": taken[len(taken) // 2] / 1e3,
+        f"{name}_p99_us": taken[len(taken) * 99 // 100] / 1e3,
     }
 
 
@@ -70,32 +59,19 @@ def _folder() -> Path:
     return folder
 
 
-def bare(events: int) -> dict[str, Any]:
-    """The serialized bytes of the same events, each appended and fsynced."""
-    from openlineage.client.serde import Serde
-
-    folder = _folder()
-    bodies = [Serde.to_json(_event(number)).encode() for number in range(events + 200)]
-    descriptor = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def append(number: int) -> None:
-        os.write(descriptor, bodies[number])
-        os.fsync(descriptor)
-
-    result = _timed(append, events)
-    os.close(descriptor)
-    shutil.rmtree(folder)
-    return {**result, "bytes": len(bodies[0])}
-
-
 def emit(events: int, service: str, mode: str) -> dict[str, Any]:
-    """The same events through the client, while nobody listens (``dead``) or nobody answers (``hanging``)."""
+    """Events through the client, while nobody listens (``dead``) or nobody answers (``hanging``)."""
     from openlineage.client import OpenLineageClient
+    from openlineage.client.serde import Serde
 
     from governance.lineage.outbox import Outbox
 
     folder = _folder()
-    made = [_event(number) for number in range(events + 200)]
+    made = [_event(number) for number in range(events)]
+    bodies = [Serde.to_json(event).encode() for event in made]
+    bare = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    appended: list[int] = []
+    emitted: list[int] = []
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         if service == "hanging":
@@ -112,30 +88,48 @@ def emit(events: int, service: str, mode: str) -> dict[str, Any]:
                 }
             }
         )
-        result = _timed(lambda number: client.emit(made[number]), events)
+
+        def work() -> None:
+            for event, body in zip(made, bodies, strict=True):
+                begun = time.perf_counter_ns()
+                os.write(bare, body)
+                os.fsync(bare)
+                between = time.perf_counter_ns()
+                client.emit(event)
+                emitted.append(time.perf_counter_ns() - between)
+                appended.append(between - begun)
+
+        result = measure(work)
         client.close(0)
-    if Outbox(folder / "outbox").status().waiting != events + 200:
+    os.close(bare)
+    if Outbox(folder / "outbox").status().waiting != events:
         raise AssertionError("events were lost")
     shutil.rmtree(folder)
-    return result
+    # The first emits of a process load modules and, sent first, wait once: not what is asked here.
+    figures = {
+        **_latencies(emitted[events // 20 :], "emit"),
+        **_latencies(appended[events // 20 :], "append"),
+    }
+    return {**result, **figures, "times": figures["emit_p99_us"] / figures["append_p99_us"], "rows": events}
 
 
 def experiments(quick: bool) -> list[Experiment]:
     events = 3_000 if quick else 20_000
     return [
         Experiment(
-            f"emission.{mode}.{service}",
+            name,
             Call("emission:emit", {"events": events, "service": service, "mode": mode}),
             [
-                Figure(
-                    f"emission.{mode}.{service}.{which}", "us", value_of(f"{which}_us"),
-                    Goal("ratio", 3.0) if which == "p99" else None, floor=value_of(f"{which}_us"),
-                )
-                for which in ("p50", "p99")
+                Figure(f"{name}.p99", "x append p99", value_of("times"), Goal("value", 3.0, unit="× append")),
+                *(
+                    Figure(f"{name}.{side}.{which}", "us", value_of(f"{side}_{which}_us"))
+                    for side in ("emit", "append")
+                    for which in ("p50", "p99")
+                ),
             ],
-            floor=Call("emission:bare", {"events": events}),
-            pairs=5,
+            pairs=3,
             context={"events": events, "bytes": SIZE},
         )
         for mode, service in (("outbox", "dead"), ("outbox", "hanging"), ("send-first", "dead"))
-    ]  # fmt: skip
+        for name in (f"emission.{mode}.{service}",)
+    ]
