@@ -7,11 +7,13 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ORIGIN, Clock, Key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.errors import LogError
 from governance.log import CheckpointSigner, Log, NewEntry, open_storage, tree, verify_log
@@ -27,6 +29,24 @@ from governance.log.note import (
 from governance.log.rotation import Handover, follow, handovers, open_checkpoint, rotate
 from governance.model.canonical import canonical
 
+ORIGIN = "example.com/log"
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+class Key:
+    """An Ed25519 key as the keyring hands it out."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+
+    @property
+    def public_key(self) -> bytes:
+        return self._key.public_key().public_bytes_raw()
+
+    def sign(self, data: bytes) -> bytes:
+        return self._key.sign(data)
+
+
 OLD, NEW, THIRD, EVIL = (Key(bytes([n]) * 32) for n in range(1, 5))
 OPERATOR = "admin:cli"
 _CONTEXT = b"governance key rotation v1\n"
@@ -41,7 +61,8 @@ class World:
 
     def __init__(self, location: str, memory: Path, key: Key) -> None:
         self.location, self.memory = location, memory
-        self.clock = Clock()
+        ticks = count()
+        self.clock = lambda: START + timedelta(microseconds=next(ticks))
         self.current: Key = key
         self.signer = CheckpointSigner(key, ORIGIN, memory, lambda _: self.current)
         self.log = Log(
