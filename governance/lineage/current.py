@@ -79,6 +79,11 @@ _KEPT = {
     "jobs": ("SELECT *, NULL::VARCHAR AS latest_state FROM jobs_at($as_of)", "namespace", "name"),
     "job_versions": ("FROM job_versions_at($as_of)", "namespace", "name"),
     "datasets": ("FROM datasets_at($as_of)", "namespace", "name"),
+    "dataset_versions": (
+        "SELECT * EXCLUDE (job_namespace, job_name, schema_fields) FROM dataset_versions_at($as_of)",
+        "namespace",
+        "name",
+    ),
     "aliases": ("FROM aliases_at($as_of)", "alias_namespace", "alias_name"),
 }
 WITH_STATES = """
@@ -87,13 +92,14 @@ WITH_STATES = """
 """
 """What ``jobs`` holds, for a log size of the past."""
 _COMPACT_AFTER = 10_000
-_JOB_TABLES, _DATASET_TABLES = ("jobs", "job_versions"), ("datasets", "aliases")
+_JOB_TABLES, _DATASET_TABLES = ("jobs", "job_versions"), ("datasets", "dataset_versions", "aliases")
 
 
 class Current:
-    """Tables ``jobs`` (with the ``latest_state`` of its newest run), ``job_versions``, ``datasets``, ``aliases``.
+    """Tables ``jobs`` with the ``latest_state`` of its newest run, ``job_versions``, ``datasets``, ``aliases`` and
+    ``dataset_versions`` without its job and schema.
 
-    Their columns are those of the macros of :mod:`governance.lineage.projection`. Safe from many threads.
+    Other columns are those of the macros of :mod:`governance.lineage.projection`. Safe from many threads.
 
     Args:
         index: what is folded.

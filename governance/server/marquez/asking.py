@@ -33,7 +33,7 @@ class Paging:
 class Asking:
     """Queries at one log size, within what the caller sees.
 
-    ``jobs``, ``job_versions``, ``datasets`` and ``aliases`` name relations for :meth:`entities` and
+    ``jobs``, ``job_versions``, ``datasets``, ``dataset_versions`` and ``aliases`` name relations for :meth:`entities` and
     :meth:`page`: kept tables for the present, folded for a past log size.
     """
 
@@ -47,6 +47,7 @@ class Asking:
         self.jobs = f"({WITH_STATES})" if past else "jobs"
         self.job_versions = "job_versions_at($as_of)" if past else "job_versions"
         self.datasets = "datasets_at($as_of)" if past else "datasets"
+        self.dataset_versions = "dataset_versions_at($as_of)" if past else "dataset_versions"
         self.aliases = "aliases_at($as_of)" if past else "aliases"
 
     def rows(self, sql: str, **bound: Any) -> list[Row]:
@@ -54,7 +55,7 @@ class Asking:
         return self._index.query(sql, self._bound(bound))
 
     def entities(self, sql: str, **bound: Any) -> list[Row]:
-        """Rows of one SELECT over jobs, their versions, datasets and aliases."""
+        """Rows of one SELECT over jobs and datasets, their versions, and aliases."""
         asked = self._index if self._current is None else self._current
         return asked.query(sql, self._bound(bound))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -226,9 +225,9 @@ def _input(source: Sequence[str], edges: Sequence[Row]) -> Row:
 def _versions(ask: Asking, key: Key, pages: Paging, version: str | None = None) -> tuple[int, list[Row]]:
     names = _named(ask, [key])
     condition, bound = among(names)
-    total, rows = ask.page_of_facts(
+    total, rows = ask.page(
         f"""
-        FROM dataset_versions_at($as_of)
+        FROM {ask.dataset_versions}
         WHERE {condition} AND {ask.visible()} AND ($version::VARCHAR IS NULL OR version = $version)
         """,
         "rank DESC, version",
@@ -241,7 +240,11 @@ def _versions(ask: Asking, key: Key, pages: Paging, version: str | None = None) 
         return total, []
     runs = shaped_runs(ask, [row["run_id"] for row in rows if row["run_id"]])
     facets = _version_facets(ask, names, rows)
-    return total, [_version(row, about[0], facets[row["version"]], runs.get(row["run_id"])) for row in rows]
+    schemas = _schemas(ask, names, rows)
+    return total, [
+        _version(row, about[0], facets[row["version"]], schemas.get(row["version"]), runs.get(row["run_id"]))
+        for row in rows
+    ]
 
 
 def _version_facets(ask: Asking, names: dict[Key, Key], rows: Sequence[Row]) -> dict[str, Row]:
@@ -272,9 +275,28 @@ def _version_facets(ask: Asking, names: dict[Key, Key], rows: Sequence[Row]) -> 
     }
 
 
-def _version(row: Row, about: Row, facets: Row, run: Row | None) -> Row:
+def _schemas(ask: Asking, names: dict[Key, Key], rows: Sequence[Row]) -> dict[str, Any]:
+    """The schema that stood when each version was made."""
+    condition, bound = among(names)
+    stood = ask.rows(
+        f"""
+        SELECT v.version, arg_max_null(f.body, f.rank) AS body FROM (
+            SELECT unnest($versions::VARCHAR[]) AS version, unnest($ranks::VARCHAR[])::DECIMAL(38, 0) AS rank
+        ) v JOIN (
+            SELECT CASE WHEN NOT deleted THEN body END AS body, rank FROM facet_history($as_of)
+            WHERE scope = 'dataset' AND facet = 'schema' AND {condition}
+        ) f ON f.rank <= v.rank
+        GROUP BY v.version
+        """,
+        versions=[row["version"] for row in rows],
+        ranks=[str(row["rank"]) for row in rows],
+        **bound,
+    )
+    return {row["version"]: ask.parsed(row["body"]) for row in stood if row["body"] is not None}
+
+
+def _version(row: Row, about: Row, facets: Row, schema: Any, run: Row | None) -> Row:
     namespace, name, version = about["namespace"], about["name"], row["version"]
-    schema = {"fields": json.loads(row["schema_fields"])} if row["schema_fields"] else None
     return {
         **_head(namespace, name, about["type"], about["source"], facets),
         "id": {"namespace": namespace, "name": name, "version": version},

@@ -108,5 +108,6 @@ def _visible(ask: Asking) -> str:
 def _as_marquez(event: Row) -> Row:
     """With the members that its UI reads without looking whether they are there."""
     for member in ("run", "job"):
-        event[member] = {"facets": {}, **(event.get(member) or {})}
+        said = event.get(member)
+        event[member] = {"facets": {}, **(said if isinstance(said, dict) else {})}
     return {"eventType": None, "inputs": [], "outputs": [], **event}

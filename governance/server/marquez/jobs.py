@@ -24,7 +24,7 @@ from governance.server.marquez.asking import (
     unknown,
 )
 from governance.server.marquez.naming import NamedRoute
-from governance.server.marquez.runs import STATES, shaped_runs
+from governance.server.marquez.runs import STATES, bare_runs, shaped_runs
 from governance.server.marquez.said import owners_said, tags_said
 from governance.server.served import ServedStore
 
@@ -114,12 +114,10 @@ def shaped_jobs(ask: Asking, rows: Sequence[Row]) -> list[Row]:
         for v in _version_rows(ask, keys, [row["version"] for row in rows])
     }
     latest = _latest_runs(ask, keys)
-    runs = shaped_runs(
-        ask,
-        [r for ids in latest.values() for r in ids]
-        + [r["latest_run_id"] for r in rows if r["latest_run_id"]],
-    )
-    parents = _parents(ask, list(runs))
+    newest = [row["latest_run_id"] for row in rows if row["latest_run_id"]]
+    runs = shaped_runs(ask, newest)
+    recent = bare_runs(ask, [run for ids in latest.values() for run in ids]) | runs
+    parents = _parents(ask, newest)
     return [
         _shape(
             ask,
@@ -127,7 +125,7 @@ def shaped_jobs(ask: Asking, rows: Sequence[Row]) -> list[Row]:
             facets[key],
             current.get((*key, row["version"])),
             runs.get(row["latest_run_id"]),
-            [runs[r] for r in latest[key]],
+            [recent[r] for r in latest[key] if r in recent],
             parents.get(row["latest_run_id"]),
         )
         for row, key in zip(rows, keys, strict=True)

@@ -93,11 +93,29 @@ def shaped_runs(ask: Asking, run_ids: Sequence[str]) -> dict[str, Row]:
         return {}
     found = [row["run_id"] for row in rows]
     facets = _facets(ask, found)
-    io = _io(ask, found)
+    io = _io(ask, rows)
     versions = _job_versions(ask, rows, io)
-    return {
-        row["run_id"]: _shape(row, facets, io[row["run_id"]], versions.get(row["run_id"])) for row in rows
-    }
+    shaped = {}
+    for row in rows:
+        of = row["run_id"]
+        shaped[of] = _bare(row, versions.get(of)) | {
+            f"{direction}DatasetVersions": [
+                {
+                    "datasetVersionId": {key: d[key] for key in ("namespace", "name", "version")},
+                    "facets": facets.get((of, direction, d["namespace"], d["name"]), {}),
+                }
+                for d in ask.seen(io[of])
+                if d["direction"] == direction
+            ]
+            for direction in ("input", "output")
+        }
+        shaped[of]["facets"] = facets.get((of, None), {})
+    return shaped
+
+
+def bare_runs(ask: Asking, run_ids: Sequence[str]) -> dict[str, Row]:
+    """As :func:`shaped_runs`, without facets, datasets and job version: states and times."""
+    return {row["run_id"]: _bare(row, None) for row in (_run_rows(ask, run_ids) if run_ids else [])}
 
 
 def _run_rows(ask: Asking, run_ids: Sequence[str]) -> list[Row]:
@@ -116,10 +134,12 @@ def _job_known(ask: Asking, job: Key) -> bool:
 def _facets(ask: Asking, run_ids: Sequence[str]) -> dict[tuple[Any, ...], Row]:
     """Facet bodies by (run, None) and, of inputs and outputs, by (run, direction, namespace, name)."""
     condition, bound = any_of("run_id", run_ids, "run")
+    # These facets belong to one run each: DuckDB reaches them at once, where facets_at would rank all.
     rows = ask.rows(
         f"""
-        SELECT run_id, scope, namespace, name, facet, body FROM facets_at($as_of)
-        WHERE scope IN ('run', 'input', 'output') AND {condition} ORDER BY basis
+        SELECT run_id, scope, namespace, name, facet, arg_max(body, rank) AS body FROM facet_history($as_of)
+        WHERE scope IN ('run', 'input', 'output') AND {condition}
+        GROUP BY run_id, scope, namespace, name, facet, basis ORDER BY basis
         """,
         **bound,
     )
@@ -130,33 +150,73 @@ def _facets(ask: Asking, run_ids: Sequence[str]) -> dict[tuple[Any, ...], Row]:
     return facets
 
 
-def _io(ask: Asking, run_ids: Sequence[str]) -> dict[str, list[Row]]:
+def _io(ask: Asking, rows: Sequence[Row]) -> dict[str, list[Row]]:
     """What each run read and wrote, with the version that it made or that stood when it read."""
-    condition, bound = any_of("run_id", run_ids, "run")
-    rows = ask.rows(
+    condition, bound = any_of("run_id", [row["run_id"] for row in rows], "run")
+    said = ask.rows(
         f"""
-        SELECT run_id, direction, namespace, name, log_index FROM io_at($as_of)
-        WHERE {condition} AND {ask.visible()} ORDER BY direction, namespace, name
+        SELECT
+            run_id, direction, namespace, name, min(log_index) AS log_index, max(rank) AS rank,
+            max(max(rank)) OVER (PARTITION BY run_id) AS newest
+        FROM run_io WHERE {condition} AND direction <> 'static' AND log_index < $as_of
+        GROUP BY run_id, direction, namespace, name ORDER BY direction, namespace, name
         """,
         **bound,
     )
-    datasets, bound = among((row["namespace"], row["name"]) for row in rows)
-    made: dict[Key, list[Row]] = defaultdict(list)
-    for version in ask.rows(
+    whole = _snapshots(ask, rows)
+    said = [row for row in said if row["run_id"] not in whole or row["rank"] == row["newest"]]
+    io: dict[str, list[Row]] = defaultdict(list)
+    for row, version in zip(said, _versions(ask, said), strict=True):
+        io[row["run_id"]].append(row | {"version": version})
+    return io
+
+
+def _snapshots(ask: Asking, rows: Sequence[Row]) -> frozenset[str]:
+    """The runs of which each event says everything, so that the newest counts (spec 2-0-2, emissionPattern)."""
+    condition, bound = among((row["job_namespace"], row["job_name"]) for row in rows if row["job_name"])
+    jobs = {
+        (row["namespace"], row["name"])
+        for row in ask.rows(
+            f"""
+            SELECT namespace, name FROM facet_at($as_of, 'jobType') WHERE scope = 'job' AND {condition}
+                AND said(body, '$.emissionPattern.eventContentMode') = 'COMPLETE_SNAPSHOT'
+            """,
+            **bound,
+        )
+    }
+    return frozenset(row["run_id"] for row in rows if (row["job_namespace"], row["job_name"]) in jobs)
+
+
+def _versions(ask: Asking, io: Sequence[Row]) -> list[str | None]:
+    """The dataset version of each input and output, in their order."""
+    condition, bound = among((row["namespace"], row["name"]) for row in io)
+    columns = {
+        name: [row[name] for row in io] for name in ("namespace", "name", "run_id", "direction", "log_index")
+    }
+    rows = ask.entities(
         f"""
-        SELECT namespace, name, version, run_id, log_index FROM dataset_versions_at($as_of)
-        WHERE {datasets} ORDER BY log_index
+        WITH io AS (
+            SELECT
+                unnest(range(len($namespace))) AS place, unnest($namespace::VARCHAR[]) AS namespace,
+                unnest($name::VARCHAR[]) AS name, unnest($run_id::VARCHAR[]) AS run_id,
+                unnest($direction::VARCHAR[]) AS direction, unnest($log_index::BIGINT[]) AS log_index
+        ), version AS MATERIALIZED (FROM {ask.dataset_versions} WHERE {condition}),
+        own AS (
+            SELECT io.place, arg_max(v.version, v.rank) AS version FROM io JOIN version v
+                ON v.namespace = io.namespace AND v.name = io.name AND v.run_id = io.run_id
+            WHERE io.direction = 'output' GROUP BY io.place
+        ), stood AS (
+            SELECT io.place, arg_max(v.version, v.log_index) AS version FROM io JOIN version v
+                ON v.namespace = io.namespace AND v.name = io.name AND v.log_index <= io.log_index
+            GROUP BY io.place
+        )
+        SELECT coalesce(own.version, stood.version) AS version
+        FROM io LEFT JOIN own USING (place) LEFT JOIN stood USING (place) ORDER BY io.place
         """,
         **bound,
-    ):
-        made[version["namespace"], version["name"]].append(version)
-    io: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        versions = made[row["namespace"], row["name"]]
-        own = [v for v in versions if v["run_id"] == row["run_id"] and row["direction"] == "output"]
-        stood = own or [v for v in versions if v["log_index"] <= row["log_index"]]
-        io[row["run_id"]].append(row | {"version": stood[-1]["version"] if stood else None})
-    return io
+        **columns,
+    )
+    return [row["version"] for row in rows]
 
 
 def _job_versions(ask: Asking, rows: Sequence[Row], io: dict[str, list[Row]]) -> dict[str, str]:
@@ -188,10 +248,11 @@ def _same_io(version: Row, io: Sequence[Row]) -> bool:
     )
 
 
-def _shape(row: Row, facets: dict[tuple[Any, ...], Row], io: Sequence[Row], version: str | None) -> Row:
-    run_id, started, ended = row["run_id"], row["started_at"], row["ended_at"]
+def _bare(row: Row, version: str | None) -> Row:
+    started, ended = row["started_at"], row["ended_at"]
+    lasted = None if started is None or ended is None else (ended - started) // timedelta(milliseconds=1)
     return {
-        "id": run_id,
+        "id": row["run_id"],
         "createdAt": instant(row["created_at"]),
         "updatedAt": instant(row["updated_at"]),
         "nominalStartTime": instant(row["nominal_start"]),
@@ -199,21 +260,7 @@ def _shape(row: Row, facets: dict[tuple[Any, ...], Row], io: Sequence[Row], vers
         "state": STATES[row["state"]],
         "startedAt": instant(started),
         "endedAt": instant(ended),
-        "durationMs": None
-        if started is None or ended is None
-        else (ended - started) // timedelta(milliseconds=1),
+        "durationMs": lasted,
         "args": {},
         "jobVersion": {"namespace": row["job_namespace"], "name": row["job_name"], "version": version},
-        **{
-            f"{direction}DatasetVersions": [
-                {
-                    "datasetVersionId": {key: d[key] for key in ("namespace", "name", "version")},
-                    "facets": facets.get((run_id, direction, d["namespace"], d["name"]), {}),
-                }
-                for d in io
-                if d["direction"] == direction
-            ]
-            for direction in ("input", "output")
-        },
-        "facets": facets.get((run_id, None), {}),
     }

@@ -84,6 +84,11 @@ def _says_the_same(current: Current, index: Index) -> None:
     ):
         expected = index.query(f"FROM {table}_at($as_of) ORDER BY {order}")
         assert current.query(f"FROM {table} ORDER BY {order}", {}) == expected, table
+    versions = index.query(
+        "SELECT * EXCLUDE (job_namespace, job_name, schema_fields) FROM dataset_versions_at($as_of)"
+        " ORDER BY namespace, name, version"
+    )
+    assert current.query("FROM dataset_versions ORDER BY namespace, name, version", {}) == versions
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -33,18 +33,21 @@ TYPE = {"enum": ["DB_TABLE", "STREAM"]}
 TAG = members(name=TEXT, description=TEXT)
 RUN_VERSION = members(datasetVersionId=VERSION_ID, facets=OBJECT)
 
+_RUN = {
+    "id": TEXT,
+    "createdAt": TIME,
+    "updatedAt": TIME,
+    "nominalStartTime": maybe(TIME),
+    "nominalEndTime": maybe(TIME),
+    "state": STATE,
+    "jobVersion": VERSION_ID,
+    "startedAt": maybe(TIME),
+    "endedAt": maybe(TIME),
+    "durationMs": maybe({"type": "integer"}),
+    "args": OBJECT,
+}
 RUN = members(
-    id=TEXT,
-    createdAt=TIME,
-    updatedAt=TIME,
-    nominalStartTime=maybe(TIME),
-    nominalEndTime=maybe(TIME),
-    state=STATE,
-    jobVersion=VERSION_ID,
-    startedAt=maybe(TIME),
-    endedAt=maybe(TIME),
-    durationMs=maybe({"type": "integer"}),
-    args=OBJECT,
+    **_RUN,
     facets=OBJECT,
     inputDatasetVersions=listed(RUN_VERSION),
     outputDatasetVersions=listed(RUN_VERSION),
@@ -64,7 +67,7 @@ JOB = members(
     location=maybe(TEXT),
     description=maybe(TEXT),
     latestRun=maybe(RUN),
-    latestRuns=listed(RUN),
+    latestRuns=listed(members(**_RUN)),  # the UI draws their states and times
     facets=OBJECT,
     tags=TEXTS,
 )
