@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from tests.bench.experiment import (
 from tests.bench.measuring import measure
 
 SIZE = 4_608
+THREADS = 16
 
 
 class _Key:
@@ -52,8 +55,9 @@ def _log(location: str) -> tuple[Any, Any, Path]:
     return Log(storage, signer=signer, clock=lambda: datetime.now(UTC)), signer, folder
 
 
-def append(events: int, batch: int, location: str = "") -> dict[str, Any]:
-    """Durable appends of distinct bodies, then one signed checkpoint over them."""
+@contextmanager
+def _filled(events: int, location: str) -> Iterator[tuple[Any, list[Any]]]:
+    """A new log and so many distinct entries for it; afterwards all of them are in it, and it is dropped."""
     from governance.log import OPENLINEAGE_EVENT, NewEntry
 
     schema = f"bench_{secrets.token_hex(4)}"
@@ -65,17 +69,10 @@ def append(events: int, batch: int, location: str = "") -> dict[str, Any]:
         location = f"{location}{'&' if '?' in location else '?'}options=-csearch_path%3D{schema}"
     log, _, folder = _log(location)
     filler = secrets.token_bytes(SIZE - 8)
-    entries = [
-        NewEntry(i.to_bytes(8, "big") + filler, OPENLINEAGE_EVENT, "ingest:bench") for i in range(events)
-    ]
-
-    def work() -> dict[str, Any]:
-        for start in range(0, events, batch):
-            log.append(entries[start : start + batch])
-        log.checkpoint()
-        return {"rows": events}
-
-    result = measure(work)
+    yield (
+        log,
+        [NewEntry(i.to_bytes(8, "big") + filler, OPENLINEAGE_EVENT, "ingest:bench") for i in range(events)],
+    )
     if log.size() != events:
         raise AssertionError("events were lost")
     log.close()
@@ -83,7 +80,60 @@ def append(events: int, batch: int, location: str = "") -> dict[str, Any]:
     if location:
         with psycopg.connect(location, autocommit=True) as connection:
             connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+
+
+def append(events: int, batch: int, location: str = "") -> dict[str, Any]:
+    """Durable appends of distinct bodies, then one signed checkpoint over them."""
+    with _filled(events, location) as (log, entries):
+
+        def work() -> dict[str, Any]:
+            for start in range(0, events, batch):
+                log.append(entries[start : start + batch])
+            log.checkpoint()
+            return {"rows": events}
+
+        result = measure(work)
     return {**result, "rows_per_s": events / result["wall_s"]}
+
+
+def group(events: int, threads: int, location: str = "") -> dict[str, Any]:
+    """Threads that each submit one entry and wait until it is durable, then the next."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from governance.log import GroupCommit
+
+    with _filled(events, location) as (log, entries):
+        groups = []
+        append_sealed = log.append_sealed
+
+        def counted(submissions: Any) -> Any:
+            groups.append(len(submissions))
+            return append_sealed(submissions)
+
+        log.append_sealed = counted
+        committing = GroupCommit(log)
+
+        def client(number: int) -> None:
+            for entry in entries[number::threads]:
+                committing.submit([entry]).result()
+
+        def work() -> dict[str, Any]:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(client, range(threads)))
+            return {"rows": events}
+
+        result = measure(work)
+        committing.close()
+    return {**result, "rows_per_s": events / result["wall_s"], "group": events / len(groups)}
+
+
+def read(events: int) -> dict[str, Any]:
+    """All entries in order, as an index reads them."""
+    with _filled(events, "") as (log, entries):
+        for start in range(0, events, 500):
+            log.append(entries[start : start + 500])
+        entries.clear()
+        return measure(lambda: {"rows": sum(len(entry.body) == SIZE for entry in log.entries())})
 
 
 def verify(leaves: int, probes: int = 2_000) -> dict[str, Any]:
@@ -130,10 +180,10 @@ def experiments(quick: bool, rows: int | None, dsn: str | None) -> list[Experime
     made = []
     for batch, events in ((1, 2_000 if quick else 10_000), (100, 10_000 if quick else 100_000)):
         size = ("--batch", str(batch), "--size", str(SIZE))
-        kinds: list[tuple[str, str, Floor]] = [("sqlite", "", Floor(("sqlite", str(events), *size)))]
+        floors: list[tuple[str, str, Floor]] = [("sqlite", "", Floor(("sqlite", str(events), *size)))]
         if dsn:
-            kinds.append(("postgres", dsn, Floor(("postgres", dsn, str(events), *size))))
-        for kind, location, floor in kinds:
+            floors.append(("postgres", dsn, Floor(("postgres", dsn, str(events), *size))))
+        for kind, location, floor in floors:
             name = f"log.append.{kind}.{'single' if batch == 1 else f'batch_{batch}'}"
             made.append(
                 Experiment(
@@ -153,6 +203,37 @@ def experiments(quick: bool, rows: int | None, dsn: str | None) -> list[Experime
                     context={"events": events, "bytes": SIZE},
                 )
             )  # fmt: skip
+    events = 5_000 if quick else 50_000
+    kinds = [("sqlite", "", ("sqlite", str(events)))]
+    if dsn:
+        kinds.append(("postgres", dsn, ("postgres", dsn, str(events))))
+    for kind, location, bare in kinds:
+        name = f"log.group.{kind}.threads_{THREADS}"
+        made.append(
+            Experiment(
+                name,
+                Call("log_store:group", {"events": events, "threads": THREADS, "location": location}),
+                [
+                    Figure(
+                        name, "events/s", per_second("rows"), Goal("ratio", 0.5, at_most=False),
+                        floor=value_of("rows_per_s"),
+                    ),
+                    Figure(f"{name}.group", "events", value_of("group")),
+                ],
+                floor=Floor((*bare, "--batch", str(THREADS), "--size", str(SIZE))),
+                pairs=5,
+                context={"events": events, "bytes": SIZE, "floor groups": THREADS},
+            )
+        )  # fmt: skip
+    made.append(
+        Experiment(
+            "log.read",
+            Call("log_store:read", {"events": 20_000 if quick else 200_000}),
+            [Figure("log.read", "entries/s", per_cpu_second("rows"), Goal("value", 60_000, at_most=False))],
+            pairs=3,
+            context={"bytes": SIZE},
+        )
+    )
     leaves = 50_000 if quick else 1_000_000
     made.append(
         Experiment(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -118,7 +118,7 @@ def test_refused_submissions_fail_alone(log: HeldLog) -> None:
             future.result(30)
         codes.append(caught.value.code)
     assert codes == ["GOV-505", "GOV-508", "GOV-509"]
-    assert log.groups[-1] == 6
+    assert log.groups[-1] == 3, "what can never be appended does not wait"
     assert log.size() == 5
     assert group.close()
 
@@ -188,4 +188,30 @@ def test_a_child_process_is_refused(log: HeldLog) -> None:
             os._exit(0 if error.code == "GOV-510" and group.close() else 1)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert group.close()
+
+
+def test_nothing_is_done_at_once(log: HeldLog) -> None:
+    group = GroupCommit(log)
+    assert group.submit([]).result(0) == []
+    assert log.groups == []
+    assert group.close()
+
+
+def test_those_just_answered_are_waited_for(log: HeldLog) -> None:
+    """Four submitters, each submitting again when answered, share turns; one alone is not kept waiting."""
+    group = GroupCommit(log)
+    log.go.release(1_000)
+    rounds = 60
+
+    def work(thread: int) -> list[int]:
+        return [group.submit([entry(thread * rounds + number)]).result(30)[0] for number in range(rounds)]
+
+    with ThreadPoolExecutor(4) as pool:
+        indexes = [index for answers in pool.map(work, range(4)) for index in answers]
+    assert sorted(indexes) == list(range(4 * rounds))
+    assert sum(log.groups) == 4 * rounds
+    for number in range(5):
+        assert group.submit([entry(1_000 + number)]).result(30) == [4 * rounds + number]
+    assert log.groups[-4:] == [1, 1, 1, 1]
     assert group.close()
