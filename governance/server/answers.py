@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from governance.errors import GovernanceError
 
@@ -22,6 +23,15 @@ STATUS: Mapping[str, int] = {
     "GOV-616": 410,
 }
 """What is not here is a fault of ours: 500."""
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The question or the event is malformed; `error` says why, and what to do."},
+    401: {"description": "No valid token."},
+    403: {"description": "The token's scopes or namespaces do not allow it."},
+    404: {"description": "The store knows no such thing."},
+    503: {"description": "Overload, or the store does not answer: ask again after Retry-After seconds."},
+}
+"""What every route may answer besides its own, for OpenAPI."""
 
 UNEXPECTED = {
     "code": "GOV-999",

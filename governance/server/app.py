@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -27,7 +29,7 @@ from governance.server import (
     token_routes,
 )
 from governance.server.access import allow
-from governance.server.answers import UNEXPECTED, refusal
+from governance.server.answers import REFUSALS, UNEXPECTED, refusal
 from governance.server.ingest import Answer, Ingest
 from governance.server.request_body import BodyReader
 from governance.server.served import ServedStore
@@ -63,7 +65,11 @@ class LineageApp(FastAPI):
             if take is not None:
                 await _send(await _guarded(take, scope, receive), send)
                 return
-        await super().__call__(scope, receive, send)
+        try:
+            await super().__call__(scope, receive, send)
+        except Exception as fault:
+            # It was answered; Starlette raises it again for a server that would print it, text and all.
+            _log.error("unexpected %s", named_fault(fault))
 
 
 def build_app(served: ServedStore, *, reader: BodyReader | None = None, root_path: str = "") -> FastAPI:
@@ -80,6 +86,7 @@ def build_app(served: ServedStore, *, reader: BodyReader | None = None, root_pat
         title="governance lineage store",
         version=__version__,
         lifespan=lifespan,
+        responses=REFUSALS,
         root_path=root_path,
         openapi_url=None,
         docs_url=None,
@@ -102,13 +109,20 @@ def build_app(served: ServedStore, *, reader: BodyReader | None = None, root_pat
     return app
 
 
+def named_fault(fault: BaseException) -> str:
+    """An unexpected fault's type and place in this package, without its text: that may quote data."""
+    frames = [frame for frame in traceback.extract_tb(fault.__traceback__) if "governance" in frame.filename]
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(fault).__name__}{place}"
+
+
 async def _guarded(
     take: Callable[..., Awaitable[Answer | None]], scope: Scope, receive: Receive
 ) -> Answer | None:
     try:
         return await take(scope, receive)
     except Exception as fault:
-        _log.error("unexpected %s", type(fault).__name__)
+        _log.error("unexpected %s", named_fault(fault))
         response = JSONResponse({"error": UNEXPECTED})
         return 500, {}, bytes(response.body)
 
@@ -150,7 +164,5 @@ def _http(_request: Request, fault: Exception) -> JSONResponse:
     return JSONResponse({"error": error}, fault.status_code, fault.headers)
 
 
-def _failed(_request: Request, fault: Exception) -> JSONResponse:
-    # The text of an unexpected fault may quote data: neither log nor answer holds it.
-    _log.error("unexpected %s", type(fault).__name__)
+def _failed(_request: Request, _fault: Exception) -> JSONResponse:
     return JSONResponse({"error": UNEXPECTED}, 500)

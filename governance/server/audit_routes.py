@@ -15,19 +15,11 @@ from governance.server.tokens import issued_tokens
 
 At = Annotated[int, Path(ge=0, le=2**62)]
 Size = Annotated[int, Query(ge=0, le=2**62)]
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "No reason is stated."},
-    401: {"description": "No valid token."},
-    403: {"description": "The token lacks the scope audit, or sees some namespaces only."},
-    404: {"description": "There is no such entry, or the log is smaller."},
-    410: {"description": "The body was redacted or pruned."},
-    503: {"description": "The store does not answer."},
-}
 
 
 def router(served: ServedStore) -> APIRouter:
     """The routes about the log. All need the scope `audit`."""
-    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"], responses=_REFUSALS)
+    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"])
     log = served.log
 
     @routes.get("/log")
@@ -56,7 +48,11 @@ def router(served: ServedStore) -> APIRouter:
         """One entry's envelope, as stored and parsed, without its body."""
         return _envelope(log.entry(index))
 
-    @routes.get("/log/entries/{index}/body", response_class=Response)
+    @routes.get(
+        "/log/entries/{index}/body",
+        response_class=Response,
+        responses={410: {"description": "The body was redacted or pruned."}},
+    )
     def body(index: At, caller: Auditor, reason: Reason = "") -> Response:
         """The body as it was received. That you read it, and why, becomes an entry of the log."""
         found = log.entry(index)

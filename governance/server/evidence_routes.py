@@ -16,12 +16,6 @@ from governance.server.served import ServedStore
 from governance.server.tokens import Caller
 
 Name = Annotated[str | None, Query(max_length=2_000)]
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "No reason is stated."},
-    401: {"description": "No valid token."},
-    403: {"description": "The token lacks the scope audit, or sees some namespaces only."},
-    503: {"description": "The store does not answer."},
-}
 _SUBJECT_UNKNOWN = (
     "Evidence holds counts, digests and positions, never a subject or a pseudonym, so the log alone cannot say"
     " in which of the versions listed a subject is. The vault and the consent ledger of the governance home can:"
@@ -34,7 +28,7 @@ _SUBJECT_UNKNOWN = (
 
 def router(served: ServedStore) -> APIRouter:
     """The routes about evidence. All need the scope `audit`."""
-    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"], responses=_REFUSALS)
+    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"])
     book: ConformanceBook = served.conformance
 
     def stage(

@@ -25,12 +25,9 @@ _EVENT = {
 }
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"description": "It cannot be parsed; the reason is in `error`. Nothing was kept."},
-    401: {"description": "No valid token."},
-    403: {"description": "The token's scopes or namespaces do not allow it."},
     409: {"description": "The same body was redacted before and is refused."},
     413: {"description": "The body, as sent or gunzipped, is too large."},
     415: {"description": "The Content-Encoding is not supported."},
-    503: {"description": "Overload, or the store does not answer: send it again after Retry-After seconds."},
 }
 
 

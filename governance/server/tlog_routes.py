@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Response
 
 from governance.errors import AccessError
@@ -11,18 +9,12 @@ from governance.log.tiles import Resource, entries_bundle, tile
 from governance.server.asked import Auditor
 from governance.server.served import ServedStore
 
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {"description": "No valid token."},
-    403: {"description": "The token lacks the scope audit, or sees some namespaces only."},
-    404: {"description": "There is no such tile yet, or nothing was signed."},
-    503: {"description": "The store does not answer."},
-}
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 
 
 def router(served: ServedStore) -> APIRouter:
     """The tiles. They need the scope `audit`: envelopes name who sent what and when."""
-    routes = APIRouter(prefix="/tlog", tags=["tlog"], responses=_REFUSALS)
+    routes = APIRouter(prefix="/tlog", tags=["tlog"])
 
     @routes.get("/checkpoint", response_class=Response)
     def checkpoint(_: Auditor) -> Response:

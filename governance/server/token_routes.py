@@ -14,13 +14,6 @@ from governance.server.access import allow
 from governance.server.served import ServedStore
 from governance.server.tokens import Caller, create_token, issued_tokens, revoke_token
 
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "The name or the end is unusable."},
-    401: {"description": "No valid token."},
-    403: {"description": "The token lacks the scope admin, or sees some namespaces only."},
-    503: {"description": "The store does not answer."},
-}
-
 
 class NewToken(BaseModel):
     """What a token is to be for."""
@@ -52,7 +45,7 @@ Administrator = Annotated[Caller, Depends(administrator)]
 
 def router(served: ServedStore) -> APIRouter:
     """The routes about tokens. All need the scope `admin`."""
-    routes = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], responses=_REFUSALS)
+    routes = APIRouter(prefix="/api/v1/tokens", tags=["tokens"])
 
     @routes.get("")
     def issued(_: Administrator) -> dict[str, Any]:
