@@ -26,7 +26,7 @@ _FACETS = f"""
     WITH {_WANTED}
     SELECT w.number, f.facet, f.body
     FROM facets f JOIN wanted w USING (namespace, name)
-    WHERE f.scope = $scope AND f.facet IN (SELECT unnest($facets)) AND f.log_index < $as_of
+    WHERE f.scope = $scope AND f.facet IN ({{facets}}) AND f.log_index < $as_of
     QUALIFY row_number() OVER (
         PARTITION BY f.namespace, f.name, f.facet, f.basis ORDER BY f.rank DESC, f.body DESC
     ) = 1 AND NOT f.deleted
@@ -84,11 +84,13 @@ Names = dict[int, NodeName]
 
 def facets_of(ask: Asking, view: View, names: Names, facets: tuple[str, ...], scope: str) -> dict[int, Row]:
     """The present facets of some nodes: observed before declared, a dataset's before its aliases'."""
+    # Constants: a scan skips what cannot be one of them, a subquery's values it has to look up row by row.
+    sql = _FACETS.format(facets=", ".join(f"'{facet}'" for facet in facets))
     found: dict[int, Row] = defaultdict(dict)
     for each in (_aliases(view, names), names):
         if each:
             wanted = _wanted([(number, name) for number, name in _pairs(each)])
-            for row in ask.rows(_FACETS, scope=scope, facets=list(facets), **wanted):
+            for row in ask.rows(sql, scope=scope, **wanted):
                 found[row["number"]][row["facet"]] = ask.parsed(row["body"])
     return found
 
