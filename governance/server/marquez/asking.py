@@ -137,23 +137,18 @@ Pages = Annotated[Paging, Depends(paging)]
 def among(keys: Iterable[Key], namespace: str = "namespace", name: str = "name") -> tuple[str, Row]:
     """An SQL condition, and its parameters, that a row is of one of the keys.
 
-    Equality and IN with constants, because DuckDB pushes these into the macros and nothing else.
+    Equality and IN with constants, because DuckDB pushes these into the macros and joins nowhere.
     """
     pairs = list(dict.fromkeys(keys))
-    if not pairs:
-        return "false", {}
-    bound = {
-        f"{part}_{i}": value for i, pair in enumerate(pairs) for part, value in zip("sn", pair, strict=True)
-    }
-    whole = " OR ".join(f"({namespace} = $s_{i} AND {name} = $n_{i})" for i in range(len(pairs)))
-    if len(pairs) == 1:
-        return whole, bound
-    first: dict[str, int] = {}
-    for i, (space, _) in enumerate(pairs):
-        first.setdefault(space, i)
-    spaces = ", ".join(f"$s_{i}" for i in first.values())
-    names = ", ".join(f"$n_{i}" for i in range(len(pairs)))
-    return f"({namespace} IN ({spaces}) AND {name} IN ({names}) AND ({whole}))", bound
+    spaces = list(dict.fromkeys(space for space, _ in pairs))
+    of_space, bound = any_of(namespace, spaces, "s")
+    of_name, names = any_of(name, list(dict.fromkeys(of for _, of in pairs)), "n")
+    condition, bound = f"({of_space} AND {of_name})", bound | names
+    if len(spaces) > 1:
+        whole = f"concat(strlen({namespace}), ':', {namespace}, {name})"
+        condition = f"({condition} AND list_contains($whole, {whole}))"
+        bound["whole"] = [f"{len(space.encode())}:{space}{of}" for space, of in pairs]
+    return condition, bound
 
 
 def any_of(column: str, values: Sequence[Any], prefix: str) -> tuple[str, Row]:
@@ -161,6 +156,8 @@ def any_of(column: str, values: Sequence[Any], prefix: str) -> tuple[str, Row]:
     if not values:
         return "false", {}
     bound = {f"{prefix}_{i}": value for i, value in enumerate(values)}
+    if len(values) == 1:
+        return f"{column} = ${prefix}_0", bound
     return f"{column} IN ({', '.join(f'${name}' for name in bound)})", bound
 
 

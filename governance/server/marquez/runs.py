@@ -163,7 +163,8 @@ def _io(ask: Asking, rows: Sequence[Row]) -> dict[str, list[Row]]:
         """,
         **bound,
     )
-    whole = _snapshots(ask, rows)
+    older = {row["run_id"] for row in said if row["rank"] != row["newest"]}
+    whole = _snapshots(ask, [row for row in rows if row["run_id"] in older])
     said = [row for row in said if row["run_id"] not in whole or row["rank"] == row["newest"]]
     io: dict[str, list[Row]] = defaultdict(list)
     for row, version in zip(said, _versions(ask, said), strict=True):
@@ -174,6 +175,8 @@ def _io(ask: Asking, rows: Sequence[Row]) -> dict[str, list[Row]]:
 def _snapshots(ask: Asking, rows: Sequence[Row]) -> frozenset[str]:
     """The runs of which each event says everything, so that the newest counts (spec 2-0-2, emissionPattern)."""
     condition, bound = among((row["job_namespace"], row["job_name"]) for row in rows if row["job_name"])
+    if not bound:
+        return frozenset()
     jobs = {
         (row["namespace"], row["name"])
         for row in ask.rows(
