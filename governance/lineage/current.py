@@ -75,8 +75,24 @@ _OF_RUNS = """
     WHERE log_index < $as_of
 """
 
+_RECENT = """
+    SELECT
+        job_namespace AS namespace, job_name AS name,
+        list(run_id ORDER BY started_at DESC NULLS LAST, run_id DESC)[:10] AS latest_runs
+    FROM (
+        SELECT job_namespace, job_name, run_id, min(event_time) FILTER (NOT future) AS started_at FROM events
+        WHERE job_name IS NOT NULL AND run_id IS NOT NULL AND log_index < $as_of GROUP BY ALL
+    ) GROUP BY ALL
+"""
 _KEPT = {
-    "jobs": ("SELECT *, NULL::VARCHAR AS latest_state FROM jobs_at($as_of)", "namespace", "name"),
+    "jobs": (
+        f"""
+        SELECT j.*, r.latest_runs, NULL::VARCHAR AS latest_state
+        FROM jobs_at($as_of) j LEFT JOIN ({_RECENT}) r USING (namespace, name)
+        """,
+        "namespace",
+        "name",
+    ),
     "job_versions": ("FROM job_versions_at($as_of)", "namespace", "name"),
     "datasets": ("FROM datasets_at($as_of)", "namespace", "name"),
     "dataset_versions": (
@@ -86,19 +102,26 @@ _KEPT = {
     ),
     "aliases": ("FROM aliases_at($as_of)", "alias_namespace", "alias_name"),
 }
-WITH_STATES = """
-    SELECT j.*, r.state AS latest_state FROM jobs_at($as_of) j
+WITH_STATES = f"""
+    SELECT j.*, l.latest_runs, r.state AS latest_state FROM jobs_at($as_of) j
+    LEFT JOIN ({_RECENT}) l USING (namespace, name)
     LEFT JOIN runs_at($as_of) r ON r.run_id = j.latest_run_id
 """
 """What ``jobs`` holds, for a log size of the past."""
+_LISTED = """
+    SELECT run_id FROM (
+        SELECT unnest(list_append(coalesce(latest_runs, []), latest_run_id)) AS run_id FROM kept.jobs
+    ) WHERE run_id IS NOT NULL
+"""
 _COMPACT_AFTER = 10_000
 _JOB_TABLES, _DATASET_TABLES = ("jobs", "job_versions"), ("datasets", "dataset_versions", "aliases")
 
 
 class Current:
-    """Tables ``jobs`` with the ``latest_state`` of its newest run, ``job_versions``, ``datasets``, ``aliases`` and
-    ``dataset_versions`` without its job and schema.
+    """The tables ``jobs``, ``job_versions``, ``datasets``, ``dataset_versions``, ``aliases`` and ``runs``.
 
+    A job has the ``latest_state`` of its newest run and its ``latest_runs``, ten at most; of these are the
+    ``runs``. Dataset versions are without job and schema.
     Other columns are those of the macros of :mod:`governance.lineage.projection`. Safe from many threads.
 
     Args:
@@ -128,6 +151,7 @@ class Current:
         self._connection.execute("CREATE SCHEMA kept")
         for name, (fold, *_) in _KEPT.items():
             self._connection.execute(f"CREATE TABLE kept.{name} AS {fold.replace('$as_of', '0')}")
+        self._connection.execute("CREATE TABLE kept.runs AS FROM runs_at(0)")
 
     def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Rows of one SELECT over the tables, caught up with the index."""
@@ -168,13 +192,14 @@ class Current:
         linked = self._linked(self._index.arrow(_DATASETS, dict(bound)), bound)
         if bound["since"] == 0:
             for name, (fold, *_) in _KEPT.items():
-                whole = WITH_STATES if name == "jobs" else fold
-                self._hold(f"kept.{name}", self._index.arrow(whole, {"as_of": bound["as_of"]}))
+                self._hold(f"kept.{name}", self._index.arrow(fold, {"as_of": bound["as_of"]}))
+            self._connection.execute("DELETE FROM kept.runs")
+            self._runs(bound)
             return
         jobs = self._index.arrow(_JOBS, dict(bound))
         if jobs.num_rows:
             self._refresh(_OF_JOBS, jobs, bound, _JOB_TABLES)
-        self._states(bound)
+        self._runs(bound)
         if linked.num_rows:
             self._refresh(_OF_DATASETS, linked, bound, _DATASET_TABLES)
         for name in {*_OF_JOBS, *_OF_DATASETS}:
@@ -201,23 +226,27 @@ class Current:
             self._connection.execute(f"INSERT INTO kept.{name} {fold}", {"as_of": bound["as_of"]})
         self._connection.unregister("touched")
 
-    def _states(self, bound: Mapping[str, int]) -> None:
-        """The states of newest runs, from all events of those: some may name another job, or none."""
+    def _runs(self, bound: Mapping[str, int]) -> None:
+        """The newest runs of the jobs, from all events of those: some may name another job, or none."""
         self._connection.register("touched", self._index.arrow(_RUNS, dict(bound)))
         runs = self._connection.execute(
-            "SELECT DISTINCT latest_run_id FROM kept.jobs WHERE latest_run_id IS NOT NULL"
-            " AND (latest_state IS NULL OR latest_run_id IN (SELECT run_id FROM touched))"
+            f"""
+            SELECT DISTINCT run_id FROM ({_LISTED})
+            WHERE run_id IN (SELECT run_id FROM touched) OR run_id NOT IN (SELECT run_id FROM kept.runs)
+            """
         ).fetchall()
         self._connection.unregister("touched")
         asked = {"runs": [run for (run,) in runs], "as_of": bound["as_of"]}
         self._hold("events", self._index.arrow(_OF_RUNS, dict(asked)))
+        self._connection.execute("DELETE FROM kept.runs WHERE run_id IN (SELECT run_id FROM events)")
+        self._connection.execute("INSERT INTO kept.runs FROM runs_at($as_of)", {"as_of": bound["as_of"]})
         self._connection.execute(
             """
-            UPDATE kept.jobs SET latest_state = r.state FROM runs_at($as_of) r
-            WHERE kept.jobs.latest_run_id = r.run_id
-            """,
-            {"as_of": bound["as_of"]},
+            UPDATE kept.jobs SET latest_state = r.state FROM kept.runs r
+            WHERE kept.jobs.latest_run_id = r.run_id AND latest_state IS DISTINCT FROM r.state
+            """
         )
+        self._connection.execute("DELETE FROM events")
 
     def _linked(self, datasets: pa.Table, bound: Mapping[str, int]) -> pa.Table:
         """The datasets, and all that aliases join to them over any number of steps."""
@@ -255,6 +284,9 @@ class Current:
                 self._replaced = 0
                 for name in _KEPT:
                     self._connection.execute(f"CREATE OR REPLACE TABLE kept.{name} AS FROM kept.{name}")
+                self._connection.execute(
+                    f"CREATE OR REPLACE TABLE kept.runs AS FROM kept.runs SEMI JOIN ({_LISTED}) USING (run_id)"
+                )
 
     def _hold(self, name: str, rows: pa.Table) -> None:
         self._connection.register("rows", rows)

@@ -41,9 +41,10 @@ class Asking:
         self.caller = caller
         self._index = served.fresh()
         self._current = served.current() if as_of is None else None
+        self.present = as_of is None
         self._seen = visible_bound(caller)
         self.as_of = self._index.size if as_of is None else as_of
-        past = as_of is not None
+        past = not self.present
         self.jobs = f"({WITH_STATES})" if past else "jobs"
         self.job_versions = "job_versions_at($as_of)" if past else "job_versions"
         self.datasets = "datasets_at($as_of)" if past else "datasets"

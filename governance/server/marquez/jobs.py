@@ -24,11 +24,10 @@ from governance.server.marquez.asking import (
     unknown,
 )
 from governance.server.marquez.naming import NamedRoute
-from governance.server.marquez.runs import STATES, bare_runs, shaped_runs
+from governance.server.marquez.runs import STATES, bare_runs, run_rows, shaped_rows, shaped_runs
 from governance.server.marquez.said import owners_said, tags_said
 from governance.server.served import ServedStore
 
-_LATEST_RUNS = 10
 _ORDER = "updated_at DESC, namespace, name"
 States = Annotated[list[str] | None, Query()]
 
@@ -113,11 +112,14 @@ def shaped_jobs(ask: Asking, rows: Sequence[Row]) -> list[Row]:
         (v["namespace"], v["name"], v["version"]): v
         for v in _version_rows(ask, keys, [row["version"] for row in rows])
     }
-    latest = _latest_runs(ask, keys)
-    newest = [row["latest_run_id"] for row in rows if row["latest_run_id"]]
-    runs = shaped_runs(ask, newest)
-    recent = bare_runs(ask, [run for ids in latest.values() for run in ids]) | runs
-    parents = _parents(ask, newest)
+    newest = run_rows(ask, [row["latest_run_id"] for row in rows if row["latest_run_id"]])
+    runs = shaped_rows(ask, newest)
+    recent = bare_runs(ask, [run for row in rows for run in row["latest_runs"] or []]) | runs
+    parents = {
+        run["run_id"]: run["parent_job_name"]
+        for run in newest
+        if run["parent_job_name"] and ask.caller.sees(run["parent_job_namespace"])
+    }
     return [
         _shape(
             ask,
@@ -125,7 +127,7 @@ def shaped_jobs(ask: Asking, rows: Sequence[Row]) -> list[Row]:
             facets[key],
             current.get((*key, row["version"])),
             runs.get(row["latest_run_id"]),
-            [recent[r] for r in latest[key] if r in recent],
+            [recent[r] for r in row["latest_runs"] or [] if r in recent],
             parents.get(row["latest_run_id"]),
         )
         for row, key in zip(rows, keys, strict=True)
@@ -146,40 +148,6 @@ def job_facets(ask: Asking, keys: Sequence[Key]) -> dict[Key, Row]:
     for row in rows:
         facets[row["namespace"], row["name"]][row["facet"]] = ask.parsed(row["body"])
     return facets
-
-
-def _latest_runs(ask: Asking, keys: Sequence[Key]) -> dict[Key, list[str]]:
-    condition, bound = among(keys, "job_namespace", "job_name")
-    rows = ask.rows(
-        f"""
-        SELECT job_namespace, job_name, run_id
-        FROM events WHERE {condition} AND run_id IS NOT NULL AND log_index < $as_of
-        GROUP BY job_namespace, job_name, run_id
-        QUALIFY row_number() OVER (
-            PARTITION BY job_namespace, job_name
-            ORDER BY min(event_time) FILTER (NOT future) DESC NULLS LAST, run_id DESC
-        ) <= {_LATEST_RUNS}
-        ORDER BY min(event_time) FILTER (NOT future) DESC NULLS LAST, run_id DESC
-        """,
-        **bound,
-    )
-    latest: dict[Key, list[str]] = defaultdict(list)
-    for row in rows:
-        latest[row["job_namespace"], row["job_name"]].append(row["run_id"])
-    return latest
-
-
-def _parents(ask: Asking, run_ids: Sequence[str]) -> dict[str, str]:
-    """The name of the job that started each run, where the caller sees it."""
-    condition, bound = any_of("run_id", run_ids, "run")
-    rows = ask.rows(
-        f"""
-        SELECT run_id, parent_job_name FROM runs_at($as_of)
-        WHERE {condition} AND parent_job_name IS NOT NULL AND {ask.visible("parent_job_namespace")}
-        """,
-        **bound,
-    )
-    return {row["run_id"]: row["parent_job_name"] for row in rows}
 
 
 def _version_rows(ask: Asking, keys: Sequence[Key], versions: Sequence[str]) -> list[Row]:

@@ -35,7 +35,7 @@ def router(_served: ServedStore) -> APIRouter:
 
     @routes.get("/jobs/runs/{run_id}/facets")
     def run_facets(run_id: str, ask: Asks, type: Annotated[Literal["run", "job"], Query()]) -> Response:  # noqa: A002
-        if not _run_rows(ask, [run_id]):
+        if not run_rows(ask, [run_id]):
             raise unknown("run")
         facets = ask.rows(
             """
@@ -88,11 +88,14 @@ def runs_of_job(ask: Asking, job: Key, paging: Paging) -> tuple[int, list[Row]]:
 
 def shaped_runs(ask: Asking, run_ids: Sequence[str]) -> dict[str, Row]:
     """Runs that the caller sees, in Marquez's shape, by id."""
-    rows = _run_rows(ask, run_ids) if run_ids else []
+    return shaped_rows(ask, run_rows(ask, run_ids))
+
+
+def shaped_rows(ask: Asking, rows: Sequence[Row]) -> dict[str, Row]:
+    """As :func:`shaped_runs`, from rows of :func:`run_rows`."""
     if not rows:
         return {}
-    found = [row["run_id"] for row in rows]
-    facets = _facets(ask, found)
+    facets = _facets(ask, rows)
     io = _io(ask, rows)
     versions = _job_versions(ask, rows, io)
     shaped = {}
@@ -115,12 +118,31 @@ def shaped_runs(ask: Asking, run_ids: Sequence[str]) -> dict[str, Row]:
 
 def bare_runs(ask: Asking, run_ids: Sequence[str]) -> dict[str, Row]:
     """As :func:`shaped_runs`, without facets, datasets and job version: states and times."""
-    return {row["run_id"]: _bare(row, None) for row in (_run_rows(ask, run_ids) if run_ids else [])}
+    return {row["run_id"]: _bare(row, None) for row in run_rows(ask, run_ids)}
 
 
-def _run_rows(ask: Asking, run_ids: Sequence[str]) -> list[Row]:
-    condition, bound = any_of("run_id", run_ids, "run")
-    return ask.rows(f"FROM runs_at($as_of) WHERE {condition} AND {ask.visible('job_namespace')}", **bound)
+def run_rows(ask: Asking, run_ids: Sequence[str]) -> list[Row]:
+    """Rows of ``runs_at``, for runs that the caller sees. The newest of each job are kept."""
+    rows = []
+    if ask.present and run_ids:
+        condition, bound = any_of("run_id", run_ids, "run")
+        rows = ask.entities(f"FROM runs WHERE {condition}", **bound)
+    kept = {row["run_id"] for row in rows}
+    if others := [run_id for run_id in run_ids if run_id not in kept]:
+        condition, bound = any_of("run_id", others, "run")
+        rows += ask.rows(f"FROM runs_at($as_of) WHERE {condition}", **bound)
+    everything = ask.caller.namespaces is None
+    return [row for row in rows if everything or (row["job_name"] and ask.caller.sees(row["job_namespace"]))]
+
+
+def _within(rows: Sequence[Row]) -> tuple[str, Row]:
+    """A condition that a fact is of one of the runs: their ids, and where in the log they lie."""
+    condition, bound = any_of("run_id", [row["run_id"] for row in rows], "run")
+    bound["low"], bound["high"] = (
+        min(row["first_index"] for row in rows),
+        max(row["last_index"] for row in rows),
+    )
+    return f"{condition} AND log_index BETWEEN $low AND $high AND log_index < $as_of", bound
 
 
 def _job_known(ask: Asking, job: Key) -> bool:
@@ -131,11 +153,11 @@ def _job_known(ask: Asking, job: Key) -> bool:
     )
 
 
-def _facets(ask: Asking, run_ids: Sequence[str]) -> dict[tuple[Any, ...], Row]:
+def _facets(ask: Asking, rows: Sequence[Row]) -> dict[tuple[Any, ...], Row]:
     """Facet bodies by (run, None) and, of inputs and outputs, by (run, direction, namespace, name)."""
-    condition, bound = any_of("run_id", run_ids, "run")
+    condition, bound = _within(rows)
     # These facets belong to one run each: DuckDB reaches them at once, where facets_at would rank all.
-    rows = ask.rows(
+    said = ask.rows(
         f"""
         SELECT run_id, scope, namespace, name, facet, arg_max(body, rank) AS body FROM facet_history($as_of)
         WHERE scope IN ('run', 'input', 'output') AND {condition}
@@ -144,7 +166,7 @@ def _facets(ask: Asking, run_ids: Sequence[str]) -> dict[tuple[Any, ...], Row]:
         **bound,
     )
     facets: dict[tuple[Any, ...], Row] = defaultdict(dict)
-    for row in rows:
+    for row in said:
         of = (row["scope"], row["namespace"], row["name"]) if row["scope"] != "run" else (None,)
         facets[(row["run_id"], *of)][row["facet"]] = ask.parsed(row["body"])
     return facets
@@ -152,13 +174,13 @@ def _facets(ask: Asking, run_ids: Sequence[str]) -> dict[tuple[Any, ...], Row]:
 
 def _io(ask: Asking, rows: Sequence[Row]) -> dict[str, list[Row]]:
     """What each run read and wrote, with the version that it made or that stood when it read."""
-    condition, bound = any_of("run_id", [row["run_id"] for row in rows], "run")
+    condition, bound = _within(rows)
     said = ask.rows(
         f"""
         SELECT
             run_id, direction, namespace, name, min(log_index) AS log_index, max(rank) AS rank,
             max(max(rank)) OVER (PARTITION BY run_id) AS newest
-        FROM run_io WHERE {condition} AND direction <> 'static' AND log_index < $as_of
+        FROM run_io WHERE {condition} AND direction <> 'static'
         GROUP BY run_id, direction, namespace, name ORDER BY direction, namespace, name
         """,
         **bound,

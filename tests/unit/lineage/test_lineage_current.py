@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from governance.lineage.current import Current
+from governance.lineage.current import WITH_STATES, Current
 from governance.lineage.index import Index
 from governance.lineage.naming import EVENT_MEDIA_TYPE
 from governance.log import Log, NewEntry, open_storage
@@ -72,11 +72,12 @@ def _event(at: random.Random) -> dict[str, Any]:
 
 
 def _says_the_same(current: Current, index: Index) -> None:
-    states = {run["run_id"]: run["state"] for run in index.runs()}
-    jobs = index.query("FROM jobs_at($as_of) ORDER BY namespace, name")
-    for job in jobs:
-        job["latest_state"] = states.get(job["latest_run_id"])
-    assert current.query("FROM jobs ORDER BY namespace, name", {}) == jobs
+    jobs = current.query("FROM jobs ORDER BY namespace, name", {})
+    assert jobs == index.query(f"FROM ({WITH_STATES}) ORDER BY namespace, name")
+    runs = {run["run_id"]: run for run in index.query("FROM runs_at($as_of)")}
+    kept = {run["run_id"]: run for run in current.query("FROM runs", {})}
+    assert kept == {run_id: runs[run_id] for run_id in kept}
+    assert set(kept) >= {run_id for job in jobs for run_id in job["latest_runs"] or []}
     for table, order in (
         ("job_versions", "namespace, name, version"),
         ("datasets", "namespace, name"),
