@@ -168,8 +168,17 @@ def instant(value: datetime | None) -> str | None:
 
 
 def naive(value: datetime) -> datetime:
-    """An aware time as the naive UTC of the index; one without a zone counts as UTC."""
-    return value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
+    """An aware time as the naive UTC of the index; one without a zone counts as UTC.
+
+    Raises:
+        AccessError: GOV-613 when it lies beyond the calendar.
+    """
+    if value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:
+        raise malformed("a time lies beyond the calendar", "ask for a time of the years 1 to 9999") from None
 
 
 def malformed(message: str, remedy: str) -> AccessError:

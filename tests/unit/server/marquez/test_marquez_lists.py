@@ -170,6 +170,8 @@ def test_days_are_those_of_the_time_zone_and_clocks_change() -> None:
         "/search",
         "/search?q=a&sort=SIZE",
         "/events?before=yesterday",
+        "/events?before=0001-01-01T00:00:00%2B14:00",
+        "/search?q=a&after=9999-12-31T23:59:59-14:00",
         "/events?sortDirection=up",
         f"/jobs/runs/{run(1)}/facets",
         f"/jobs/runs/{run(1)}/facets?type=dataset",
