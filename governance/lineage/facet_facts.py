@@ -1,50 +1,131 @@
-"""What single facets and token leaves say, as tuples for the rows of the index."""
+"""What single facets say, as values for the rows of the index. Everything here is tolerant: a member of
+another shape than the OpenLineage schemas give it says nothing.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
+from governance.lineage.naming import PREFIX
 from governance.lineage.reading import instant_of, mapping, named, text
-from governance.model.principal import scope_of
 
-TOKEN = "application/vnd.governance.token+json"  # noqa: S105  -- a media type
-TOKEN_REVOCATION = "application/vnd.governance.token-revocation+json"  # noqa: S105  -- a media type
-TOKEN_MEDIA_TYPES = frozenset({TOKEN, TOKEN_REVOCATION})
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def column_inputs(value: Any, entry: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Input namespace, name, column, type, transformation, description and masking of each edge.
+def encoded(value: Any) -> str:
+    """JSON with sorted members, so that bodies compare as text. A number beyond a double becomes null."""
+    return _encode(value).decode()
 
-    Before facet version 1-1-0 the transformation stood on the output column as a whole.
+
+class Facet:
+    """A facet: its body as canonical text, whether it deletes, and what is read out of its kind.
+
+    ``id`` is given when it first becomes a row. ``said`` is, by key: of ``columnLineage`` the edges by
+    column, of ``version`` the version, of ``parent`` and ``nominalTime`` their members, of ``lineage`` the
+    body; of any other ``None``.
     """
+
+    __slots__ = ("deleted", "id", "said", "text")
+
+    def __init__(self, key: str, value: Any) -> None:
+        self.id = 0
+        self.text = encoded(value)
+        self.deleted = isinstance(value, dict) and value.get("_deleted") is True
+        read = _READ.get(key)
+        self.said: Any = None if read is None else read(mapping(value))
+
+
+class FacetSet:
+    """The facets of one owner, in the form their rows take. ``ids`` is empty until they become rows."""
+
+    __slots__ = ("by_key", "deleted", "ids", "keys", "ours")
+
+    def __init__(self, by_key: Mapping[str, Facet]) -> None:
+        self.by_key = by_key
+        self.keys = list(by_key)
+        self.deleted = [facet.deleted for facet in by_key.values()]
+        self.ours = any(key.startswith(PREFIX) for key in by_key)
+        self.ids: list[int] = []
+
+    def said(self, key: str) -> Any:
+        """What the facet of that key says, ``None`` if there is none."""
+        facet = self.by_key.get(key)
+        return None if facet is None else facet.said
+
+
+NO_FACETS = FacetSet({})
+
+
+def _column_edges(facet: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:
+    """Columns of values, one an edge: output column, input namespace, name and column, type,
+    transformation, description, masking. Empty without edges."""
+    edges: list[tuple[Any, ...]] = []
+    for column, entry in mapping(facet.get("fields")).items():
+        edges += ((column, *edge) for edge in _inputs(mapping(entry).get("inputFields"), mapping(entry)))
+    # What concerns the dataset as a whole has no output column.
+    edges += ((None, *edge) for edge in _inputs(facet.get("dataset"), {}))
+    return tuple(zip(*edges, strict=True))
+
+
+def _inputs(value: Any, entry: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Before facet version 1-1-0 the transformation stood on the output column as a whole."""
     for field in value if isinstance(value, list) else []:
         source, column = named(field), text(mapping(field).get("field"))
         if source is None or column is None:
             continue
-        listed = field.get("transformations")
-        transformations = [mapping(t) for t in listed] if isinstance(listed, list) and listed else [None]
-        for transformation in transformations:
-            if transformation is not None:
-                masking = transformation.get("masking")
-                yield (
-                    *source,
-                    column,
-                    text(transformation.get("type")),
-                    text(transformation.get("subtype")),
-                    text(transformation.get("description")),
-                    masking if isinstance(masking, bool) else None,
-                )
+        for stated in _transformations(field):
+            if stated is not None:
+                yield (*source, column, *_how(stated))
             else:
                 kind = text(entry.get("transformationType"))
                 described = text(entry.get("transformationDescription"))
                 yield (*source, column, None, kind, described, kind == "MASKED" if kind else None)
 
 
+def _transformations(field: Mapping[str, Any]) -> list[Mapping[str, Any] | None]:
+    listed = field.get("transformations")
+    return [mapping(stated) for stated in listed] if isinstance(listed, list) and listed else [None]
+
+
+def _how(stated: Mapping[str, Any]) -> tuple[str | None, str | None, str | None, bool | None]:
+    masking = stated.get("masking")
+    return (
+        text(stated.get("type")),
+        text(stated.get("subtype")),
+        text(stated.get("description")),
+        masking if isinstance(masking, bool) else None,
+    )
+
+
+def _parent(facet: Mapping[str, Any]) -> tuple[str | None, str | None, str | None, str | None]:
+    """Run, job namespace and job name of the parent, and the run of the root."""
+    root = text(mapping(mapping(facet.get("root")).get("run")).get("runId"))
+    return text(mapping(facet.get("run")).get("runId")), *(named(facet.get("job")) or (None, None)), root
+
+
+def _nominal(facet: Mapping[str, Any]) -> tuple[Any, Any]:
+    start, end = (instant_of(facet.get(name)) for name in ("nominalStartTime", "nominalEndTime"))
+    return start and start.replace(tzinfo=None), end and end.replace(tzinfo=None)
+
+
+_READ: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "columnLineage": _column_edges,
+    "version": lambda facet: text(facet.get("datasetVersion")),
+    "parent": _parent,
+    "nominalTime": _nominal,
+    "lineage": lambda facet: facet,
+}
+
+
 def lineage_rows(
-    scope: str, namespace: str | None, name: str | None, facet: Any, job: tuple[Any, Any]
+    scope: str,
+    namespace: str | None,
+    name: str | None,
+    facet: Mapping[str, Any],
+    job: tuple[str | None, str | None],
 ) -> Iterator[tuple[Any, ...]]:
     """Owner, target, source, transformation and masking of each relation a ``lineage`` facet states.
 
@@ -52,80 +133,42 @@ def lineage_rows(
     """
     owner = (scope, namespace, name)
     if scope == "dataset":
-        yield from _lineage_entry(owner, ("DATASET", namespace, name), mapping(facet), job)
+        yield from _lineage_entry(owner, ("DATASET", namespace, name), facet, job)
         return
-    entries = mapping(facet).get("entries")
+    entries = facet.get("entries")
     for entry in entries if isinstance(entries, list) else []:
         if (target := _entity(entry, job)) is not None:
             yield from _lineage_entry(owner, target, mapping(entry), job)
 
 
 def _lineage_entry(
-    owner: tuple[Any, ...], target: tuple[Any, ...], entry: Mapping[str, Any], job: tuple[Any, Any]
+    owner: tuple[Any, ...],
+    target: tuple[Any, ...],
+    entry: Mapping[str, Any],
+    job: tuple[str | None, str | None],
 ) -> Iterator[tuple[Any, ...]]:
     inputs = entry.get("inputs")
     if inputs == []:
-        yield (*owner, *target, None, None, None, None, None, None, None, None, None)
+        yield (*owner, *target, *[None] * 9)
     yield from _sources((*owner, *target, None), inputs, job)
     for field, stated in mapping(entry.get("fields")).items():
         yield from _sources((*owner, *target, field), mapping(stated).get("inputs"), job)
 
 
-def _sources(head: tuple[Any, ...], inputs: Any, job: tuple[Any, Any]) -> Iterator[tuple[Any, ...]]:
+def _sources(
+    head: tuple[Any, ...], inputs: Any, job: tuple[str | None, str | None]
+) -> Iterator[tuple[Any, ...]]:
     for item in inputs if isinstance(inputs, list) else []:
-        if (source := _entity(item, job)) is None:
-            continue
-        listed = item.get("transformations")
-        for stated in listed if isinstance(listed, list) and listed else [None]:
-            how = mapping(stated)
-            masking = how.get("masking")
-            yield (
-                *head,
-                *source,
-                text(item.get("field")) if source[0] == "DATASET" else None,
-                text(how.get("type")),
-                text(how.get("subtype")),
-                text(how.get("description")),
-                masking if isinstance(masking, bool) else None,
-            )
+        if (source := _entity(item, job)) is not None:
+            field = text(item.get("field")) if source[0] == "DATASET" else None
+            for stated in _transformations(item):
+                yield (*head, *source, field, *_how(stated or {}))
 
 
-def _entity(value: Any, job: tuple[Any, Any]) -> tuple[str, str, str] | None:
+def _entity(value: Any, job: tuple[str | None, str | None]) -> tuple[str, str, str] | None:
     """Kind, namespace and name; a JOB without a name is the event's own."""
     kind = mapping(value).get("type")
     found = named(value)
-    if kind == "JOB" and found is None and job[0] and "name" not in value and "namespace" not in value:
+    if kind == "JOB" and found is None and job[0] and job[1] and not {"name", "namespace"} & value.keys():
         found = (job[0], job[1])
     return (kind, *found) if kind in ("DATASET", "JOB") and found else None
-
-
-def token_row(body: bytes, media_type: str, principal: str) -> tuple[Any, ...] | None:
-    """What a token leaf says, ``None`` when it says nothing or does not come from an administrator."""
-    if scope_of(principal) != "admin":
-        return None
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    token = text(mapping(said).get("id"))
-    if token is None or said.get("v") != 1:
-        return None
-    if media_type == TOKEN_REVOCATION:
-        return (True, token, None, None, None, None, None)
-    digest, scopes, expires = text(said.get("digest")), _strings(said.get("scopes")), said.get("expires_at")
-    namespaces = None if said.get("namespaces") is None else _strings(said["namespaces"])
-    until = _utc(expires)
-    if digest is None or scopes is None or (until is None) != (expires is None):
-        return None
-    if namespaces is None and said.get("namespaces") is not None:
-        return None
-    return (False, token, digest, text(said.get("name")), scopes, namespaces, until)
-
-
-def _strings(value: Any) -> list[str] | None:
-    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
-
-
-def _utc(value: Any) -> datetime | None:
-    instant = instant_of(value)
-    return None if instant is None else instant.replace(tzinfo=None)

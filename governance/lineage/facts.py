@@ -6,135 +6,27 @@ is a question of the reader and of ``as_of``, see :mod:`governance.lineage.proje
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
 import pyarrow as pa
 
 from governance.errors import LogError
-from governance.lineage.facet_facts import TOKEN_MEDIA_TYPES, column_inputs, lineage_rows, token_row
+from governance.lineage.event_parts import EventParts, QuickReader, parts_of
+from governance.lineage.facet_facts import encoded
 from governance.lineage.naming import EVENT_MEDIA_TYPE, PREFIX
-from governance.lineage.reading import ReadEvent, instant_of, mapping, named, read_event, text
-from governance.lineage.signatures import Declared, Observed, RunKeys, Verdict, evidence_keys, verify_event
+from governance.lineage.reading import ReadEvent, instant_of, mapping, read_event, text, unparsable
+from governance.lineage.rows import PageRows
+from governance.lineage.signatures import Declared, Observed, RunKeys, evidence_keys, verify_event
+from governance.lineage.token_facts import TOKEN_MEDIA_TYPES, token_row
 from governance.model.evidence import Stage
 
-FUTURE = timedelta(days=1)
-"""An eventTime this much later than the log received it is not believed: it ranks last."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+REDACTION = "application/vnd.governance.redaction+json"
 _STAGES = frozenset(stage.value for stage in Stage)
-_TIME = pa.timestamp("us")
-_WHEN = [
-    ("log_index", pa.int64()),
-    ("digest", pa.string()),
-    ("event_time", _TIME),
-    ("future", pa.bool_()),
-    ("received_at", _TIME),
-    ("kind", pa.string()),
-    ("rank", pa.decimal128(38, 0)),
-]
-_WHOSE = [("run_id", pa.string()), ("job_namespace", pa.string()), ("job_name", pa.string())]
-
-
-def _schema(*fields: tuple[str, pa.DataType] | str) -> pa.Schema:
-    return pa.schema([(f, pa.string()) if isinstance(f, str) else f for f in fields])
-
-
-SCHEMAS: Mapping[str, pa.Schema] = {
-    "entries": _schema(
-        ("log_index", pa.int64()),
-        "media_type",
-        "principal",
-        ("received_at", _TIME),
-        ("size", pa.int64()),
-        ("redacted", pa.bool_()),
-        "fault",
-    ),
-    "events": _schema(
-        *_WHEN,
-        *_WHOSE,
-        "event_type",
-        "producer",
-        "principal",
-        "parent_run_id",
-        "parent_job_namespace",
-        "parent_job_name",
-        "root_run_id",
-        ("nominal_start", _TIME),
-        ("nominal_end", _TIME),
-        ("early", pa.decimal128(38, 0)),
-        ("faults", pa.list_(pa.string())),
-    ),
-    "run_io": _schema(*_WHEN, *_WHOSE, "direction", "namespace", "name"),
-    "facets": _schema(
-        *_WHEN, *_WHOSE, "scope", "namespace", "name", "facet", "body", "basis", ("deleted", pa.bool_())
-    ),
-    "dataset_versions": _schema(*_WHEN, *_WHOSE, "direction", "namespace", "name", "version", "basis"),
-    "column_edges": _schema(
-        *_WHEN,
-        *_WHOSE,
-        "output_namespace",
-        "output_name",
-        "output_column",
-        "input_namespace",
-        "input_name",
-        "input_column",
-        "type",
-        "transformation",
-        "description",
-        ("masking", pa.bool_()),
-        "basis",
-    ),
-    "lineage": _schema(
-        *_WHEN,
-        *_WHOSE,
-        "scope",
-        "owner_namespace",
-        "owner_name",
-        "target_kind",
-        "target_namespace",
-        "target_name",
-        "target_field",
-        "source_kind",
-        "source_namespace",
-        "source_name",
-        "source_field",
-        "type",
-        "transformation",
-        "description",
-        ("masking", pa.bool_()),
-        "basis",
-    ),
-    "token_facts": _schema(
-        ("log_index", pa.int64()),
-        ("revocation", pa.bool_()),
-        "token_id",
-        "digest",
-        "name",
-        ("scopes", pa.list_(pa.string())),
-        ("namespaces", pa.list_(pa.string())),
-        ("expires_at", _TIME),
-    ),
-    "evidence": _schema(
-        *_WHEN,
-        *_WHOSE,
-        "stage",
-        "dataset",
-        "version",
-        "governed_run_id",
-        ("map_index", pa.int64()),
-        "attempt",
-        "context",
-        "facts",
-        "basis",
-        "reason",
-        "principal",
-    ),
-}
-"""Columns of each table. Times are UTC; ``basis`` is ``observed`` or ``declared``."""
 
 
 class Entry(Protocol):
@@ -150,187 +42,124 @@ class Entry(Protocol):
     def body(self) -> bytes | None: ...
 
 
+class _Leaf(msgspec.Struct, gc=False):
+    received_at: str
+    principal: str
+    media_type: str
+    size: int
+
+
 class FactReader:
     """Turns entries, in log order, into rows. Keeps the run keys that openings introduced.
 
     Args:
         evidence_public_key: the pinned evidence root key, 32 raw bytes; ``None`` observes nothing.
+        run_keys: those of openings that were read before.
+        next_facet: the number that the next new facet gets, from 1.
     """
 
-    def __init__(self, evidence_public_key: bytes | None) -> None:
+    def __init__(
+        self, evidence_public_key: bytes | None, run_keys: RunKeys | None = None, next_facet: int = 1
+    ) -> None:
+        self.run_keys = RunKeys() if run_keys is None else run_keys
+        self.next_facet = next_facet
         self._root_key = evidence_public_key
-        self._run_keys = RunKeys()
-        self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in SCHEMAS}
+        self._leaf = msgspec.json.Decoder(_Leaf).decode
+        self._quick = QuickReader()
+        self._received: tuple[str, datetime | None] = ("", None)
 
     def read(self, entries: Iterable[Entry]) -> Mapping[str, pa.Table]:
-        """The rows of the next entries, by table."""
-        for entry in entries:
-            self._entry(entry)
-        tables = {name: _table(rows, SCHEMAS[name]) for name, rows in self._rows.items()}
-        for rows in self._rows.values():
-            rows.clear()
-        return tables
+        """The rows of the next entries, by table; tables without rows are left out."""
+        rows = PageRows(self.next_facet)
+        with _uncollected():
+            for entry in entries:
+                self._entry(rows, entry)
+            self.next_facet = rows.next_facet
+            return rows.tables()
 
-    def _entry(self, entry: Entry) -> None:
-        leaf = json.loads(entry.leaf)
-        received, fault = instant_of(leaf["received_at"]), None
-        if entry.body is not None and leaf["media_type"] == EVENT_MEDIA_TYPE:
-            try:
-                event = read_event(entry.body)
-            except LogError as error:
-                fault = error.message
-            else:
-                self._event(entry.index, entry.body, event, leaf["principal"], received)
-        elif entry.body is not None and leaf["media_type"] in TOKEN_MEDIA_TYPES:
-            row = token_row(entry.body, leaf["media_type"], leaf["principal"])
-            if row is not None:
-                self._rows["token_facts"].append((entry.index, *row))
-        self._rows["entries"].append(
-            (
-                entry.index,
-                leaf["media_type"],
-                leaf["principal"],
-                _naive(received),
-                leaf["size"],
-                entry.body is None,
-                fault,
-            )
-        )
+    def _entry(self, rows: PageRows, entry: Entry) -> None:
+        leaf, body = self._leaf(entry.leaf), entry.body
+        if leaf.received_at != self._received[0]:
+            received = instant_of(leaf.received_at)
+            self._received = (leaf.received_at, received and received.replace(tzinfo=None))
+        fault = None if body is None else self._body(rows, entry.index, body, leaf)
+        row = (leaf.media_type, leaf.principal, self._received[1], leaf.size, body is None, fault)
+        rows.plain("entry_rows", entry.index, *row)
 
-    def _event(
-        self, index: int, body: bytes, event: ReadEvent, principal: str, received: datetime | None
-    ) -> None:
-        future = event.time is not None and received is not None and event.time - received > FUTURE
-        digest = hashlib.sha256(body).hexdigest()
-        rank, early = ranks(event.time, future, digest)
-        when = (index, digest, _naive(event.time), future, _naive(received), event.kind, rank)
-        whose = (event.run_id, *(event.job or (None, None)))
-        head = (*when, *whose)
-        run_facets = mapping(mapping(event.body.get("run")).get("facets"))
-        parent, nominal = mapping(run_facets.get("parent")), mapping(run_facets.get("nominalTime"))
-        self._rows["events"].append(
-            (
-                *head,
-                event.event_type,
-                text(event.body.get("producer")),
-                principal,
-                text(mapping(parent.get("run")).get("runId")),
-                *(named(parent.get("job")) or (None, None)),
-                text(mapping(mapping(parent.get("root")).get("run")).get("runId")),
-                _naive(instant_of(nominal.get("nominalStartTime"))),
-                _naive(instant_of(nominal.get("nominalEndTime"))),
-                early,
-                list(event.faults),
-            )
-        )
-        basis = self._evidence(head, event, principal)
-        self._facets(head, "run", None, None, event.body.get("run"), "facets", "declared")
-        if event.job:
-            self._facets(head, "job", *event.job, event.body.get("job"), "facets", "declared")
-        for member, direction in (("inputs", "input"), ("outputs", "output"), ("dataset", "static")):
-            for namespace, name, dataset in event.datasets(member):
-                self._rows["run_io"].append((*head, direction, namespace, name))
-                self._facets(head, "dataset", namespace, name, dataset, "facets", basis)
-                self._facets(head, direction, namespace, name, dataset, f"{direction}Facets", basis)
-                self._version(head, direction, namespace, name, dataset, basis)
-                self._columns(head, namespace, name, dataset, basis)
+    def forget(self) -> None:
+        """Read no facet as known: rows that were handed over may be gone."""
+        self._quick = QuickReader()
 
-    def _evidence(self, head: tuple[Any, ...], event: ReadEvent, principal: str) -> str:
+    def _body(self, rows: PageRows, index: int, body: bytes, leaf: _Leaf) -> str | None:
+        """Adds what a body says; returns why it says nothing."""
+        if leaf.media_type == EVENT_MEDIA_TYPE:
+            event, basis = self._quick.read(body), "declared"
+            evidence: Sequence[tuple[Any, ...]] = ()
+            if event is None:
+                try:
+                    read = read_event(body)
+                    event = _parts(read)
+                except LogError as error:
+                    return error.message
+                basis, evidence = self._evidence(read, leaf.principal)
+            rows.event(index, body, event, leaf.principal, self._received[1], basis, evidence)
+        elif leaf.media_type in TOKEN_MEDIA_TYPES:
+            if (token := token_row(body, leaf.media_type, leaf.principal)) is not None:
+                rows.plain("token_facts", index, *token)
+        elif leaf.media_type == REDACTION:
+            rows.plain("redactions", index, msgspec.json.decode(body)["index"])
+        return None
+
+    def _evidence(self, event: ReadEvent, principal: str) -> tuple[str, list[tuple[Any, ...]]]:
         keys = evidence_keys(event.body)
         if not keys:
-            return "declared"
-        verdict: Verdict = verify_event(
-            event.body, principal=principal, root_key=self._root_key, run_keys=self._run_keys
+            return "declared", []
+        verdict = verify_event(
+            event.body, principal=principal, root_key=self._root_key, run_keys=self.run_keys
         )
         if isinstance(verdict, Observed):
-            self._run_keys.admit(verdict)
+            self.run_keys.admit(verdict)
+        reason = verdict.reason if isinstance(verdict, Declared) else None
+        rows = []
         for key in keys:
             facet = mapping(event.body["run"]["facets"][key])
-            context = mapping(facet.get("context"))
+            context, stage = mapping(facet.get("context")), key.removeprefix(PREFIX)
             map_index = context.get("map_index")
-            stage = key.removeprefix(PREFIX)
-            self._rows["evidence"].append(
+            rows.append(
                 (
-                    *head,
                     stage if stage in _STAGES else None,
                     text(context.get("dataset")),
                     text(context.get("version")),
                     text(context.get("run_id")),
                     map_index if _is_int64(map_index) else None,
                     text(context.get("attempt")),
-                    _json(context),
-                    _json(facet.get("facts")),
+                    encoded(context),
+                    encoded(facet.get("facts")),
                     verdict.basis,
-                    verdict.reason if isinstance(verdict, Declared) else None,
+                    reason,
                     principal,
                 )
             )
-        return verdict.basis
-
-    def _facets(
-        self,
-        head: tuple[Any, ...],
-        scope: str,
-        namespace: str | None,
-        name: str | None,
-        owner: Any,
-        member: str,
-        basis: str,
-    ) -> None:
-        for key, facet in mapping(mapping(owner).get(member)).items():
-            if scope == "run" and key.startswith(PREFIX):
-                continue
-            deleted = isinstance(facet, dict) and facet.get("_deleted") is True
-            # Ours rank by log index: what was signed later counts, whatever time it claims.
-            ranked = (*head[:6], head[0] << 64, *head[7:]) if key.startswith(PREFIX) else head
-            self._rows["facets"].append((*ranked, scope, namespace, name, key, _json(facet), basis, deleted))
-            if key == "lineage" and scope in ("job", "dataset") and not deleted:
-                owner_rows = lineage_rows(scope, namespace, name, facet, head[8:10])
-                self._rows["lineage"].extend((*head, *row, basis) for row in owner_rows)
-
-    def _version(
-        self, head: tuple[Any, ...], direction: str, namespace: str, name: str, dataset: Any, basis: str
-    ) -> None:
-        facet = mapping(mapping(dataset.get("facets")).get("version"))
-        if version := text(facet.get("datasetVersion")):
-            self._rows["dataset_versions"].append((*head, direction, namespace, name, version, basis))
-
-    def _columns(self, head: tuple[Any, ...], namespace: str, name: str, dataset: Any, basis: str) -> None:
-        facet = mapping(mapping(dataset.get("facets")).get("columnLineage"))
-        rows = self._rows["column_edges"]
-        for column, entry in mapping(facet.get("fields")).items():
-            for edge in column_inputs(mapping(entry).get("inputFields"), mapping(entry)):
-                rows.append((*head, namespace, name, column, *edge, basis))
-        for edge in column_inputs(facet.get("dataset"), {}):
-            rows.append((*head, namespace, name, None, *edge, basis))
+        return verdict.basis, rows
 
 
-def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
-    return pa.Table.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
-    )
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Rows hold no cycles, but walking them over and over costs the collector a third of all time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
-def ranks(time: datetime | None, future: bool, digest: str) -> tuple[int, int]:
-    """How an event ranks against others: the greatest is the latest, and the least the earliest.
-
-    126 bits: whether its time is believed, the time, the first 64 bits of the body's digest.
-    """
-    micros = 0 if time is None else (time - _EPOCH) // timedelta(microseconds=1)
-    trust = 1 if time is None else 0 if future else 2
-    low = int(digest[:16], 16)
-    return (((trust << 59) + micros + (1 << 57)) << 64) + low, (
-        (((0, 1)[time is None] if not future else 2) << 59) + micros + (1 << 57) << 64
-    ) + low
-
-
-def _naive(instant: datetime | None) -> datetime | None:
-    return None if instant is None else instant.replace(tzinfo=None)
-
-
-# Facet bodies are compared as text, so members are sorted; one encoder, because making it is the cost.
-_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+def _parts(event: ReadEvent) -> EventParts:
+    try:
+        return parts_of(event)
+    except RecursionError:
+        raise unparsable("it is nested too deeply") from None
 
 
 def _is_int64(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """The index: everything the log says, in DuckDB, to be asked. Disposable: the log is the truth.
 
-It lives in memory and never spills to disk, because events may hold personal data that slipped in.
+Facts lie in :mod:`governance.lineage.fact_store`; :mod:`governance.lineage.projection` says what they mean.
 """
 
 from __future__ import annotations
@@ -8,18 +8,23 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from governance.lineage import completeness, projection
-from governance.lineage.facts import SCHEMAS, Entry, FactReader
+from governance.lineage.fact_store import FactStore
+from governance.lineage.facts import Entry, FactReader
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
-_PAGE = 5_000
+# DuckDB takes rows over twice as fast when at least a row group of them (122,880) comes at once.
+_PAGE = 24_000
 _GENESIS = "application/vnd.governance.genesis+json"
 
 
@@ -65,21 +70,10 @@ class Index:
     def __init__(
         self, evidence_public_key: bytes | None, *, threads: int = 2, memory_limit: str = "1GB"
     ) -> None:
-        import duckdb
-
-        self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
-            ":memory:", config={"threads": threads, "memory_limit": memory_limit}
-        )
-        self._connection.execute("SET max_temp_directory_size = '0B'")
-        for name, schema in SCHEMAS.items():
-            self._connection.register("shape", schema.empty_table())
-            self._connection.execute(f"CREATE TABLE {name} AS FROM shape")
-            self._connection.unregister("shape")
-        self._connection.execute(projection.TOKENS)
-        for macro in projection.MACROS:
-            self._connection.execute(macro)
-        self._reader = FactReader(evidence_public_key)
-        self._size = 0
+        self._key = evidence_public_key
+        self._means: dict[str, Any] = {"threads": threads, "memory_limit": memory_limit}
+        self._catching_up = threading.Lock()
+        self._state = _State(FactStore(**self._means), FactReader(evidence_public_key), 0)
 
     @classmethod
     def build(
@@ -109,31 +103,63 @@ class Index:
     @property
     def size(self) -> int:
         """How many log entries were read."""
-        return self._size
+        return self._state.size
 
     def catch_up(self, log: ReadableLog, upto: int | None = None) -> int:
-        """Read what was appended since; returns how many entries that were."""
-        stop = log.size() if upto is None else min(upto, log.size())
-        if stop <= self._size:
-            return 0
-        before, entries = self._size, iter(log.entries(self._size, stop))
-        while page := list(islice(entries, _PAGE)):
-            self._connection.execute("BEGIN")
-            for name, table in self._reader.read(page).items():
-                if table.num_rows:
-                    self._connection.register("rows", table)
-                    self._connection.execute(f"INSERT INTO {name} FROM rows")
-                    self._connection.unregister("rows")
-            self._connection.execute("COMMIT")
-            self._size = page[-1].index + 1
-        return self._size - before
+        """Read what was appended since; returns how many entries that were.
+
+        Questions may be asked meanwhile; they see whole pages. The facts of entries that were redacted
+        since go. Where such an entry opened a run, all is read again: evidence rested on its key.
+        """
+        with self._catching_up:
+            stop = log.size() if upto is None else min(upto, log.size())
+            before = self._state.size
+            if stop <= before:
+                return 0
+            try:
+                stands = self._read(self._state, log, stop)
+            except BaseException:
+                self._state.reader.forget()
+                raise
+            if not stands:
+                afresh = _State(FactStore(**self._means), FactReader(self._key), 0)
+                self._read(afresh, log, stop)
+                self._state = afresh
+            return self._state.size - before
+
+    def _read(self, state: _State, log: ReadableLog, stop: int) -> bool:
+        """Read up to ``stop``, one page being appended while the next is read."""
+        entries, appended = iter(log.entries(state.size, stop)), None
+        with ThreadPoolExecutor(1) as writer:
+            while page := list(islice(entries, _PAGE)):
+                tables = state.reader.read(page)
+                redacted = tables["redactions"]["redacted"].to_pylist() if "redactions" in tables else []
+                if appended is not None:
+                    appended.result()
+                appended = writer.submit(state.append, tables, redacted, page[-1].index + 1)
+                if redacted:
+                    if not appended.result():
+                        return False
+                    state.reader.forget()
+            if appended is not None:
+                appended.result()
+        return True
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Rows of one SELECT over the tables of :data:`governance.lineage.facts.SCHEMAS` and the macros.
+        """Rows of one SELECT over the tables of :data:`governance.lineage.schemas.SCHEMAS` and the macros.
 
         ``$as_of`` is bound to all that was read unless ``parameters`` gives it.
         """
         return self._rows(sql, dict(parameters or {}))
+
+    def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The rows of :meth:`query` as an Arrow table: for millions of them."""
+        state = self._state
+        asked = {"as_of": state.size, **{k: v for k, v in (parameters or {}).items() if v is not None}}
+        bound = {name: value for name, value in asked.items() if f"${name}" in sql}
+        # Through execute() the rows would be copied once more.
+        table: pa.Table = state.store.cursor().sql(sql, params=bound).to_arrow_table()
+        return table
 
     def runs(self, as_of: int | None = None) -> list[dict[str, Any]]:
         """All runs with job, state, times, parent and flags, by start."""
@@ -235,7 +261,7 @@ class Index:
 
     def close(self) -> None:
         """Give the memory back."""
-        self._connection.close()
+        self._state.store.close()
 
     def _reach(
         self, direction: str, namespace: str, name: str, depth: int, as_of: int | None
@@ -246,12 +272,33 @@ class Index:
         )
 
     def _rows(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        if parameters.get("as_of") is None:
-            parameters["as_of"] = self._size
-        bound = {name: value for name, value in parameters.items() if f"${name}" in sql}
-        cursor = self._connection.cursor().execute(sql, bound)
+        cursor = self._ask(sql, parameters)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def _ask(self, sql: str, parameters: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+        state = self._state
+        if parameters.get("as_of") is None:
+            parameters["as_of"] = state.size
+        bound = {name: value for name, value in parameters.items() if f"${name}" in sql}
+        return state.store.cursor().execute(sql, bound)
+
+
+@dataclass(slots=True)
+class _State:
+    """What was read, replaced as a whole when it has to be read again."""
+
+    store: FactStore
+    reader: FactReader
+    size: int
+
+    def append(self, tables: Mapping[str, pa.Table], redacted: list[int], size: int) -> bool:
+        """Whether what was read before still stands."""
+        if redacted and self.store.opened(redacted):
+            return False
+        self.store.append(tables, redacted)
+        self.size = size
+        return True
 
 
 def genesis_evidence_key(log: ReadableLog) -> bytes | None:

@@ -19,14 +19,38 @@ MACROS = (
 )
 """In the order in which they must be created: a macro may use those before it."""
 
-TOKENS = """
+VIEWS = (
+    """
+    CREATE VIEW facets AS
+    SELECT f.* EXCLUDE (facet_id), b.body FROM facet_rows f JOIN facet_bodies b USING (facet_id)
+    """,
+    """
+    CREATE VIEW column_edges AS
+    SELECT
+        f.log_index, f.event_time, f.future, f.received_at, f.kind, f.rank,
+        f.run_id, f.job_namespace, f.job_name,
+        f.namespace AS output_namespace, f.name AS output_name, e.* EXCLUDE (facet_id), f.basis
+    FROM facet_rows f JOIN facet_edges e USING (facet_id)
+    WHERE f.scope = 'dataset' AND f.facet = 'columnLineage'
+    """,
+    """
+    CREATE VIEW entries AS
+    SELECT
+        log_index, media_type, principal, received_at, size,
+        missing AND EXISTS (FROM redactions r WHERE r.redacted = e.log_index) AS redacted,
+        missing AND NOT EXISTS (FROM redactions r WHERE r.redacted = e.log_index) AS archived,
+        fault
+    FROM entry_rows e
+    """,
+    """
     CREATE VIEW tokens AS
     SELECT
         t.log_index, t.token_id, t.digest, t.name, t.scopes, t.namespaces, t.expires_at,
         EXISTS (FROM token_facts r WHERE r.revocation AND r.token_id = t.token_id) AS revoked
     FROM token_facts t WHERE NOT t.revocation
-"""
-"""Every token that an administrator made, as far as the log was read."""
+    """,
+)
+"""What was read, put together: facets with their bodies, entries with what became of theirs, tokens."""
 
 _NEXT = {
     "upstream": ("target", "source"),

@@ -28,14 +28,16 @@ MACROS = (
     f"""
     CREATE MACRO facets_at(as_of) AS TABLE
     SELECT
-        * EXCLUDE (newest), said(body, '$._producer') AS producer, said(body, '$._schemaURL') AS schema_url
+        f.* EXCLUDE (newest, facet_id), b.body,
+        said(b.body, '$._producer') AS producer, said(b.body, '$._schemaURL') AS schema_url
     FROM (
         SELECT *, row_number() OVER (
             PARTITION BY scope, namespace, name, facet, basis, CASE WHEN {_OF_A_RUN} THEN run_id END
-            ORDER BY rank DESC, body DESC
+            ORDER BY rank DESC
         ) AS newest
-        FROM facets WHERE log_index < as_of
-    ) WHERE newest = 1 AND NOT (deleted AND scope IN ('job', 'dataset'))
+        FROM facet_rows WHERE log_index < as_of
+    ) f JOIN facet_bodies b USING (facet_id)
+    WHERE newest = 1 AND NOT (deleted AND scope IN ('job', 'dataset'))
     """,
     """
     CREATE MACRO facet_history(as_of) AS TABLE

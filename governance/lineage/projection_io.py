@@ -38,7 +38,7 @@ MACROS = (
             max(rank) FILTER (kind <> 'run') AS replaced,
             arg_max(run_id, rank) FILTER (kind = 'run') AS run_id,
             coalesce(max(rank) FILTER (deleted), -1) AS gone
-        FROM facets WHERE facet = 'lineage' AND log_index < as_of AND scope IN ('job', 'dataset')
+        FROM facet_rows WHERE facet = 'lineage' AND log_index < as_of AND scope IN ('job', 'dataset')
         GROUP BY ALL
     )
     SELECT l.* FROM lineage l JOIN facet f
@@ -95,11 +95,11 @@ MACROS = (
     CREATE MACRO column_edges_at(as_of) AS TABLE
     WITH explicit AS MATERIALIZED (FROM lineage_at(as_of)),
     newest AS (
-        SELECT log_index, namespace, name FROM (
-            SELECT log_index, namespace, name, job_namespace, job_name, deleted, row_number() OVER (
-                PARTITION BY namespace, name, job_namespace, job_name, basis ORDER BY rank DESC, deleted
+        SELECT * FROM (
+            SELECT *, row_number() OVER (
+                PARTITION BY namespace, name, job_namespace, job_name, basis ORDER BY rank DESC
             ) AS newest
-            FROM facets WHERE scope = 'dataset' AND facet = 'columnLineage' AND log_index < as_of
+            FROM facet_rows WHERE scope = 'dataset' AND facet = 'columnLineage' AND log_index < as_of
         ) f WHERE newest = 1 AND NOT deleted AND NOT EXISTS (
             FROM explicit e WHERE e.target_kind = 'DATASET'
                 AND e.target_namespace = f.namespace AND e.target_name = f.name
@@ -107,8 +107,11 @@ MACROS = (
         )
     ),
     found AS (
-        SELECT c.* FROM column_edges c JOIN newest n
-            ON c.log_index = n.log_index AND c.output_namespace = n.namespace AND c.output_name = n.name
+        SELECT
+            f.log_index, f.event_time, f.future, f.received_at, f.kind, f.rank,
+            f.run_id, f.job_namespace, f.job_name,
+            f.namespace AS output_namespace, f.name AS output_name, e.* EXCLUDE (facet_id), f.basis
+        FROM newest f JOIN facet_edges e USING (facet_id)
         UNION ALL BY NAME
         SELECT
             * EXCLUDE (

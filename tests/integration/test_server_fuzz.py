@@ -18,6 +18,8 @@ from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.specs.openapi.checks import status_code_conformance
 from served_process import Server
 
+pytestmark = pytest.mark.slow
+
 LINEAGE = "/api/v1/lineage"
 
 

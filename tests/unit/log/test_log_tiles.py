@@ -176,7 +176,15 @@ def test_the_specifications_example_of_a_path() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *["tile/0/1", "tile/0/0001", "tile/00/001", "tile/64/001", "tile/0/x000/001", "tile/0/001/001", "tile/0/x001"],
+        *[
+            "tile/0/1",
+            "tile/0/0001",
+            "tile/00/001",
+            "tile/64/001",
+            "tile/0/x000/001",
+            "tile/0/001/001",
+            "tile/0/x001",
+        ],
         *["tile/0/001.p/0", "tile/0/001.p/256", "tile/0/001.p/01", "tile/-1/001", "tile/data/001"],
         "/tile/0/001",
         "tile/0/../../etc/passwd",

@@ -135,8 +135,9 @@ def test_nothing_is_read_without_a_token_or_its_scope(client: TestClient, token:
     ],
 )
 def test_the_condition_sees_what_the_caller_sees(
-    served: ServedStore, patterns: tuple[str, ...], seen: list[str]
+    client: TestClient, served: ServedStore, patterns: tuple[str, ...], seen: list[str]
 ) -> None:
+    assert client.app.state.served is served  # the client closes it
     who = caller(*patterns)
     names = ["a", "ab", "b%", "b"]
     rows = served.fresh().query(

@@ -1,0 +1,121 @@
+"""The DuckDB database behind the index: tables of facts, the macros over them, and safe access to both.
+
+It lives in memory, compressed, and never spills to disk, because events may hold personal data that
+slipped in. Facts of a snapshot stay in its Parquet files and are read from there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from governance.lineage import projection
+from governance.lineage.schemas import BODIES, OF_AN_EVENT, SCHEMAS
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+_COMPRESSED_EVERY = 100_000
+
+
+class FactStore:
+    """Tables of :data:`governance.lineage.schemas.SCHEMAS`, and the views and macros of the projection.
+
+    One thread appends, any number ask; each question sees whole pages only.
+
+    Args:
+        threads: of DuckDB.
+        memory_limit: of DuckDB; beyond it a question fails instead of spilling.
+        files: Parquet files of a snapshot, by table; they are read, never written.
+    """
+
+    def __init__(self, *, threads: int, memory_limit: str, files: Mapping[str, Path] | None = None) -> None:
+        import duckdb
+
+        self._root = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": memory_limit})
+        # Estimated small, an ASOF join is done as a loop over both sides: quadratic on versions.
+        self._root.execute("SET GLOBAL asof_loop_join_threshold = 0")
+        self._root.execute("SET max_temp_directory_size = '0B'")
+        self._root.execute("ATTACH ':memory:' AS facts (COMPRESS)")
+        self._local = threading.local()
+        self._opening = threading.Lock()
+        self._appended = 0
+        self._files = dict(files or {})
+        writer = self.cursor()
+        writer.execute("CREATE SCHEMA held")
+        for name, schema in SCHEMAS.items():
+            writer.register("shape", schema.empty_table())
+            writer.execute(f"CREATE TABLE held.{name} AS FROM shape")
+            writer.unregister("shape")
+            _view(writer, name, self._files.get(name))
+        for statement in (*projection.VIEWS, *projection.MACROS):
+            writer.execute(statement)
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """This thread's connection."""
+        cursor: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
+        if cursor is None:
+            with self._opening:
+                cursor = self._root.cursor()
+            cursor.execute("USE facts")
+            self._local.cursor = cursor
+        return cursor
+
+    def append(self, tables: Mapping[str, pa.Table], redacted: Iterable[int] = ()) -> None:
+        """Add rows and take out those of redacted entries, all at once or not at all."""
+        writer, gone = self.cursor(), sorted(redacted)
+        writer.execute("BEGIN")
+        try:
+            for name, table in tables.items():
+                writer.register("rows", table)
+                writer.execute(f"INSERT INTO held.{name} FROM rows")
+                writer.unregister("rows")
+            if gone:
+                self._take_out(writer, gone)
+            writer.execute("COMMIT")
+        except BaseException:
+            writer.execute("ROLLBACK")
+            raise
+        self._appended += max((table.num_rows for table in tables.values()), default=0)
+        if self._appended >= _COMPRESSED_EVERY:
+            self._appended = 0
+            writer.execute("CHECKPOINT facts")
+
+    def opened(self, indexes: Iterable[int]) -> bool:
+        """Whether one of these entries is an observed opening, on whose key other evidence rests."""
+        found = self.cursor().execute(
+            "SELECT count(*) FROM evidence WHERE stage = 'open' AND basis = 'observed'"
+            " AND list_contains($indexes, log_index)",
+            {"indexes": list(indexes)},
+        )
+        return bool(found.fetchall()[0][0])
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._root.close()
+
+    def _take_out(self, writer: duckdb.DuckDBPyConnection, gone: list[int]) -> None:
+        for name, file in self._files.items():
+            # Parquet cannot forget: what the snapshot holds is taken over first.
+            writer.execute(f"INSERT INTO held.{name} FROM read_parquet(?)", [str(file)])
+            _view(writer, name, None)
+        self._files = {}
+        for name in (*OF_AN_EVENT, "events", "token_facts"):
+            writer.execute(f"DELETE FROM held.{name} WHERE list_contains($gone, log_index)", {"gone": gone})
+        for name in BODIES:
+            writer.execute(
+                f"DELETE FROM held.{name} b WHERE NOT EXISTS (FROM facet_rows f WHERE f.facet_id = b.facet_id)"
+            )
+        writer.execute(
+            "UPDATE held.entry_rows SET missing = true, fault = NULL WHERE list_contains($gone, log_index)",
+            {"gone": gone},
+        )
+
+
+def _view(writer: duckdb.DuckDBPyConnection, name: str, file: Path | None) -> None:
+    quoted = "" if file is None else str(file).replace("'", "''")
+    stored = "" if file is None else f" UNION ALL BY NAME FROM read_parquet('{quoted}')"
+    writer.execute(f"CREATE OR REPLACE VIEW {name} AS FROM held.{name}{stored}")
