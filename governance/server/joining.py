@@ -44,7 +44,8 @@ class JoinedAppends:
         loop = asyncio.get_running_loop()
         try:
             future = self._group.submit([entry for entries, _ in waiting for entry in entries])
-        except LogError as fault:
+        except Exception as fault:
+            # Whoever waits is told, whatever it was: this runs in nobody's own task.
             self._failed(waiting, fault)
             return
         future.add_done_callback(lambda ended: loop.call_soon_threadsafe(self._ended, waiting, ended))

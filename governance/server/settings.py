@@ -12,8 +12,8 @@ from governance.errors import SettingError
 class ServerSettings:
     """Everything but the store.
 
-    ``checkpoint_every`` and ``snapshot_every`` are seconds; ``max_body`` is bytes, of one request, both as
-    sent and gunzipped; ``trusted_proxy`` holds addresses or networks whose X-Forwarded headers are believed.
+    ``checkpoint_every`` is seconds; ``max_body`` is bytes of one request, both as sent and gunzipped;
+    ``trusted_proxy`` holds addresses or networks whose X-Forwarded headers are believed.
     """
 
     host: str = "127.0.0.1"
@@ -23,8 +23,6 @@ class ServerSettings:
     trusted_proxy: tuple[str, ...] = ()
     root_path: str = ""
     checkpoint_every: float = 10.0
-    snapshots: Path | None = None
-    snapshot_every: float = 300.0
     max_body: int = 64 << 20
 
     def __post_init__(self) -> None:
