@@ -25,6 +25,7 @@ from governance.server import (
     ingest_routes,
     marquez,
     metrics,
+    pages,
     tlog_routes,
     token_routes,
 )
@@ -42,6 +43,7 @@ _ROUTERS = (
     evidence_routes.router,
     tlog_routes.router,
     token_routes.router,
+    pages.router,
 )
 _log = logging.getLogger(__name__)
 
