@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from governance.lineage import projection
-from governance.lineage.schemas import SCHEMAS
+from governance.lineage.schemas import DERIVED, SCHEMAS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -143,7 +143,7 @@ class Current:
         self._connection.execute("SET max_temp_directory_size = '0B'")
         # DuckDB 2.0 joins row by row where it guesses that few rows will come.
         self._connection.execute("SET asof_loop_join_threshold = 0")
-        for name, schema in SCHEMAS.items():
+        for name, schema in {**SCHEMAS, **DERIVED}.items():
             self._hold(name, schema.empty_table())
         for statement in (*projection.VIEWS, *projection.MACROS):
             self._connection.execute(statement)

@@ -39,16 +39,14 @@ class Facet:
 
 
 class FacetSet:
-    """The facets of one owner, in the form their rows take. ``ids`` is empty until they become rows."""
+    """The facets of one owner by key. ``id`` is given when it first becomes a row."""
 
-    __slots__ = ("by_key", "deleted", "ids", "keys", "ours")
+    __slots__ = ("by_key", "id", "ours")
 
     def __init__(self, by_key: Mapping[str, Facet]) -> None:
         self.by_key = by_key
-        self.keys = list(by_key)
-        self.deleted = [facet.deleted for facet in by_key.values()]
         self.ours = any(key.startswith(PREFIX) for key in by_key)
-        self.ids: list[int] = []
+        self.id = 0
 
     def said(self, key: str) -> Any:
         """What the facet of that key says, ``None`` if there is none."""

@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from governance.lineage import projection
-from governance.lineage.schemas import BODIES, OF_AN_EVENT, SCHEMAS
+from governance.lineage.schemas import OF_AN_EVENT, SCHEMAS
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
 _COMPRESSED_EVERY = 100_000
+_UNUSED = """
+    DELETE FROM held.facet_sets WHERE set_id NOT IN (
+        SELECT run_set_id FROM events WHERE run_set_id IS NOT NULL
+        UNION ALL SELECT job_set_id FROM events WHERE job_set_id IS NOT NULL
+        UNION ALL SELECT set_id FROM mentions WHERE set_id IS NOT NULL
+        UNION ALL SELECT own_set_id FROM mentions WHERE own_set_id IS NOT NULL
+    )
+"""
 
 
 class FactStore:
@@ -51,7 +59,7 @@ class FactStore:
             writer.execute(f"CREATE TABLE held.{name} AS FROM shape")
             writer.unregister("shape")
             _view(writer, name, self._files.get(name))
-        for statement in (*projection.VIEWS, *projection.MACROS):
+        for statement in (*projection.DERIVED, *projection.VIEWS, *projection.MACROS):
             writer.execute(statement)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -105,10 +113,9 @@ class FactStore:
         self._files = {}
         for name in (*OF_AN_EVENT, "events", "token_facts"):
             writer.execute(f"DELETE FROM held.{name} WHERE list_contains($gone, log_index)", {"gone": gone})
-        for name in BODIES:
-            writer.execute(
-                f"DELETE FROM held.{name} b WHERE NOT EXISTS (FROM facet_rows f WHERE f.facet_id = b.facet_id)"
-            )
+        writer.execute(_UNUSED)
+        for name in ("facet_bodies", "facet_edges"):
+            writer.execute(f"DELETE FROM held.{name} WHERE facet_id NOT IN (SELECT facet_id FROM facet_sets)")
         writer.execute(
             "UPDATE held.entry_rows SET missing = true, fault = NULL WHERE list_contains($gone, log_index)",
             {"gone": gone},

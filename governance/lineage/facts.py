@@ -55,14 +55,14 @@ class FactReader:
     Args:
         evidence_public_key: the pinned evidence root key, 32 raw bytes; ``None`` observes nothing.
         run_keys: those of openings that were read before.
-        next_facet: the number that the next new facet gets, from 1.
+        next_id: the number that the next new facet or set of facets gets, from 1.
     """
 
     def __init__(
-        self, evidence_public_key: bytes | None, run_keys: RunKeys | None = None, next_facet: int = 1
+        self, evidence_public_key: bytes | None, run_keys: RunKeys | None = None, next_id: int = 1
     ) -> None:
         self.run_keys = RunKeys() if run_keys is None else run_keys
-        self.next_facet = next_facet
+        self.next_id = next_id
         self._root_key = evidence_public_key
         self._leaf = msgspec.json.Decoder(_Leaf).decode
         self._quick = QuickReader()
@@ -70,11 +70,11 @@ class FactReader:
 
     def read(self, entries: Iterable[Entry]) -> Mapping[str, pa.Table]:
         """The rows of the next entries, by table; tables without rows are left out."""
-        rows = PageRows(self.next_facet)
+        rows = PageRows(self.next_id)
         with _uncollected():
             for entry in entries:
                 self._entry(rows, entry)
-            self.next_facet = rows.next_facet
+            self.next_id = rows.next_id
             return rows.tables()
 
     def _entry(self, rows: PageRows, entry: Entry) -> None:

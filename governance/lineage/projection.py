@@ -10,6 +10,7 @@ rank by log index. What is observed and what is declared fold apart: a declarati
 from __future__ import annotations
 
 from governance.lineage import projection_datasets, projection_facets, projection_io, projection_runs
+from governance.lineage.schemas import EVENT
 
 MACROS = (
     *projection_facets.MACROS,
@@ -18,6 +19,38 @@ MACROS = (
     *projection_datasets.MACROS,
 )
 """In the order in which they must be created: a macro may use those before it."""
+
+_WHEN = ", ".join(f"{{of}}.{name}" for name in EVENT.names if name != "rank")
+_RANKED = "CASE WHEN s.ours THEN CAST({of}.log_index AS DECIMAL(38, 0)) ELSE {of}.rank END AS rank"
+_FACET = f"""
+    SELECT
+        {_WHEN}, {_RANKED}, {{scope}} AS scope, {{namespace}} AS namespace, {{name}} AS name,
+        s.facet, s.facet_id, {{basis}} AS basis, s.deleted
+    FROM {{table}} {{of}} JOIN facet_sets s ON s.set_id = {{of}}.{{set_id}}
+"""
+_OF_RUN = {"scope": "'run'", "namespace": "NULL::VARCHAR", "name": "NULL::VARCHAR", "set_id": "run_set_id"}
+_OF_JOB = {"scope": "'job'", "namespace": "e.job_namespace", "name": "e.job_name", "set_id": "job_set_id"}
+_OF_DATASET = {
+    "table": "mentions",
+    "of": "m",
+    "namespace": "m.namespace",
+    "name": "m.name",
+    "basis": "m.basis",
+}
+
+DERIVED = (
+    f"CREATE VIEW run_io AS SELECT {', '.join(EVENT.names)}, direction, namespace, name FROM mentions",
+    "CREATE VIEW facet_rows AS "
+    + " UNION ALL ".join(
+        (
+            _FACET.format(table="events", of="e", basis="'declared'", **_OF_RUN),
+            _FACET.format(table="events", of="e", basis="'declared'", **_OF_JOB),
+            _FACET.format(scope="'dataset'", set_id="set_id", **_OF_DATASET),
+            _FACET.format(scope="m.direction", set_id="own_set_id", **_OF_DATASET),
+        )
+    ),
+)
+"""Who read or wrote what, and who has which facets: our own facets rank by log index."""
 
 VIEWS = (
     """

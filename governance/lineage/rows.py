@@ -21,7 +21,6 @@ FUTURE = timedelta(days=1)
 _NO_PARENT = (None, None, None, None)
 _NO_TIMES = (None, None)
 _HEAD = [name for name in SCHEMAS["events"].names if name not in ("future", "rank", "early", "digest")]
-_OWNER = ("scope", "namespace", "name", "basis")
 
 
 class _Rows:
@@ -47,22 +46,15 @@ class PageRows:
     """The rows of one page of entries. ``tables`` hands them over; add nothing afterwards.
 
     Args:
-        next_facet: the number that the next new facet gets, from 1.
+        next_id: the number that the next new facet or set of facets gets, from 1.
     """
 
-    def __init__(self, next_facet: int = 1) -> None:
-        self.next_facet = next_facet
-        self._plain = {name: _Rows(SCHEMAS[name].names) for name in (*PLAIN, "facet_bodies")}
+    def __init__(self, next_id: int = 1) -> None:
+        self.next_id = next_id
+        self._plain = {name: _Rows(SCHEMAS[name].names) for name in (*PLAIN, "facet_sets", "facet_bodies")}
         self._heads = _Rows(_HEAD)
         self._digests: list[bytes] = []
         self._tables = {name: _Rows(schema.names) for name, schema in OF_AN_EVENT.items()}
-        # Facets of one owner follow one another: an owner with their number, then a value for each.
-        self._owners = _Rows(_OWNER)
-        self._counts: list[int] = []
-        self._keys: list[str] = []
-        self._ids: list[int] = []
-        self._deleted: list[bool] = []
-        self._ours: list[int] = []
         self._edges: list[list[Any]] = [[] for _ in SCHEMAS["facet_edges"]]
 
     def plain(self, table: str, *row: Any) -> None:
@@ -80,66 +72,66 @@ class PageRows:
         evidence: Sequence[tuple[Any, ...]] = (),
     ) -> None:
         """All rows of one event."""
-        place, run_facets = len(self._digests), event.run_facets
+        place, run, of_job = len(self._digests), event.run_facets, event.job_facets
         job = (event.job_namespace, event.job_name)
-        parent = run_facets.said("parent") or _NO_PARENT
-        nominal = run_facets.said("nominalTime") or _NO_TIMES
+        parent = run.said("parent") or _NO_PARENT
+        nominal = run.said("nominalTime") or _NO_TIMES
         head = (index, event.time, received, event.kind, event.run_id, *job)
         said = (event.event_type, event.producer, principal, *parent, *nominal, event.faults)
+        sets = (run.id or self._numbered(run), of_job.id or self._numbered(of_job))
         self._digests.append(hashlib.sha256(body).digest())
-        self._heads.values += head + said
+        self._heads.values += head + said + sets
         for row in evidence:
             self._tables["evidence"].add(place, row)
-        if run_facets.keys:
-            self._facets(place, job, ("run", None, None, "declared"), run_facets)
-        if event.job_facets.keys:
-            self._facets(place, job, ("job", *job, "declared"), event.job_facets)
+        if "lineage" in of_job.by_key:
+            self._lineage(place, "job", job, job, of_job, "declared")
         datasets = event.datasets
-        if len({dataset[1:3] for dataset in datasets}) < len(datasets):
+        if len(datasets) > 1 and len({dataset[1:3] for dataset in datasets}) < len(datasets):
             datasets = _settled(datasets)
-        read_or_wrote = self._tables["run_io"]
+        mentions = self._tables["mentions"]
         for direction, namespace, name, facets, own in datasets:
-            read_or_wrote.add(place, (direction, namespace, name))
-            if facets.keys:
-                self._facets(place, job, ("dataset", namespace, name, basis), facets)
-                if version := facets.said("version"):
-                    row = (direction, namespace, name, version, basis)
-                    self._tables["dataset_versions"].add(place, row)
-            if own.keys:
-                self._facets(place, job, (direction, namespace, name, basis), own)
+            whole = facets.id or self._numbered(facets)
+            row = (direction, namespace, name, basis, whole, own.id or self._numbered(own))
+            mentions.add(place, row)
+            if version := facets.said("version"):
+                self._tables["dataset_versions"].add(place, (direction, namespace, name, version, basis))
+            if "lineage" in facets.by_key:
+                self._lineage(place, "dataset", (namespace, name), job, facets, basis)
 
-    def _facets(
+    def _lineage(
         self,
         place: int,
+        scope: str,
+        owner: tuple[str | None, str | None],
         job: tuple[str | None, str | None],
-        owner: tuple[str, str | None, str | None, str],
         facets: FacetSet,
+        basis: str,
     ) -> None:
-        self._owners.add(place, owner)
-        self._counts.append(len(facets.keys))
-        if facets.ours:
-            self._ours += [len(self._keys) + n for n, key in enumerate(facets.keys) if key.startswith(PREFIX)]
-        self._keys += facets.keys
-        self._ids += facets.ids or self._numbered(facets)
-        self._deleted += facets.deleted
-        scope, namespace, name, basis = owner
-        stated = facets.by_key.get("lineage")
-        if stated is not None and not stated.deleted and scope in ("job", "dataset"):
-            for row in lineage_rows(scope, namespace, name, stated.said, job):
+        stated = facets.by_key["lineage"]
+        if not stated.deleted:
+            for row in lineage_rows(scope, *owner, stated.said, job):
                 self._tables["lineage"].add(place, (*row, basis))
 
-    def _numbered(self, facets: FacetSet) -> list[int]:
+    def _numbered(self, facets: FacetSet) -> int | None:
+        """The number of a set that was not seen before, whose rows are added; none of an empty one."""
+        if not facets.by_key:
+            return None
+        facets.id = self._next()
         for key, facet in facets.by_key.items():
             if not facet.id:
-                facet.id = self.next_facet
-                self.next_facet += 1
+                facet.id = self._next()
                 self._plain["facet_bodies"].add(0, (facet.id, facet.text))
                 if key == "columnLineage" and facet.said:
                     columns = ([facet.id] * len(facet.said[0]), *facet.said)
                     for values, column in zip(self._edges, columns, strict=True):
                         values += column
-        facets.ids = [facet.id for facet in facets.by_key.values()]
-        return facets.ids
+            row = (facets.id, key, facet.id, facet.deleted, facets.ours and key.startswith(PREFIX))
+            self._plain["facet_sets"].add(0, row)
+        return facets.id
+
+    def _next(self) -> int:
+        self.next_id += 1
+        return self.next_id - 1
 
     def tables(self) -> Mapping[str, pa.Table]:
         """The rows, by table; tables without rows are left out."""
@@ -154,8 +146,6 @@ class PageRows:
             for name, rows in self._tables.items():
                 if rows.event:
                     found[name] = _from(rows.columns() | _taken(events, rows.event), SCHEMAS[name])
-            if self._ids:
-                found["facet_rows"] = self._facet_rows(events)
         return found
 
     def _events(self) -> pa.Table:
@@ -171,16 +161,6 @@ class PageRows:
         values |= {"event_time": times, "received_at": receipts, "future": pa.array(future)}
         values |= {"rank": rank, "early": early, "digest": _hexadecimal(digests)}
         return _from(values, SCHEMAS["events"])
-
-    def _facet_rows(self, events: pa.Table) -> pa.Table:
-        owner = pa.array(np.repeat(np.arange(len(self._counts), dtype="i4"), self._counts))
-        values = _taken(events, np.repeat(np.array(self._owners.event, "i4"), self._counts))
-        for name, column in self._owners.columns().items():
-            values[name] = pa.array(column, pa.string()).take(owner)
-        values |= {"facet": self._keys, "facet_id": self._ids, "deleted": self._deleted}
-        if self._ours:
-            values["rank"] = _by_index(values["rank"], values["log_index"], self._ours)
-        return _from(values, SCHEMAS["facet_rows"])
 
 
 def _settled(datasets: Sequence[Dataset]) -> list[Dataset]:
@@ -225,14 +205,6 @@ def _decimals(high: np.ndarray, low: np.ndarray) -> pa.Array:
     words = np.empty((len(high), 2), "<u8")
     words[:, 0], words[:, 1] = low, high
     return pa.Array.from_buffers(RANK, len(high), [None, pa.py_buffer(words)])
-
-
-def _by_index(rank: pa.Array, log_index: pa.Array, rows: list[int]) -> pa.Array:
-    """Ours rank by log index: what was signed later counts, whatever time it claims."""
-    words = np.frombuffer(rank.buffers()[1], "<u8")[: 2 * len(rank)].reshape(-1, 2).copy()
-    words[rows, 0] = 0
-    words[rows, 1] = np.asarray(log_index.take(pa.array(rows)))
-    return _decimals(words[:, 1], words[:, 0])
 
 
 def _hexadecimal(digests: bytes) -> pa.Array:

@@ -23,11 +23,8 @@ EVENT = _schema(*_WHEN, *_WHOSE, log_index=_INT, event_time=TIME, future=_BOOL, 
 """What each row of a table below takes over from its event."""
 
 OF_AN_EVENT: Mapping[str, pa.Schema] = {
-    "run_io": _schema("direction", "namespace", "name"),
-    "facet_rows": _schema(
-        *("scope", "namespace", "name", "facet", "facet_id", "basis", "deleted"),
-        facet_id=_INT,
-        deleted=_BOOL,
+    "mentions": _schema(
+        *("direction", "namespace", "name", "basis", "set_id", "own_set_id"), set_id=_INT, own_set_id=_INT
     ),
     "dataset_versions": _schema("direction", "namespace", "name", "version", "basis"),
     "lineage": _schema(
@@ -48,14 +45,23 @@ OF_AN_EVENT: Mapping[str, pa.Schema] = {
 _EVENTS = _schema(
     *("digest", "event_type", "producer", "principal"),
     *("parent_run_id", "parent_job_namespace", "parent_job_name", "root_run_id"),
-    *("nominal_start", "nominal_end", "early", "faults"),
+    *("nominal_start", "nominal_end", "faults", "run_set_id", "job_set_id", "early"),
     nominal_start=TIME,
     nominal_end=TIME,
     early=RANK,
     faults=_LIST,
+    run_set_id=_INT,
+    job_set_id=_INT,
 )
 
 BODIES: Mapping[str, pa.Schema] = {
+    "facet_sets": _schema(
+        *("set_id", "facet", "facet_id", "deleted", "ours"),
+        set_id=_INT,
+        facet_id=_INT,
+        deleted=_BOOL,
+        ours=_BOOL,
+    ),
     "facet_bodies": _schema("facet_id", "body", facet_id=_INT),
     "facet_edges": _schema(
         *("facet_id", "output_column", "input_namespace", "input_name", "input_column"),
@@ -64,7 +70,7 @@ BODIES: Mapping[str, pa.Schema] = {
         masking=_BOOL,
     ),
 }
-"""What a facet says: its body and its column lineage. Producers repeat facets; they are kept once."""
+"""Which facets an owner has, what each says and its column lineage. Producers repeat them; each is kept once."""
 
 PLAIN: Mapping[str, pa.Schema] = {
     "entry_rows": _schema(
@@ -93,6 +99,21 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     **{name: pa.schema([*EVENT, *schema]) for name, schema in OF_AN_EVENT.items()},
 }
 """Every table. All but the bodies keep the ``log_index`` of the entry that brought a row."""
+
+DERIVED: Mapping[str, pa.Schema] = {
+    "run_io": pa.schema([*EVENT, *_schema("direction", "namespace", "name")]),
+    "facet_rows": pa.schema(
+        [
+            *EVENT,
+            *_schema(
+                *("scope", "namespace", "name", "facet", "facet_id", "basis", "deleted"),
+                facet_id=_INT,
+                deleted=_BOOL,
+            ),
+        ]
+    ),
+}
+"""Views that :data:`governance.lineage.projection.DERIVED` makes of the tables."""
 
 VERSION = hashlib.sha256("\n".join(f"{n}: {s.to_string()}" for n, s in SCHEMAS.items()).encode()).hexdigest()
 """Changes when a table does: rows of another version are not read."""
