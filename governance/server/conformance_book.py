@@ -46,6 +46,8 @@ class ConformanceBook:
 
     def follow(self, log: Log, upto: int) -> None:
         """Judge the events up to a log size."""
+        if upto <= self.size:
+            return
         with self._writing:
             found, judged = [], []
             for entry in log.entries(self.size, max(self.size, upto)):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _FOLLOW_S = 0.25
 _SLICE = 1_000
 _SHARE = 9.0
-"""While events stream in, indexing pauses so many times as long as it worked: it must not take the time
-that making them durable needs. Whoever asks through :meth:`ServedStore.fresh` gets all of it anyway."""
+"""Indexing and judging pause so many times as long as they worked: they must not take the time that making
+events durable needs. Whoever asks through :meth:`ServedStore.fresh` gets all of it anyway."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,9 +130,8 @@ class ServedStore:
             if time.monotonic() >= rest_until:
                 began = time.monotonic()
                 self._index(min(size, self.index.size + _SLICE) if busy else size)
-                rest_until = time.monotonic() + (_SHARE * (time.monotonic() - began) if busy else 0.0)
-            if not busy:
-                self._judge(size)
+                self._judge(min(size, self.conformance.size + _SLICE // (10 if busy else 2)))
+                rest_until = time.monotonic() + _SHARE * (time.monotonic() - began)
             if self._checkpoint_every is not None and time.monotonic() - signed >= self._checkpoint_every:
                 signed = time.monotonic()
                 self._sign()
@@ -147,9 +146,9 @@ class ServedStore:
             # Its text may quote an event. Reads fail on it too, and say so; ingest goes on.
             _log.error("the index is behind: unexpected %s", type(fault).__name__)
 
-    def _judge(self, size: int) -> None:
+    def _judge(self, upto: int) -> None:
         try:
-            self.conformance.follow(self.log, min(size, self.conformance.size + _SLICE // 2))
+            self.conformance.follow(self.log, upto)
         except Exception as fault:
             _log.error("conformance is behind: unexpected %s", type(fault).__name__)
 
