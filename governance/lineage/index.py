@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-# DuckDB takes rows over twice as fast when at least a row group of them (122,880) comes at once.
-_PAGE = 24_000
+_PAGE = 12_000
+_PAGE_BYTES = 128 * 2**20
 _GENESIS = "application/vnd.governance.genesis+json"
 
 
@@ -131,12 +131,12 @@ class Index:
         """Read up to ``stop``, one page being appended while the next is read."""
         entries, appended = iter(log.entries(state.size, stop)), None
         with ThreadPoolExecutor(1) as writer:
-            while page := list(islice(entries, _PAGE)):
-                tables = state.reader.read(page)
+            while "entry_rows" in (tables := state.reader.read(_page(entries))):
+                size = tables["entry_rows"]["log_index"][-1].as_py() + 1
                 redacted = tables["redactions"]["redacted"].to_pylist() if "redactions" in tables else []
                 if appended is not None:
                     appended.result()
-                appended = writer.submit(state.append, tables, redacted, page[-1].index + 1)
+                appended = writer.submit(state.append, tables, redacted, size)
                 if redacted:
                     if not appended.result():
                         return False
@@ -299,6 +299,16 @@ class _State:
         self.store.append(tables, redacted)
         self.size = size
         return True
+
+
+def _page(entries: Iterator[Entry]) -> Iterator[Entry]:
+    """The next entries. Each is read before the next is fetched, so that no page of bodies is held."""
+    held = 0
+    for entry in islice(entries, _PAGE):
+        yield entry
+        held += len(entry.body or b"")
+        if held > _PAGE_BYTES:
+            return
 
 
 def genesis_evidence_key(log: ReadableLog) -> bytes | None:

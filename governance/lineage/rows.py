@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from governance.lineage.event_parts import Dataset, EventParts
-from governance.lineage.facet_facts import Facet, FacetSet, lineage_rows
+from governance.lineage.facet_facts import NO_FACETS, Facet, FacetSet, lineage_rows
 from governance.lineage.naming import PREFIX
 from governance.lineage.schemas import EVENT, OF_AN_EVENT, PLAIN, RANK, SCHEMAS, TIME
 
@@ -80,7 +80,10 @@ class PageRows:
         said = (event.event_type, event.producer, principal, *parent, *nominal, event.faults)
         sets = (run.id or self._numbered(run), of_job.id or self._numbered(of_job))
         self._digests.append(hashlib.sha256(body).digest())
-        self._heads.values += head + said + sets
+        values = self._heads.values
+        values += head
+        values += said
+        values += sets
         for row in evidence:
             self._tables["evidence"].add(place, row)
         if "lineage" in of_job.by_key:
@@ -91,9 +94,10 @@ class PageRows:
         mentions = self._tables["mentions"]
         for direction, namespace, name, facets, own in datasets:
             whole = facets.id or self._numbered(facets)
-            row = (direction, namespace, name, basis, whole, own.id or self._numbered(own))
-            mentions.add(place, row)
-            if version := facets.said("version"):
+            its = None if own is NO_FACETS else own.id or self._numbered(own)
+            mentions.event.append(place)
+            mentions.values += (direction, namespace, name, basis, whole, its)
+            if "version" in facets.by_key and (version := facets.said("version")):
                 self._tables["dataset_versions"].add(place, (direction, namespace, name, version, basis))
             if "lineage" in facets.by_key:
                 self._lineage(place, "dataset", (namespace, name), job, facets, basis)
