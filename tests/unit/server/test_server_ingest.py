@@ -76,6 +76,15 @@ def test_no_nesting_stops_the_index(client: TestClient, served: ServedStore, dep
     assert served.fresh().size == served.log.size()
 
 
+def test_a_number_beyond_python_is_stored_and_flagged(client: TestClient, served: ServedStore) -> None:
+    assert client.post(ONE, content=b'{"run": {"runId": "r", "x": %s}}' % (b"9" * 5_000)).status_code == 201
+    index = served.log.size() - 1
+    [row] = served.fresh().query("SELECT fault FROM entries WHERE log_index = $i", {"i": index})
+    assert "cannot be parsed" in row["fault"]
+    finding = client.get(f"/api/v1/audit/conformance/entries/{index}").json()["finding"]
+    assert finding["faults"] == ["$: cannot be parsed"]
+
+
 def test_bytes_are_kept_as_they_came(client: TestClient, served: ServedStore) -> None:
     since = served.log.size()
     odd = b' {"run" : {"runId":"not a uuid","n":1.0e2},\t"job":{},"\\u0061":"\xc3\xa9"}\n'
