@@ -65,6 +65,8 @@ CODES = MappingProxyType(
         "GOV-517": "an archive does not verify",
         "GOV-518": "bodies may not be archived or pruned as asked",
         "GOV-519": "an archive or export cannot be written",
+        "GOV-523": "a snapshot of the index is not used",
+        "GOV-524": "a snapshot of the index cannot be written",
         "GOV-526": "the outbox is full",
         "GOV-527": "the lineage service does not answer or takes no events",
         "GOV-528": "events wait in the outbox or were refused",

@@ -7,7 +7,7 @@ slipped in. Facts of a snapshot stay in its Parquet files and are read from ther
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,27 @@ class FactStore:
         if self._appended >= _COMPRESSED_EVERY:
             self._appended = 0
             writer.execute("CHECKPOINT facts")
+
+    def export(self, folder: Path) -> tuple[Callable[[], Mapping[str, Path]], Callable[[], None]]:
+        """What writes every table as it is now to Parquet files in ``folder``, and what gives up doing so.
+
+        Appending goes on meanwhile; the files hold what was there when this was called.
+        """
+        with self._opening:
+            reader = self._root.cursor()
+        reader.execute("USE facts")
+        reader.execute("BEGIN")
+        reader.execute("SELECT 1 FROM entry_rows LIMIT 1").fetchall()
+
+        def write() -> Mapping[str, Path]:
+            files = {}
+            for name in SCHEMAS:
+                files[name] = folder / f"{name}.parquet"
+                quoted = str(files[name]).replace("'", "''")
+                reader.execute(f"COPY (FROM {name}) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)")
+            return files
+
+        return write, reader.close
 
     def opened(self, indexes: Iterable[int]) -> bool:
         """Whether one of these entries is an observed opening, on whose key other evidence rests."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -40,6 +41,16 @@ class Entry(Protocol):
 
     @property
     def body(self) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BodilessEntry:
+    """An entry whose body cannot be had now, and why."""
+
+    index: int
+    leaf: bytes
+    fault: str
+    body: None = None
 
 
 class _Leaf(msgspec.Struct, gc=False):
@@ -82,7 +93,7 @@ class FactReader:
         if leaf.received_at != self._received[0]:
             received = instant_of(leaf.received_at)
             self._received = (leaf.received_at, received and received.replace(tzinfo=None))
-        fault = None if body is None else self._body(rows, entry.index, body, leaf)
+        fault = getattr(entry, "fault", None) if body is None else self._body(rows, entry.index, body, leaf)
         row = (leaf.media_type, leaf.principal, self._received[1], leaf.size, body is None, fault)
         rows.plain("entry_rows", entry.index, *row)
 

@@ -11,13 +11,17 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from governance.errors import LogError
 from governance.lineage import completeness, projection
 from governance.lineage.fact_store import FactStore
-from governance.lineage.facts import Entry, FactReader
+from governance.lineage.facts import BodilessEntry, Entry, FactReader
+from governance.lineage.signatures import RunKeys
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 _PAGE = 12_000
 _PAGE_BYTES = 128 * 2**20
+_ARCHIVE_FAULTS = ("GOV-516", "GOV-517")
 _GENESIS = "application/vnd.governance.genesis+json"
 
 
@@ -35,7 +40,25 @@ class ReadableLog(Protocol):
         """The number of entries."""
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
-        """Entries in log order."""
+        """Entries in log order. Raises GOV-516 or GOV-517 at one whose archive is not to be read."""
+
+    @property
+    def storage(self) -> Any:
+        """Rows without what archives hold; asked only after such an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An index as it was kept: Parquet files by table, the log size they are of, what the reader knew.
+
+    While ``lock`` is open nobody deletes the files.
+    """
+
+    files: Mapping[str, Path]
+    size: int
+    run_keys: RunKeys
+    next_id: int
+    lock: IO[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +88,26 @@ class Index:
         evidence_public_key: the pinned evidence root key, 32 raw bytes; ``None`` observes nothing.
         threads: of DuckDB.
         memory_limit: of DuckDB; beyond it a question fails instead of spilling.
+        kept: what to start from; see :mod:`governance.lineage.snapshot`.
     """
 
     def __init__(
-        self, evidence_public_key: bytes | None, *, threads: int = 2, memory_limit: str = "1GB"
+        self,
+        evidence_public_key: bytes | None,
+        *,
+        threads: int = 2,
+        memory_limit: str = "1GB",
+        kept: Kept | None = None,
     ) -> None:
-        self._key = evidence_public_key
+        self.evidence_public_key = evidence_public_key
         self._means: dict[str, Any] = {"threads": threads, "memory_limit": memory_limit}
         self._catching_up = threading.Lock()
-        self._state = _State(FactStore(**self._means), FactReader(evidence_public_key), 0)
+        self._lock = kept.lock if kept else None
+        if kept is None:
+            self._state = _State(FactStore(**self._means), FactReader(evidence_public_key), 0)
+        else:
+            reader = FactReader(evidence_public_key, kept.run_keys, kept.next_id)
+            self._state = _State(FactStore(**self._means, files=kept.files), reader, kept.size)
 
     @classmethod
     def build(
@@ -100,6 +134,12 @@ class Index:
         index.catch_up(log, upto)
         return index
 
+    @contextmanager
+    def still(self) -> Iterator[tuple[FactStore, FactReader, int]]:
+        """The facts, what the reader knows and the log size they are of, while nothing is appended."""
+        with self._catching_up:
+            yield self._state.store, self._state.reader, self._state.size
+
     @property
     def size(self) -> int:
         """How many log entries were read."""
@@ -122,14 +162,14 @@ class Index:
                 self._state.reader.forget()
                 raise
             if not stands:
-                afresh = _State(FactStore(**self._means), FactReader(self._key), 0)
+                afresh = _State(FactStore(**self._means), FactReader(self.evidence_public_key), 0)
                 self._read(afresh, log, stop)
                 self._state = afresh
             return self._state.size - before
 
     def _read(self, state: _State, log: ReadableLog, stop: int) -> bool:
         """Read up to ``stop``, one page being appended while the next is read."""
-        entries, appended = iter(log.entries(state.size, stop)), None
+        entries, appended = _entries(log, state.size, stop), None
         with ThreadPoolExecutor(1) as writer:
             while "entry_rows" in (tables := state.reader.read(_page(entries))):
                 size = tables["entry_rows"]["log_index"][-1].as_py() + 1
@@ -262,6 +302,8 @@ class Index:
     def close(self) -> None:
         """Give the memory back."""
         self._state.store.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def _reach(
         self, direction: str, namespace: str, name: str, depth: int, as_of: int | None
@@ -299,6 +341,22 @@ class _State:
         self.store.append(tables, redacted)
         self.size = size
         return True
+
+
+def _entries(log: ReadableLog, start: int, stop: int) -> Iterator[Entry]:
+    """Entries in order; one whose archive is not at hand or damaged is there without its body."""
+    while start < stop:
+        try:
+            for entry in log.entries(start, stop):
+                yield entry
+                start = entry.index + 1
+            return
+        except LogError as error:
+            row = next(log.storage.read(start, start + 1), None) if error.code in _ARCHIVE_FAULTS else None
+            if row is None:
+                raise
+            yield BodilessEntry(row.index, row.leaf, error.message)
+            start += 1
 
 
 def _page(entries: Iterator[Entry]) -> Iterator[Entry]:

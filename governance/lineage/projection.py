@@ -69,11 +69,13 @@ VIEWS = (
     """
     CREATE VIEW entries AS
     SELECT
-        log_index, media_type, principal, received_at, size,
-        missing AND EXISTS (FROM redactions r WHERE r.redacted = e.log_index) AS redacted,
-        missing AND NOT EXISTS (FROM redactions r WHERE r.redacted = e.log_index) AS archived,
-        fault
-    FROM entry_rows e
+        * EXCLUDE (missing, fault), missing AND NOT redacted AS archived,
+        CASE WHEN missing AND NOT redacted THEN coalesce(fault, 'its body was archived and pruned')
+            ELSE fault END AS fault
+    FROM (
+        SELECT *, missing AND EXISTS (FROM redactions r WHERE r.redacted = e.log_index) AS redacted
+        FROM entry_rows e
+    )
     """,
     """
     CREATE VIEW tokens AS

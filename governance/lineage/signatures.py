@@ -69,7 +69,15 @@ class RunKeys:
         """Trust the key that an observed ``governance_open`` carries, for that run only."""
         public_key = _key(opened.facts.get("run_public_key"))
         if opened.stage is Stage.OPEN and public_key is not None:
-            self._opened.setdefault(_identity(opened.context), []).append((opened.context, public_key))
+            self.add(opened.context, public_key)
+
+    def add(self, context: Mapping[str, Any], public_key: bytes) -> None:
+        """Trust a key for the run of that context: it was admitted before, and kept."""
+        self._opened.setdefault(_identity(context), []).append((context, public_key))
+
+    def pairs(self) -> list[tuple[Mapping[str, Any], bytes]]:
+        """Every context with its key, to keep."""
+        return [pair for pairs in list(self._opened.values()) for pair in pairs]
 
     def of(self, context: Mapping[str, Any]) -> tuple[bytes, ...]:
         """The keys of the runs that pinned exactly this context; empty if there is none."""
