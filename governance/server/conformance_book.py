@@ -36,6 +36,8 @@ class ConformanceBook:
 
     def __init__(self) -> None:
         self.size = 0
+        # Compiling imports the client, which takes a second: better before events come than among them.
+        conformance({})
         self._writing = threading.Lock()
         self._connection = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "256MB"})
         self._connection.execute("SET max_temp_directory_size = '0B'")

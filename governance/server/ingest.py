@@ -111,7 +111,7 @@ class Ingest:
     def __init__(self, served: ServedStore, reader: BodyReader) -> None:
         self._served = served
         self._reader = reader
-        self._joined = JoinedAppends(served.group)
+        self._joined = JoinedAppends(served.group, served.tokens.skip)
         self.counts = IngestCounts()
 
     async def one(self, scope: Mapping[str, Any], receive: Receive) -> Answer | None:
@@ -187,7 +187,8 @@ class Ingest:
         """
         try:
             if submitted is not None:
-                await asyncio.wrap_future(submitted)
+                indexes = await asyncio.wrap_future(submitted)
+                self._served.tokens.skip(indexes)
             return []
         except LogError as fault:
             if fault.code != "GOV-505":

@@ -6,7 +6,7 @@ Between an event loop and a thread every hand-over costs more than storing an ev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from governance.errors import LogError
@@ -16,10 +16,16 @@ _Waiting = tuple[Sequence[NewEntry], "asyncio.Future[None]"]
 
 
 class JoinedAppends:
-    """Appends through a :class:`GroupCommit`, from one event loop."""
+    """Appends through a :class:`GroupCommit`, from one event loop.
 
-    def __init__(self, group: GroupCommit) -> None:
+    Args:
+        group: the writer.
+        durable: told the indexes of each submission once it is durable.
+    """
+
+    def __init__(self, group: GroupCommit, durable: Callable[[Sequence[int]], None]) -> None:
         self._group = group
+        self._durable = durable
         self._waiting: list[_Waiting] = []
 
     async def append(self, entries: Sequence[NewEntry]) -> None:
@@ -55,6 +61,7 @@ class JoinedAppends:
         if fault is not None:
             self._failed(waiting, fault)
             return
+        self._durable(ended.result())
         for _, done in waiting:
             if not done.done():
                 done.set_result(None)

@@ -23,6 +23,7 @@ from governance.server.settings import ServerSettings
 
 _LONGEST_HEAD = 64 << 10
 _DRAIN_S = 30
+_SWITCH_S = 0.0005
 
 
 def serve(home: Settings | None, store: str, settings: ServerSettings, *, create: bool = False) -> None:
@@ -69,6 +70,8 @@ def serve(home: Settings | None, store: str, settings: ServerSettings, *, create
     # uvicorn drains, then raises the signal again for whoever was there before it: that is a clean end.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: sys.exit(0))
+    # The log's writer shares the interpreter with the event loop and waits for it at most so long.
+    sys.setswitchinterval(_SWITCH_S)
     _Announced(config).run(sockets=[listening])
 
 

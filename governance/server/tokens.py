@@ -172,6 +172,12 @@ class TokenBook:
                     self._learn(row)
                 self._seen = index + 1
 
+    def skip(self, indexes: Sequence[int]) -> None:
+        """Entries that this server appended itself as events need not be read again to find no token in them."""
+        first, stop = indexes[0], indexes[-1] + 1
+        if first <= self._seen < stop and list(indexes) == list(range(first, stop)):
+            self._seen = stop
+
     def caller(self, token: str) -> Caller | None:
         """Whom a token belongs to; None when it is unknown, wrong, revoked or expired."""
         matched = _TOKEN.fullmatch(token)

@@ -138,6 +138,25 @@ def test_a_book_opened_later_knows_what_an_earlier_one_knew(
     served.close()
 
 
+def test_what_was_skipped_hides_no_token(served: ServedStore) -> None:
+    """A token between this server's own entries is read, whatever order the acknowledgements come in."""
+    served._stopping.set()
+    served._thread.join()
+    book = TokenBook(served.index, served.clock)
+    body = b'{"run":{"runId":"%d"}}'
+    own = [served.log.append([NewEntry(body % n, "application/x", "ingest:x")])[0] for n in range(3)]
+    made = create_token(
+        served.log, name="x", scopes=["read"], namespaces=None, expires_at=None, principal="admin:x"
+    )
+    later = served.log.append([NewEntry(body % n, "application/x", "ingest:x") for n in (7, 8)])
+    for indexes in (own[:1], [own[2], own[0]], own[1:], later, [own[0], later[-1]]):
+        book.skip(indexes)
+    assert book._seen == 3
+    book.follow(served.log, served.log.size())
+    assert book.caller(made) is not None
+    served.close()
+
+
 def test_no_token_stands_in_clear_anywhere(
     client: TestClient,
     served: ServedStore,
