@@ -100,7 +100,8 @@ def _columns(ask: Asking, near: str, far: str, key: Row) -> list[Row]:
     return ask.rows(
         f"""
         SELECT {near}_column AS mine, {far}_namespace AS namespace, {far}_name AS name, {far}_column AS field,
-            type, transformation, description, masking, basis, max(log_index) AS log_index
+            type, transformation, description, masking, list_reverse_sort(list(DISTINCT basis)) AS bases,
+            max(log_index) AS log_index
         FROM column_edges_at($as_of)
         WHERE {near}_namespace = $namespace AND {near}_name = $name AND {ask.visible(f"{far}_namespace")}
         GROUP BY ALL ORDER BY mine, namespace, name, field LIMIT 1000
@@ -125,6 +126,11 @@ def _touched(ask: Asking, key: Row) -> list[Row]:
 
 
 def _evidence(ask: Asking, touched: list[Row]) -> list[Row]:
+    """The evidence of every version that one of the runs proved something of."""
     runs = [row["run_id"] for row in touched if row["run_id"]]
-    condition, bound = any_of("run_id", runs, "run")
-    return evidence(ask, condition, **bound) if runs else []
+    of_run, bound = any_of("run_id", runs, "run")
+    named = (
+        sorted({row["version"] for row in evidence(ask, of_run, **bound) if row["version"]}) if runs else []
+    )
+    of_version, bound = any_of("version", named, "version")
+    return evidence(ask, of_version, **bound) if named else []
