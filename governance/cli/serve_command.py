@@ -35,6 +35,19 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Seconds between signed checkpoints; with a home only.",
 )
 @click.option(
+    "--snapshots",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help="Where the index is kept between starts. Default: HOME/index; without a home it is made anew.",
+)
+@click.option(
+    "--snapshot-every",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(1),
+    help="Seconds between snapshots of the index.",
+)
+@click.option(
     "--max-body", default=64, show_default=True, type=click.IntRange(1), help="MiB of one request, gunzipped."
 )
 def command(
@@ -48,6 +61,8 @@ def command(
     trusted_proxy: tuple[str, ...],
     root_path: str,
     checkpoint_every: float,
+    snapshots: Path | None,
+    snapshot_every: float,
     max_body: int,
 ) -> None:
     """Serve the lineage store: OpenLineage ingest, Marquez-compatible reads, audit, pages.
@@ -70,6 +85,8 @@ def command(
             trusted_proxy=trusted_proxy,
             root_path=root_path,
             checkpoint_every=checkpoint_every,
+            snapshots=snapshots,
+            snapshot_every=snapshot_every,
             max_body=max_body << 20,
         ),
         create=create,

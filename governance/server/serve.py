@@ -90,13 +90,17 @@ def _bound(host: str, port: int) -> socket.socket:
 def _opened(home: Settings | None, store: str, settings: ServerSettings, create: bool) -> ServedStore:
     if home is None:
         log = Log(open_storage(store, create=create), signer=None, clock=now)
-        return ServedStore(log, clock=now)
+        return ServedStore(
+            log, clock=now, snapshots=settings.snapshots, snapshot_every=settings.snapshot_every
+        )
     workspace = Workspace.open(home)
     return ServedStore(
         workspace.log,
         evidence_public_key=workspace.evidence_public_key,
         clock=now,
         checkpoint_every=settings.checkpoint_every,
+        snapshots=settings.snapshots or home.home / "index",
+        snapshot_every=settings.snapshot_every,
     )
 
 

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from governance.errors import GovernanceError
 from governance.lineage.index import Index
+from governance.lineage.snapshot import open_snapshot, write_snapshot
 from governance.log import Checkpoint, GroupCommit, Log
 from governance.server.conformance_book import ConformanceBook
 from governance.server.tokens import TokenBook
@@ -37,7 +39,8 @@ class ServedStore:
         evidence_public_key: the pinned evidence root key; None takes the genesis leaf's.
         clock: the current time, aware.
         checkpoint_every: seconds; None signs nothing.
-        index: an index already opened, from a snapshot; None builds one.
+        snapshots: folder in which the index is kept between starts; None builds it each time.
+        snapshot_every: seconds between two snapshots, if anything came; one more is made at the end.
     """
 
     def __init__(
@@ -47,12 +50,15 @@ class ServedStore:
         evidence_public_key: bytes | None = None,
         clock: Callable[[], datetime],
         checkpoint_every: float | None = None,
-        index: Index | None = None,
+        snapshots: Path | None = None,
+        snapshot_every: float = 600.0,
     ) -> None:
         self.log = log
         self.clock = clock
         self.group = GroupCommit(log)
-        self.index = index or Index.build(log, evidence_public_key=evidence_public_key)
+        self.index = _opened(log, evidence_public_key, snapshots)
+        self._snapshots = snapshots
+        self._kept = 0
         self.tokens = TokenBook(self.index, clock)
         self.conformance = ConformanceBook()
         self.fault: str | None = None
@@ -67,6 +73,14 @@ class ServedStore:
         self._checkpoint_every = checkpoint_every
         self._thread = threading.Thread(target=self._follow, name="governance-follow", daemon=True)
         self._thread.start()
+        if snapshots is not None:
+            self._keeper = threading.Thread(
+                target=self._keep_until_stopped,
+                args=(snapshot_every,),
+                name="governance-snapshots",
+                daemon=True,
+            )
+            self._keeper.start()
 
     def fresh(self) -> Index:
         """The index, caught up to what the log held when this was called.
@@ -105,9 +119,12 @@ class ServedStore:
         """Append what waits, then let go of log and index."""
         self._stopping.set()
         self._thread.join()
+        if self._snapshots is not None:
+            self._keeper.join()
         self.group.close()
         if self._checkpoint_every is not None:
             self._sign()
+        self._keep()
         if self._current is not None:
             self._current.close()
         self.index.close()
@@ -157,3 +174,27 @@ class ServedStore:
             self.checkpoint = self.log.checkpoint()
         except GovernanceError as fault:
             _log.error("no checkpoint was signed: %s", fault.code)
+
+    def _keep_until_stopped(self, every: float) -> None:
+        while not self._stopping.wait(every):
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._snapshots is None or self.index.size == self._kept:
+            return
+        try:
+            size = self.index.size
+            write_snapshot(self.index, self._snapshots, self.log)
+            self._kept = size
+        except GovernanceError as fault:
+            _log.error("the index was not kept: %s", fault.code)
+        except Exception as fault:
+            _log.error("the index was not kept: unexpected %s", type(fault).__name__)
+
+
+def _opened(log: Log, key: bytes | None, snapshots: Path | None) -> Index:
+    index = None if snapshots is None else open_snapshot(snapshots, log, key)
+    if index is None:
+        return Index.build(log, evidence_public_key=key)
+    index.catch_up(log)
+    return index

@@ -12,7 +12,7 @@ from governance.errors import SettingError
 class ServerSettings:
     """Everything but the store.
 
-    ``checkpoint_every`` is seconds; ``max_body`` is bytes of one request, both as sent and gunzipped;
+    ``checkpoint_every`` and ``snapshot_every`` are seconds; ``max_body`` is bytes of one request, both as sent and gunzipped;
     ``trusted_proxy`` holds addresses or networks whose X-Forwarded headers are believed.
     """
 
@@ -23,6 +23,8 @@ class ServerSettings:
     trusted_proxy: tuple[str, ...] = ()
     root_path: str = ""
     checkpoint_every: float = 10.0
+    snapshots: Path | None = None
+    snapshot_every: float = 600.0
     max_body: int = 64 << 20
 
     def __post_init__(self) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from governance.errors import LogError
-from governance.log import NewEntry
+from governance.log import Log, NewEntry, open_storage
+from governance.pipeline.workspace import now
 from governance.server.served import ServedStore
+from governance.server.tokens import create_token
 
 EVENT = b'{"run":{"runId":"%d"},"job":{"namespace":"n","name":"j"}}'
 MEDIA_TYPE = "application/vnd.openlineage.event+json"
@@ -112,3 +115,25 @@ def test_what_is_not_there_is_said_as_json(client: TestClient) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "GOV-612")
     answer = client.put("/api/v1/audit/log")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "GOV-612")
+
+
+def test_the_index_is_kept_between_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(**options: Any) -> ServedStore:
+        log = Log(open_storage(str(tmp_path / "store"), create=True), signer=None, clock=now)
+        return ServedStore(log, clock=now, snapshots=tmp_path / "index", **options)
+
+    first = opened(snapshot_every=0.05)
+    first.log.append([NewEntry(EVENT % n, MEDIA_TYPE, "ingest:x") for n in range(3)])
+    made = create_token(
+        first.log, name="x", scopes=["read"], namespaces=None, expires_at=None, principal="admin:x"
+    )
+    wait_until(lambda: (tmp_path / "index" / "manifest.json").exists())
+    first.log.append([NewEntry(EVENT % 9, MEDIA_TYPE, "ingest:x")])
+    first.fresh()
+    first.close()
+    monkeypatch.setattr("governance.lineage.index.Index.build", lambda *_, **__: pytest.fail("it was built"))
+    second = opened()
+    assert second.index.size == 5
+    assert len(second.index.runs()) == 4
+    assert second.tokens.caller(made) is not None
+    second.close()
