@@ -121,7 +121,7 @@ def test_gzip_is_unpacked(client: TestClient, served: ServedStore, encoding: str
     ("body", "encoding", "status", "code"),
     [
         (b"no gzip", "gzip", 400, "GOV-613"),
-        (gzip.compress(b"{}" * 999)[:-9], "gzip", 400, "GOV-613"),
+        (gzip.compress(b"{}" * 999, mtime=0)[:-9], "gzip", 400, "GOV-613"),
         (gzip.compress(b"{}", mtime=0) + b"garbage", "gzip", 400, "GOV-613"),
         (b"", "gzip", 400, "GOV-613"),
         (b"{}", "br", 415, "GOV-615"),
