@@ -77,6 +77,7 @@ def page(chromium: Any, server: Server, scheme: str) -> Iterator[Any]:
     page.on("request", lambda asked: None if asked.url.startswith(server.url) else faults.append(asked.url))
     page.goto(f"{server.url}/pages/")
     assert "/sign-in" in page.url
+    page.wait_for_function("() => document.activeElement.id === 'token'")
     page.keyboard.type(server.token)
     page.keyboard.press("Enter")
     page.wait_for_url(f"{server.url}/pages/")
@@ -218,7 +219,7 @@ def test_inside_a_sandboxed_frame(page: Any, server: Server) -> None:
     assert frame.locator("#panel h2").inner_text() == "table5"
     frame.locator("#theme").click()
     frame.get_by_role("link", name="Datasets").click()
-    assert frame.locator("h1").inner_text() == "Datasets"
+    sync_api.expect(frame.locator("h1")).to_have_text("Datasets")
 
 
 @pytest.mark.parametrize("scheme", ["light"], indirect=True)

@@ -11,6 +11,8 @@
     waiting = true;
     requestAnimationFrame(() => {
       waiting = false;
+      // What cannot be read from so far need not be painted.
+      box.classList.toggle("far", scale < 0.25);
       all.setAttribute("transform", `translate(${x} ${y}) scale(${scale})`);
     });
   };
