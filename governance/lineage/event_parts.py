@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from governance.lineage.facet_facts import NO_FACETS, Facet, FacetSet
+from governance.lineage.facet_facts import NO_FACETS, Facet, FacetSet, facet_of, facet_set
 from governance.lineage.naming import PREFIX
 from governance.lineage.reading import EVENT_TYPES, ReadEvent, mapping, text
 
@@ -75,7 +75,9 @@ def _ordinary(key: str) -> bool:
 
 def _facets(owner: Any, member: str, kept: Callable[[str], bool] | None = None) -> FacetSet:
     facets = mapping(mapping(owner).get(member))
-    return FacetSet({key: Facet(key, value) for key, value in facets.items() if kept is None or kept(key)})
+    return facet_set(
+        {key: facet_of(key, value) for key, value in facets.items() if kept is None or kept(key)}
+    )
 
 
 _EMPTY = msgspec.Raw(b"{}")
@@ -181,20 +183,20 @@ class QuickReader:
         return self._sets.get(body) or self._new_set(body)
 
     def _new_set(self, body: bytes) -> FacetSet:
-        facets = {}
+        facets: dict[str, Facet] = {}
         for key, raw in self._decode_set(body).items():
+            if key.startswith(PREFIX):
+                # Its name was written with escapes, so that the bytes did not show it.
+                raise ValueError(key)
             facet = bytes(raw)
             facets[key] = self._facets.get((key, facet)) or self._new(key, facet)
         new = FacetSet(facets)
-        if new.ours:
-            # Their names were written with escapes, so that the bytes did not show it.
-            raise ValueError
         if self._room(len(body)):
             self._sets[body] = new
         return new
 
     def _new(self, key: str, body: bytes) -> Facet:
-        facet = Facet(key, self._decode_facet(body))
+        facet = facet_of(key, self._decode_facet(body))
         if self._room(2 * len(body)):
             self._facets[key, body] = facet
         return facet

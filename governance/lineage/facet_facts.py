@@ -20,7 +20,7 @@ def encoded(value: Any) -> str:
     return _encode(value).decode()
 
 
-class Facet:
+class Facet(msgspec.Struct, gc=False):
     """A facet: its body as canonical text, whether it deletes, and what is read out of its kind.
 
     ``id`` is given when it first becomes a row. ``said`` is, by key: of ``columnLineage`` the edges by
@@ -28,25 +28,28 @@ class Facet:
     body; of any other ``None``.
     """
 
-    __slots__ = ("deleted", "id", "said", "text")
-
-    def __init__(self, key: str, value: Any) -> None:
-        self.id = 0
-        self.text = encoded(value)
-        self.deleted = isinstance(value, dict) and value.get("_deleted") is True
-        read = _READ.get(key)
-        self.said: Any = None if read is None else read(mapping(value))
+    text: str
+    deleted: bool
+    said: Any
+    id: int = 0
 
 
-class FacetSet:
-    """The facets of one owner by key. ``id`` is given when it first becomes a row."""
+def facet_of(key: str, value: Any) -> Facet:
+    """A facet out of its parsed body."""
+    read = _READ.get(key)
+    deleted = isinstance(value, dict) and value.get("_deleted") is True
+    return Facet(encoded(value), deleted, None if read is None else read(mapping(value)))
 
-    __slots__ = ("by_key", "id", "ours")
 
-    def __init__(self, by_key: Mapping[str, Facet]) -> None:
-        self.by_key = by_key
-        self.ours = any(key.startswith(PREFIX) for key in by_key)
-        self.id = 0
+class FacetSet(msgspec.Struct, gc=False):
+    """The facets of one owner by key; ``ours`` says that there is one of ours among them.
+
+    ``id`` is given when it first becomes a row.
+    """
+
+    by_key: Mapping[str, Facet]
+    ours: bool = False
+    id: int = 0
 
     def said(self, key: str) -> Any:
         """What the facet of that key says, ``None`` if there is none."""
@@ -55,6 +58,11 @@ class FacetSet:
 
 
 NO_FACETS = FacetSet({})
+
+
+def facet_set(by_key: Mapping[str, Facet]) -> FacetSet:
+    """Facets as a set of their own."""
+    return FacetSet(by_key, any(key.startswith(PREFIX) for key in by_key))
 
 
 def _column_edges(facet: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:

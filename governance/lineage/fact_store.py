@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-_COMPRESSED_EVERY = 100_000
 _UNUSED = """
     DELETE FROM held.facet_sets WHERE set_id NOT IN (
         SELECT run_set_id FROM events WHERE run_set_id IS NOT NULL
@@ -47,10 +46,11 @@ class FactStore:
         # Estimated small, an ASOF join is done as a loop over both sides: quadratic on versions.
         self._root.execute("SET GLOBAL asof_loop_join_threshold = 0")
         self._root.execute("SET max_temp_directory_size = '0B'")
+        # Rows are compressed when so many have come: more often costs a sixth of all catching up.
+        self._root.execute("SET GLOBAL checkpoint_threshold = '128MB'")
         self._root.execute("ATTACH ':memory:' AS facts (COMPRESS)")
         self._local = threading.local()
         self._opening = threading.Lock()
-        self._appended = 0
         self._files = dict(files or {})
         writer = self.cursor()
         writer.execute("CREATE SCHEMA held")
@@ -87,10 +87,6 @@ class FactStore:
         except BaseException:
             writer.execute("ROLLBACK")
             raise
-        self._appended += max((table.num_rows for table in tables.values()), default=0)
-        if self._appended >= _COMPRESSED_EVERY:
-            self._appended = 0
-            writer.execute("CHECKPOINT facts")
 
     def export(self, folder: Path) -> tuple[Callable[[], Mapping[str, Path]], Callable[[], None]]:
         """What writes every table as it is now to Parquet files in ``folder``, and what gives up doing so.

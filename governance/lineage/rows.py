@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from governance.lineage.event_parts import Dataset, EventParts
-from governance.lineage.facet_facts import NO_FACETS, Facet, FacetSet, lineage_rows
+from governance.lineage.facet_facts import NO_FACETS, Facet, FacetSet, facet_set, lineage_rows
 from governance.lineage.naming import PREFIX
 from governance.lineage.schemas import EVENT, OF_AN_EVENT, PLAIN, RANK, SCHEMAS, TIME
 
@@ -175,7 +175,7 @@ def _settled(datasets: Sequence[Dataset]) -> list[Dataset]:
         _greater(whole.setdefault((namespace, name), {}), facets)
         _greater(own.setdefault((direction, namespace, name), {}), its)
     return [
-        (direction, namespace, name, FacetSet(whole.pop((namespace, name), {})), FacetSet(its))
+        (direction, namespace, name, facet_set(whole.pop((namespace, name), {})), facet_set(its))
         for (direction, namespace, name), its in own.items()
     ]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lineage_samples import PRODUCER, RELEASED, SOURCE, VERSION, Key, MemoryLog, facts_of
-from test_lineage_index import built, columns, dataset, event
+from test_lineage_index import built, event
 
 from governance.lineage import as_sent
 from governance.lineage.index import Index
@@ -145,66 +145,6 @@ def test_no_event_breaks_the_index(value: Any) -> None:
     for answer in (index.runs, index.jobs, index.datasets, index.evidence, index.completeness):
         answer()
     index.close()
-
-
-NAMES = st.sampled_from(["a", "b", "c"])
-FACETS = st.dictionaries(
-    st.sampled_from(["schema", "ownership", "version", "columnLineage"]),
-    st.sampled_from(
-        [
-            {"_deleted": True},
-            {"v": 1},
-            {"datasetVersion": "1"},
-            {"datasetVersion": "2"},
-            columns(("x", "a", "p")),
-            columns(("x", "b", "q"), ("y", "b", "r")),
-        ]
-    ),
-    max_size=3,
-)
-DATASETS = st.lists(st.builds(lambda n, f: dataset(n, **f), NAMES, FACETS), max_size=2)
-EVENTS = st.builds(
-    event,
-    st.sampled_from(["START", "RUNNING", "COMPLETE", "FAIL", "ABORT", "OTHER", None]),
-    st.integers(0, 3),
-    st.sampled_from(["r1", "r2", None]),
-    st.sampled_from(["j1", "j2"]),
-    DATASETS,
-    DATASETS,
-    FACETS,
-    FACETS,
-    st.sampled_from([None, None, None, "2099-01-01T00:00:00Z", "not a time"]),
-)
-
-
-def projected(log: MemoryLog) -> dict[str, Any]:
-    index = Index.build(log)
-    folded = {
-        "runs": "SELECT * EXCLUDE (first_index, last_index) FROM runs_at($as_of)",
-        "jobs": "SELECT * EXCLUDE (first_index, last_index) FROM jobs_at($as_of)",
-        "datasets": "SELECT * EXCLUDE (first_index, last_index) FROM datasets_at($as_of)",
-        "facets": "SELECT * EXCLUDE (log_index) FROM facets_at($as_of)",
-        "columns": "SELECT DISTINCT * EXCLUDE (log_index) FROM column_edges_at($as_of)",
-        "edges": "FROM dataset_edges_at($as_of)",
-    }
-    projection = {name: index.query(f"{sql} ORDER BY ALL") for name, sql in folded.items()}
-    projection["upstream"] = index.upstream("ds", "a")
-    index.close()
-    return projection
-
-
-@given(st.lists(EVENTS, min_size=1, max_size=6), st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_order_and_duplication_change_nothing(events: list[dict[str, Any]], data: st.DataObject) -> None:
-    once, again = MemoryLog(), MemoryLog()
-    for body in events:
-        once.put(json.dumps(body).encode())
-    repeated = events + data.draw(st.lists(st.sampled_from(events), max_size=4))
-    for sender, body in enumerate(data.draw(st.permutations(repeated))):
-        # From another sender each time, so that the log keeps every copy as an entry of its own.
-        again.put(json.dumps(body).encode(), f"ingest:{sender}")
-    assert again.size() == len(repeated)
-    assert projected(again) == projected(once)
 
 
 def test_over_the_real_log(tmp_path, root_key, run_key, evidence) -> None:
