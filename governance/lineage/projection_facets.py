@@ -55,30 +55,30 @@ MACROS = (
     ) = 1
     """,
     """
-    CREATE MACRO symlinks_at(as_of) AS TABLE
-    SELECT DISTINCT
-        namespace, name,
+    CREATE MACRO links_at(as_of) AS TABLE
+    SELECT
+        namespace, name, rank,
         said(link, '$.namespace') AS alias_namespace, said(link, '$.name') AS alias_name,
         said(link, '$.type') AS type
     FROM (
-        SELECT namespace, name, unnest(elements(body, '$.identifiers')) AS link
+        SELECT namespace, name, rank, unnest(elements(body, '$.identifiers')) AS link
         FROM facet_at(as_of, 'symlinks') WHERE scope = 'dataset'
     )
-    WHERE said(link, '$.namespace') <> '' AND said(link, '$.name') <> ''
-        AND (namespace, name) <> (said(link, '$.namespace'), said(link, '$.name'))
+    WHERE alias_namespace <> '' AND alias_name <> '' AND (namespace, name) <> (alias_namespace, alias_name)
     """,
+    "CREATE MACRO symlinks_at(as_of) AS TABLE SELECT DISTINCT * EXCLUDE (rank) FROM links_at(as_of)",
     # Which dataset an alias stands for: the one that named it last. A dataset that names aliases itself
     # is nobody's alias, so that two that name each other stay two.
     """
     CREATE MACRO aliases_at(as_of) AS TABLE
+    WITH link AS MATERIALIZED (FROM links_at(as_of))
     SELECT
-        s.alias_namespace, s.alias_name,
-        arg_max(s.namespace, (f.rank, s.namespace, s.name)) AS namespace,
-        arg_max(s.name, (f.rank, s.namespace, s.name)) AS name
-    FROM symlinks_at(as_of) s
-    JOIN (FROM facet_at(as_of, 'symlinks') WHERE scope = 'dataset') f USING (namespace, name)
+        alias_namespace, alias_name,
+        arg_max(namespace, (rank, namespace, name)) AS namespace,
+        arg_max(name, (rank, namespace, name)) AS name
+    FROM link l
     WHERE NOT EXISTS (
-        FROM symlinks_at(as_of) own WHERE own.namespace = s.alias_namespace AND own.name = s.alias_name
+        FROM link own WHERE own.namespace = l.alias_namespace AND own.name = l.alias_name
     )
     GROUP BY ALL
     """,

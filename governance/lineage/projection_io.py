@@ -50,7 +50,7 @@ MACROS = (
     """,
     """
     CREATE MACRO edges_at(as_of) AS TABLE
-    WITH explicit AS MATERIALIZED (FROM lineage_at(as_of)),
+    WITH explicit AS MATERIALIZED (FROM lineage_at(as_of)), alias AS MATERIALIZED (FROM aliases_at(as_of)),
     io AS MATERIALIZED (
         FROM io_at(as_of)
         UNION ALL
@@ -86,14 +86,14 @@ MACROS = (
         coalesce(t.name, f.target_name) AS target_name,
         f.job_namespace, f.job_name, min(f.log_index) AS first_index
     FROM found f
-    LEFT JOIN aliases_at(as_of) s ON s.alias_namespace = f.source_namespace AND s.alias_name = f.source_name
-    LEFT JOIN aliases_at(as_of) t ON t.alias_namespace = f.target_namespace AND t.alias_name = f.target_name
+    LEFT JOIN alias s ON s.alias_namespace = f.source_namespace AND s.alias_name = f.source_name
+    LEFT JOIN alias t ON t.alias_namespace = f.target_namespace AND t.alias_name = f.target_name
     GROUP BY ALL
     """,
     "CREATE MACRO dataset_edges_at(as_of) AS TABLE SELECT * EXCLUDE (first_index) FROM edges_at(as_of)",
     """
     CREATE MACRO column_edges_at(as_of) AS TABLE
-    WITH explicit AS MATERIALIZED (FROM lineage_at(as_of)),
+    WITH explicit AS MATERIALIZED (FROM lineage_at(as_of)), alias AS MATERIALIZED (FROM aliases_at(as_of)),
     newest AS (
         SELECT * FROM (
             SELECT *, row_number() OVER (
@@ -130,7 +130,7 @@ MACROS = (
         coalesce(s.name, f.input_name) AS input_name
     )
     FROM found f
-    LEFT JOIN aliases_at(as_of) s ON s.alias_namespace = f.input_namespace AND s.alias_name = f.input_name
-    LEFT JOIN aliases_at(as_of) t ON t.alias_namespace = f.output_namespace AND t.alias_name = f.output_name
+    LEFT JOIN alias s ON s.alias_namespace = f.input_namespace AND s.alias_name = f.input_name
+    LEFT JOIN alias t ON t.alias_namespace = f.output_namespace AND t.alias_name = f.output_name
     """,
 )

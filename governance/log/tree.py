@@ -232,9 +232,15 @@ def _fold(roots: Sequence[bytes]) -> bytes:
 
 def _resolve(spans: Sequence[Span], read: ReadNodes) -> list[bytes]:
     """The hash of each span, with one read for all of them."""
-    parts = [subtrees(begin, end) for begin, end in spans]
-    hashes = read([node for part in parts for node in part])
-    if len(hashes) == len(spans):
+    nodes: list[Node] = []
+    ends = []
+    for begin, end in spans:
+        while begin < end:
+            level = (end - begin).bit_length() - 1
+            nodes.append((level, begin >> level))
+            begin += 1 << level
+        ends.append(len(nodes))
+    hashes = read(nodes)
+    if len(nodes) == len(spans):
         return list(hashes)
-    each = iter(hashes)
-    return [_fold([next(each) for _ in part]) for part in parts]
+    return [_fold(hashes[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]

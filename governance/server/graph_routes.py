@@ -68,6 +68,9 @@ def router(served: ServedStore) -> APIRouter:
         nodes, depths = view.closure(node, direction, depth, hidden=_hidden(ask, view))
         nodes, depths = nodes[1:], depths[1:]
         jobs = view.is_job(nodes)
+        # Numbers come in the order the index was read: at one depth, datasets go before jobs.
+        order = np.lexsort((nodes, jobs, depths))
+        nodes, depths = nodes[order], depths[order]
         return answer(
             {
                 "nodeId": view.names.name(node).text,
