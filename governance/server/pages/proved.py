@@ -19,9 +19,11 @@ def evidence(ask: Asking, condition: str, **bound: Any) -> list[Row]:
     """
     rows = ask.rows(
         f"FROM evidence WHERE ({condition}) AND log_index < $as_of AND {ask.visible('job_namespace')}"
-        " ORDER BY log_index LIMIT 1000",
+        " ORDER BY log_index DESC LIMIT 1000",
         **bound,
     )
+    # A DAG with more shows its newest, in the order of the log.
+    rows.reverse()
     for row in rows:
         row["facts"] = mapping(ask.parsed(row["facts"]))
         row["context"] = mapping(ask.parsed(row["context"]))
