@@ -145,7 +145,9 @@ def _graph(ask: Asking, view: View, nodes: Ids, to_parents: bool) -> list[Row]:
     out: dict[int, list[Row]] = {number: [] for number in names}
     for number in nodes[jobs].tolist():
         data[number] |= {"inputs": [], "outputs": []}
-    for near, far in zip(edges.near.tolist(), edges.far.tolist(), strict=True):
+    # By name: numbers depend on when the process started, and the answer must not.
+    pairs = zip(edges.near.tolist(), edges.far.tolist(), strict=True)
+    for near, far in sorted(pairs, key=lambda pair: (texts[pair[0]], texts[pair[1]])):
         edge = {"origin": texts[near], "destination": texts[far]}
         out[near].append(edge)
         into[far].append(edge)
