@@ -9,7 +9,7 @@ DEMO   := out/demo
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports bench bench-full constraints clean
+.PHONY: help demo up down test check lint types imports soak bench bench-full constraints clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ types: $(VENV)/.dev
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+soak: $(VENV)/.dev ## Ten minutes of load while parts are killed, then check everything
+	$(BIN)/python -m tests.soak
 
 bench: $(VENV)/.dev ## Measure against the floors, at quick size
 	$(BIN)/python -m tests.bench --quick

@@ -82,6 +82,7 @@ CODES = MappingProxyType(
         "GOV-614": "a request's body is too large",
         "GOV-615": "a request's encoding is not supported",
         "GOV-616": "what was asked for was removed",
+        "GOV-617": "lineage is taken as events only",
         # 7xx sources, storage and the run
         "GOV-701": "a source cannot be read",
         "GOV-702": "a source row has the wrong number of fields or is malformed",

@@ -174,8 +174,8 @@ class Current:
             if size == self._size:
                 return
             bound = {"since": self._size, "as_of": size}
-            # Rows of redacted entries are gone: what they touched can no longer be told.
-            gone = self._index.arrow(f"SELECT 1 FROM redactions WHERE {_NEW} LIMIT 1", bound).num_rows
+            # Rows of redacted and pruned entries are gone: what they touched can no longer be told.
+            gone = self._index.arrow(f"SELECT 1 FROM removals WHERE {_NEW} LIMIT 1", bound).num_rows
             if size < self._size or gone:
                 bound["since"] = 0
                 self._connection.execute("DELETE FROM links")

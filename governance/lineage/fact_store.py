@@ -72,9 +72,9 @@ class FactStore:
             self._local.cursor = cursor
         return cursor
 
-    def append(self, tables: Mapping[str, pa.Table], redacted: Iterable[int] = ()) -> None:
-        """Add rows and take out those of redacted entries, all at once or not at all."""
-        writer, gone = self.cursor(), sorted(redacted)
+    def append(self, tables: Mapping[str, pa.Table], gone: Iterable[int] = ()) -> None:
+        """Add rows and take out those of entries whose bodies are gone, all at once or not at all."""
+        writer, gone = self.cursor(), sorted(set(gone))
         writer.execute("BEGIN")
         try:
             for name, table in tables.items():

@@ -22,11 +22,11 @@ from governance.lineage.facet_facts import encoded
 from governance.lineage.naming import EVENT_MEDIA_TYPE, PREFIX
 from governance.lineage.reading import ReadEvent, instant_of, mapping, read_event, text, unparsable
 from governance.lineage.rows import PageRows
+from governance.lineage.schemas import PRUNE, REDACTION
 from governance.lineage.signatures import Declared, Observed, RunKeys, evidence_keys, verify_event
 from governance.lineage.token_facts import TOKEN_MEDIA_TYPES, token_row
 from governance.model.evidence import Stage
 
-REDACTION = "application/vnd.governance.redaction+json"
 _STAGES = frozenset(stage.value for stage in Stage)
 
 
@@ -74,6 +74,8 @@ class FactReader:
     ) -> None:
         self.run_keys = RunKeys() if run_keys is None else run_keys
         self.next_id = next_id
+        self.pruned: list[tuple[int, int]] = []
+        """Ranges of entries, first and stop, whose archived bodies the entries read said were deleted."""
         self._root_key = evidence_public_key
         self._leaf = msgspec.json.Decoder(_Leaf).decode
         self._quick = QuickReader()
@@ -119,6 +121,9 @@ class FactReader:
                 rows.plain("token_facts", index, *token)
         elif leaf.media_type == REDACTION:
             rows.plain("redactions", index, msgspec.json.decode(body)["index"])
+        elif leaf.media_type == PRUNE:
+            said = msgspec.json.decode(body)
+            self.pruned.append((said["first"], said["stop"]))
         return None
 
     def _evidence(self, event: ReadEvent, principal: str) -> tuple[str, list[tuple[Any, ...]]]:

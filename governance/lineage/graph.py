@@ -224,8 +224,8 @@ class Graph:
             if size <= now.size:
                 return False
             changes = self._changes(now.size, size)
-            if changes.redacted:
-                # Names from a redacted entry must not stay either: nothing is carried over.
+            if changes.removed:
+                # Names from a redacted or pruned entry must not stay either: nothing is carried over.
                 with self._reading_a_past:
                     self._now = self._built(NodeNames.empty(), size)
                     self._pasts.clear()
@@ -274,7 +274,7 @@ class Graph:
     def _changes(self, since: int, size: int) -> _Changes:
         (found,) = self._index.arrow(graph_rows.CHANGES, {"since": since, "as_of": size}).to_pylist()
         renamed = found["renamed"] and not self._aliases(since).equals(self._aliases(size))
-        return _Changes(found["replaced"] or renamed, renamed, found["explicit"], found["redacted"])
+        return _Changes(found["replaced"] or renamed, renamed, found["explicit"], found["removed"])
 
     def _columns_changed(self, since: int, size: int) -> bool:
         rows = self._index.arrow(graph_rows.COLUMNS_CHANGED, {"since": since, "as_of": size})
@@ -336,7 +336,7 @@ class _Changes(NamedTuple):
     replaced: bool
     renamed: bool
     explicit: bool
-    redacted: bool
+    removed: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

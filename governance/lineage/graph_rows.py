@@ -74,14 +74,14 @@ CHANGES = f"""
         ) AS replaced,
         EXISTS (FROM facets WHERE facet = 'symlinks' AND {_SPAN}) AS renamed,
         EXISTS (FROM lineage WHERE log_index < $as_of) AS explicit,
-        EXISTS (FROM redactions WHERE {_SPAN}) AS redacted
+        EXISTS (FROM removals WHERE {_SPAN}) AS removed
 """
 """What entries from ``$since`` on did beyond adding edges.
 
 ``replaced``: job events, complete snapshots and the ``lineage`` facet replace or hide what stood before.
 ``renamed``: aliases were named, perhaps the same as before. If neither changed anything, the edges at any log
 size from ``$since`` on are those at ``$as_of`` that are old enough. ``explicit``: a ``lineage`` facet was said at
-all, so that edges between datasets do not follow from inputs and outputs alone. ``redacted``: what an entry said
+all, so that edges between datasets do not follow from inputs and outputs alone. ``removed``: what an entry said
 is gone, for every log size.
 """
 

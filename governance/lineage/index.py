@@ -149,7 +149,7 @@ class Index:
         """Read what was appended since; returns how many entries that were.
 
         Questions may be asked meanwhile; they see whole pages. The facts of entries that were redacted
-        since go. Where such an entry opened a run, all is read again: evidence rested on its key.
+        or pruned since go. Where such an entry opened a run, all is read again: evidence rested on its key.
         """
         with self._catching_up:
             stop = log.size() if upto is None else min(upto, log.size())
@@ -173,11 +173,13 @@ class Index:
         with ThreadPoolExecutor(1) as writer:
             while "entry_rows" in (tables := state.reader.read(_page(entries))):
                 size = tables["entry_rows"]["log_index"][-1].as_py() + 1
-                redacted = tables["redactions"]["redacted"].to_pylist() if "redactions" in tables else []
+                gone = tables["redactions"]["redacted"].to_pylist() if "redactions" in tables else []
+                while state.reader.pruned:
+                    gone += _bodiless(log, *state.reader.pruned.pop())
                 if appended is not None:
                     appended.result()
-                appended = writer.submit(state.append, tables, redacted, size)
-                if redacted:
+                appended = writer.submit(state.append, tables, gone, size)
+                if gone:
                     if not appended.result():
                         return False
                     state.reader.forget()
@@ -334,11 +336,11 @@ class _State:
     reader: FactReader
     size: int
 
-    def append(self, tables: Mapping[str, pa.Table], redacted: list[int], size: int) -> bool:
+    def append(self, tables: Mapping[str, pa.Table], gone: list[int], size: int) -> bool:
         """Whether what was read before still stands."""
-        if redacted and self.store.opened(redacted):
+        if gone and self.store.opened(gone):
             return False
-        self.store.append(tables, redacted)
+        self.store.append(tables, gone)
         self.size = size
         return True
 
@@ -357,6 +359,11 @@ def _entries(log: ReadableLog, start: int, stop: int) -> Iterator[Entry]:
                 raise
             yield BodilessEntry(row.index, row.leaf, error.message)
             start += 1
+
+
+def _bodiless(log: ReadableLog, first: int, stop: int) -> list[int]:
+    """The entries of a pruned archive's range that it held: the others still have their bodies."""
+    return [row.index for row in log.storage.read(first, stop) if row.body is None]
 
 
 def _page(entries: Iterator[Entry]) -> Iterator[Entry]:

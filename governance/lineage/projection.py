@@ -10,7 +10,7 @@ rank by log index. What is observed and what is declared fold apart: a declarati
 from __future__ import annotations
 
 from governance.lineage import projection_datasets, projection_facets, projection_io, projection_runs
-from governance.lineage.schemas import EVENT
+from governance.lineage.schemas import EVENT, PRUNE, REDACTION
 
 MACROS = (
     *projection_facets.MACROS,
@@ -77,6 +77,10 @@ VIEWS = (
         FROM entry_rows e
     )
     """,
+    f"""
+    CREATE VIEW removals AS
+    SELECT log_index FROM entry_rows WHERE media_type IN ('{PRUNE}', '{REDACTION}')
+    """,
     """
     CREATE VIEW tokens AS
     SELECT
@@ -85,7 +89,8 @@ VIEWS = (
     FROM token_facts t WHERE NOT t.revocation
     """,
 )
-"""What was read, put together: facets with their bodies, entries with what became of theirs, tokens."""
+"""What was read, put together: facets with their bodies, entries with what became of
+theirs, entries by which bodies left, tokens."""
 
 _NEXT = {
     "upstream": ("target", "source"),

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+PRUNE = "application/vnd.governance.prune+json"
+REDACTION = "application/vnd.governance.redaction+json"
+"""Entries by which bodies leave the log."""
+
 TIME = pa.timestamp("us")
 RANK = pa.decimal128(38, 0)
 

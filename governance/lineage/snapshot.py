@@ -2,7 +2,7 @@
 
 A snapshot saves time, nothing else: it is checked against the log when it is opened, and what does not
 agree is not used. It lies in a folder of mode 0700, in files of mode 0600: facets are kept as they were sent
-and may hold personal data that slipped in. A snapshot that holds an entry which was redacted since is
+and may hold personal data that slipped in. A snapshot that holds an entry which was redacted or pruned since is
 deleted when that is noticed.
 
     FOLDER/manifest.json       what the newest snapshot is of; replaced in one rename
@@ -156,12 +156,12 @@ def _kept(folder: Path, log: SnapshotLog, key: bytes | None) -> Kept | None:
 def _of(manifest: Mapping[str, Any], folder: Path, log: SnapshotLog, key: bytes | None) -> Kept:
     _check(manifest, log, key)
     size, place = manifest["size"], folder / manifest["folder"]
-    if any(r.leaf >= size > r.index for r in log.storage.redactions()):
+    if gone := _gone(log, size):
         with _writing(folder, wait=False) as alone:
             if alone:
                 (folder / MANIFEST).unlink(missing_ok=True)
                 _sweep(folder, None)
-        raise _refused("an entry it holds was redacted since; it is deleted")
+        raise _refused(f"an entry it holds was {gone} since; it is deleted")
     lock = (place / _LOCK).open("rb")
     try:
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -176,6 +176,15 @@ def _of(manifest: Mapping[str, Any], folder: Path, log: SnapshotLog, key: bytes 
     except BaseException:
         lock.close()
         raise
+
+
+def _gone(log: SnapshotLog, size: int) -> str:
+    """How a body among the first ``size`` entries left the log since it had so many; empty if none did."""
+    if any(r.leaf >= size > r.index for r in log.storage.redactions()):
+        return "redacted"
+    if any(a.pruned is not None and a.pruned >= size > a.first for a in log.storage.archives()):
+        return "pruned"
+    return ""
 
 
 def _check(manifest: Mapping[str, Any], log: SnapshotLog, key: bytes | None) -> None:

@@ -21,6 +21,7 @@ STATUS: Mapping[str, int] = {
     "GOV-614": 413,
     "GOV-615": 415,
     "GOV-616": 410,
+    "GOV-617": 405,
 }
 """What is not here is a fault of ours: 500."""
 
@@ -39,7 +40,7 @@ UNEXPECTED = {
     "remedy": "report it with the time it happened",
 }
 
-_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 405: {"Allow": "GET"}, 503: {"Retry-After": "1"}}
 
 
 def refusal(fault: GovernanceError) -> tuple[int, dict[str, str], bytes]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import JSONResponse
 
+from governance.errors import AccessError
 from governance.server.access import allow
 from governance.server.marquez.naming import NamedRoute
 from governance.server.served import ServedStore
@@ -44,11 +44,6 @@ def router(_served: ServedStore) -> APIRouter:
 
 
 def _refuse(routes: APIRouter, path: str, method: str, remedy: str) -> None:
-    @routes.api_route(path, methods=[method], status_code=405, include_in_schema=False)
-    def refused(_caller: Annotated[Caller, Depends(allow("read"))]) -> JSONResponse:
-        error = {
-            "code": "GOV-613",
-            "message": "this store takes lineage as events and deletes nothing",
-            "remedy": remedy,
-        }
-        return JSONResponse({"error": error}, 405, {"Allow": "GET"})
+    @routes.api_route(path, methods=[method], include_in_schema=False)
+    def refused(_caller: Annotated[Caller, Depends(allow("read"))]) -> None:
+        raise AccessError("GOV-617", "this store takes lineage as events and deletes nothing", remedy)

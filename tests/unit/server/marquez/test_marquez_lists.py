@@ -215,6 +215,7 @@ def test_marquez_writes_are_refused_with_what_to_do_instead(
     size = served.log.size()
     answer = client.request(method, f"/api/v1{path}", json={})
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert answer.json()["error"]["code"] == "GOV-617"
     error = answer.json()["error"]
     assert error["code"].startswith("GOV-")
     assert "POST /api/v1/lineage" in error["remedy"] or "stays" in error["remedy"]
