@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from served_process import Server, make_token
 
 from governance.config import Settings
 from governance.demo.home import prepare
@@ -75,6 +78,10 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     port = free_port()
     control = [sys.executable, "-m", "governance.airflow.standalone"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("GOVERNANCE_", "AIRFLOW"))}
+    server = Server(settings.store, home.parent, token=make_token(settings.store, "read"))
+    token_file = home.parent / "token"
+    token_file.write_text(server.token)
+    environment |= {"GOVERNANCE_SERVER": server.url, "GOVERNANCE_SERVER_TOKEN_FILE": str(token_file)}
     started = subprocess.run(
         [*control, "up", str(home), str(ROOT / "dags"), str(port), "admin"],
         env=environment,
@@ -90,6 +97,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
         stopped = subprocess.run(
             [*control, "down", str(home)], env=environment, capture_output=True, text=True, check=False
         )
+        server.close()
         assert "stopped" in stopped.stdout
 
 
@@ -136,6 +144,22 @@ def test_dags_run_by_rest_and_by_asset(airflow: Airflow) -> None:
         lambda: expected <= completed_jobs(airflow.settings), "OpenLineage events in the store"
     )
     assert complete
+    the_evidence_stands_beside_the_run(airflow, training)
+
+
+def the_evidence_stands_beside_the_run(airflow: Airflow, run: dict[str, Any]) -> None:
+    """As Airflow's UI frames it: asked of the server, with links that stay in Airflow, for users only."""
+    page = f"{airflow.base}/governance/airflow/{run['dag_id']}/{quote(run['dag_run_id'])}"
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(page, timeout=30)
+    with urllib.request.urlopen(
+        urllib.request.Request(page, headers={"Authorization": f"Bearer {airflow.token}"}), timeout=30
+    ) as answer:
+        shown = answer.read().decode()
+    assert "customer_profiles" in shown
+    assert all(re.search(rf">\s*{stage}\s*<", shown) for stage in STAGES)
+    assert 'href="/governance/' in shown
+    assert 'href="/pages/' not in shown
 
 
 def completed_jobs(settings: Settings) -> set[str]:
