@@ -12,25 +12,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.log import CheckpointSigner, Log, open_storage
+from tests.signing_key import Key
 
 ORIGIN = "example.com/log"
-
-
-class Key:
-    """An Ed25519 key as the keyring hands it out."""
-
-    def __init__(self, seed: bytes = bytes(range(32))) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
 
 
 class Clock:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.errors import LogError
 from governance.log import CheckpointSigner, Log, NewEntry, open_storage, tree, verify_log
@@ -28,23 +27,10 @@ from governance.log.note import (
 )
 from governance.log.rotation import Handover, follow, handovers, open_checkpoint, rotate
 from governance.model.canonical import canonical
+from tests.signing_key import Key
 
 ORIGIN = "example.com/log"
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-
-class Key:
-    """An Ed25519 key as the keyring hands it out."""
-
-    def __init__(self, seed: bytes) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
 
 
 OLD, NEW, THIRD, EVIL = (Key(bytes([n]) * 32) for n in range(1, 5))

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from projected import MACROS, projected
 from test_lineage_snapshot import put, written
 
@@ -18,22 +17,10 @@ from governance.lineage.snapshot import MANIFEST, open_snapshot, write_snapshot
 from governance.log import CheckpointSigner, Log, open_storage
 from governance.log.archive import Selection, archive
 from governance.log.retention import Limits, prune
+from tests.signing_key import Key
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 OFFICER = "admin:officer"
-
-
-class Key:
-    """An Ed25519 key as the keyring hands it out."""
-
-    _key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from governance.log.note import (
     sign_note,
     split_note,
 )
+from tests.signing_key import Key
 
 # A checkpoint of a public Certificate Transparency log (staging) of 2026-05-23 with the lines of four public
 # witnesses; the log's own two lines are of types this package does not speak.
@@ -60,21 +60,7 @@ McTOAYQ8=
 """
 
 
-class Key:
-    """An Ed25519 key as the keyring hands it out."""
-
-    def __init__(self, seed: int) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
-
-
-LOG, WITNESS = Key(1), Key(2)
+LOG, WITNESS = Key(b"\x01" * 32), Key(b"\x02" * 32)
 NAME = "witness.example/w1"
 PINNED = WitnessKey.of(NAME, WITNESS.public_key)
 TEXT = checkpoint_text("example.com/log", 7, bytes(32))

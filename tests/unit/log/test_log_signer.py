@@ -8,26 +8,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.errors import LogError
 from governance.log import CheckpointSigner, parse_checkpoint, tree
+from tests.signing_key import Key
 
 ORIGIN = "example.com/log"
-
-
-class Key:
-    """An Ed25519 key as the keyring hands it out."""
-
-    def __init__(self, seed: bytes = bytes(range(32))) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
 
 
 class MemoryLog:

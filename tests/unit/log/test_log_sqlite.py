@@ -10,26 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.errors import GovernanceError, LogError
 from governance.log import CheckpointSigner, FaultKind, Log, NewEntry, open_storage, verify_log
+from tests.signing_key import Key
 
 SECRET = b"4929-1234-5678-9010-canary"
-
-
-class Key:
-    """An Ed25519 key as the keyring hands it out."""
-
-    def __init__(self) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
 
 
 def now() -> datetime:

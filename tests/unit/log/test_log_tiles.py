@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,24 +30,11 @@ from governance.log.tiles import (
     resources,
     tile,
 )
+from tests.signing_key import Key
 
 ORIGIN = "example.com/log"
 BIG = 65_537
 SIZES = (0, 1, 2, 255, 256, 257, 511, 512, 1000, 65_535, 65_536, 65_537)
-
-
-class Key:
-    """An Ed25519 key as the keyring hands it out."""
-
-    def __init__(self, seed: bytes = bytes(range(32))) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
 
 
 VKEY = vkey_of(ORIGIN, Key().public_key)

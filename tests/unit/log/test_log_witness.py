@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,25 +19,12 @@ from governance.log import tree
 from governance.log.cosignature import Cosignature, cosignatures
 from governance.log.note import VerifierKey, add_signatures, checkpoint_text, read_signatures, sign_note
 from governance.log.witness import Answer, Request, Witness, recognise
+from tests.signing_key import Key
 
 ORIGIN = "example.com/log"
 NAME = "witness.example/w1"
 NOW = 1_800_000_000
 LEAVES = [tree.leaf_hash(bytes([n])) for n in range(40)]
-
-
-class Key:
-    """An Ed25519 key as the keyring hands it out."""
-
-    def __init__(self, seed: bytes) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
 
 
 LOG, WITNESS, STRANGER = Key(b"l" * 32), Key(b"w" * 32), Key(b"s" * 32)
