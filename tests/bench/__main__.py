@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -33,6 +34,8 @@ from tests.bench import (
 from tests.bench.experiment import ROOT, Experiment, SideFailed, run
 
 FILE = ROOT / "out" / "bench.json"
+QUICK_SECONDS = 8.0
+"""What the pairs of one experiment may take at quick size: some fifty experiments have ten minutes."""
 
 
 @contextmanager
@@ -96,7 +99,7 @@ def main() -> int:
                 experiment = _with_pairs(experiment, asked.pairs)
             begun, load = time.monotonic(), os.getloadavg()[0]
             try:
-                lines = run(experiment)
+                lines = run(experiment, QUICK_SECONDS if asked.quick and not asked.pairs else math.inf)
             except SideFailed as fault:
                 failed = True
                 print(f"{experiment.name}: failed\n{fault}", file=sys.stderr)

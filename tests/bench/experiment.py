@@ -6,10 +6,12 @@ Nothing heavy is imported here: a child inherits its parent's peak of memory.
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,13 +130,19 @@ def run_side(side: Call | Floor | Sequence[Call]) -> dict[str, Any]:
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def run(experiment: Experiment) -> list[dict[str, Any]]:
-    """Run an experiment and return its lines: medians of the sides, medians of the ratios of the pairs."""
+def run(experiment: Experiment, seconds: float = math.inf) -> list[dict[str, Any]]:
+    """Run an experiment and return its lines: medians of the sides, medians of the ratios of the pairs.
+
+    A further pair is begun only where it should end within ``seconds`` of the first one's beginning.
+    """
     for call in experiment.before:
         run_side(call)
     ours: list[Result] = []
     floors: list[Result] = []
+    begun = time.monotonic()
     for number in range(experiment.pairs):
+        if number and (time.monotonic() - begun) * (number + 1) / number > seconds:
+            break
         # The order alternates, so that neither side always finds the caches the other one left.
         order = ["ours", "floor"] if number % 2 else ["floor", "ours"]
         for each in order:
