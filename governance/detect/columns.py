@@ -12,6 +12,7 @@ from governance.detect.decision import decide
 from governance.detect.flattening import flatten
 from governance.detect.headers import read_header
 from governance.detect.profile import ColumnProfile
+from governance.detect.registry import Detectors, DetectorsLike, resolve
 from governance.detect.validators import COMMON_REGIONS
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification
 
@@ -28,9 +29,11 @@ class TableScanner:
         schema: the schema of every batch.
         sample: rows to read, drawn uniformly from the stream; ``None`` reads all. With a sample,
             each result states the prevalence it would have missed with probability 5%.
+        detectors: what is known, see :func:`governance.detect.load_detectors`, or the paths of a team's files.
     """
 
-    def __init__(self, schema: pa.Schema, sample: int | None = None) -> None:
+    def __init__(self, schema: pa.Schema, sample: int | None = None, detectors: DetectorsLike = None) -> None:
+        self._detectors: Detectors = resolve(detectors)
         self._schema = schema
         self._limit = sample
         self._random = np.random.default_rng(_SEED)
@@ -56,7 +59,7 @@ class TableScanner:
         regions = self._regions()
         results: dict[str, ColumnClassification] = {}
         for profile in self._profiles.values():
-            result = decide(profile, regions)
+            result = decide(profile, regions, self._detectors)
             if self._limit is not None and self._rows > profile.rows:
                 result = _of_sample(result, self._rows, profile.values_read)
             name, number = result.column, 2
@@ -73,7 +76,7 @@ class TableScanner:
                 for leaf, array in flatten(name, chunk):
                     seen[leaf] += 1
                     profile = self._profiles.setdefault(
-                        (position, f"{leaf}\0{seen[leaf]}"), ColumnProfile(leaf)
+                        (position, f"{leaf}\0{seen[leaf]}"), ColumnProfile(leaf, self._detectors)
                     )
                     profile.update(array)
 
@@ -85,7 +88,7 @@ class TableScanner:
             if profile.values < profile.next_attempt:
                 continue
             profile.next_attempt = 2 * profile.values
-            found = decide(profile)
+            found = decide(profile, detectors=self._detectors)
             open_ended = found.classification in (FREE_TEXT, HARMLESS, UNCLASSIFIED)
             profile.settled = not open_ended and found.confidence >= SETTLE_CONFIDENCE
 
@@ -109,7 +112,7 @@ class TableScanner:
         for profile in self._profiles.values():
             if any(
                 m.detector.classification in ("country", "jurisdiction")
-                for m in read_header(profile.name).matches
+                for m in read_header(profile.name, self._detectors.columns).matches
             ):
                 for value, times in profile.sample.items():
                     if len(value) == 2 or value[2:3] == "-":
@@ -128,9 +131,11 @@ def _of_sample(result: ColumnClassification, rows: int, read: int) -> ColumnClas
     )
 
 
-def classify_table(table: pa.Table, sample: int | None = None) -> dict[str, ColumnClassification]:
+def classify_table(
+    table: pa.Table, sample: int | None = None, detectors: DetectorsLike = None
+) -> dict[str, ColumnClassification]:
     """Classify every column of a table; see :class:`TableScanner`."""
-    scanner = TableScanner(table.schema, sample)
+    scanner = TableScanner(table.schema, sample, detectors)
     for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
         scanner.update(batch)
     return scanner.finish()

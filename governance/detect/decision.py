@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from governance.detect import dictionaries, validators
 from governance.detect.headers import HeaderEvidence, HeaderMatch, read_header
 from governance.detect.profile import ColumnProfile
-from governance.detect.registry import ColumnDetector, ValueTest, column_registry
+from governance.detect.registry import ColumnDetector, Detectors, ValueTest, builtin
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification, Contained
 
 CHECKED_VALUES = 1_000
@@ -108,10 +108,12 @@ class Values:
         return Outcome(test, len(passing), checked, min(rows, 1.0))
 
     def _checks_of(self, test: ValueTest) -> Iterator[validators.Validator]:
-        if test.dictionary is not None:
+        if test.words is not None:
+            yield partial(dictionaries.listed, test.words)
+        elif test.dictionary is not None:
             yield partial(dictionaries.contains, test.dictionary)
         if test.validator is not None:
-            yield self._checks[test.validator]
+            yield self._checks.get(test.validator) or validators.named(test.validator)
 
     def _by_pattern(self, test: ValueTest) -> list[str]:
         if test.pattern is None:
@@ -270,24 +272,26 @@ def _typed(profile: ColumnProfile, header: HeaderEvidence) -> tuple[str, float, 
 
 
 def decide(
-    profile: ColumnProfile, regions: Sequence[str] = validators.COMMON_REGIONS
+    profile: ColumnProfile,
+    regions: Sequence[str] = validators.COMMON_REGIONS,
+    detectors: Detectors | None = None,
 ) -> ColumnClassification:
     """Classify a column from its header and its values.
 
     Args:
         profile: what was read of the column.
         regions: numbering plans (ISO 3166) for national phone numbers.
+        detectors: what is known; the default is what this package ships.
     """
-    header = read_header(profile.name.rsplit(".", 1)[-1])
+    known = (detectors or builtin()).columns
+    header = read_header(profile.name.rsplit(".", 1)[-1], known)
     if not header.matches and "." in profile.name:
-        header = read_header(profile.name)
+        header = read_header(profile.name, known)
     typed = _typed(profile, header)
     if typed is not None:
         return _result(profile, *typed)
     values = Values(profile, regions)
-    verdicts = [
-        v for d in column_registry().detectors if (v := _judge(d, header, profile, values)) is not None
-    ]
+    verdicts = [v for d in known.detectors if (v := _judge(d, header, profile, values)) is not None]
     last = max((v.match.end for v in verdicts if v.match and v.match.decisive), default=0)
     best = max(verdicts, key=lambda v: _rank(v, last), default=None)
     if best is not None and best.confidence >= THRESHOLD:

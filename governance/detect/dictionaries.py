@@ -35,6 +35,11 @@ def folded(name: str) -> frozenset[str]:
     return frozenset(map(fold, entries(name)))
 
 
+def listed(words: frozenset[str], value: str) -> bool:
+    """Whether the whole value is one of ``words``, which are folded."""
+    return fold(value) in words
+
+
 def contains(name: str, value: str) -> bool:
     """Whether the whole value, or a part of a compound such as ``Anne-Marie``, is an entry."""
     words = folded(name)

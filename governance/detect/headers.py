@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from governance.detect.dictionaries import fold
-from governance.detect.registry import ColumnDetector, column_registry
+from governance.detect.registry import ColumnDetector, ColumnRegistry, column_registry
 
 _CAMEL = re.compile(
     r"(?<=[a-zà-ÿ0-9])(?=[A-ZÀ-Þ])|(?<=[A-ZÀ-Þ])(?=[A-ZÀ-Þ][a-zà-ÿ])|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])"
@@ -39,9 +39,8 @@ class HeaderEvidence:
     negated: str | None
 
 
-@cache
-def _vocabulary() -> frozenset[str]:
-    registry = column_registry()
+@lru_cache(maxsize=8)
+def _vocabulary(registry: ColumnRegistry) -> frozenset[str]:
     words = set(registry.qualifiers) | set(registry.negating)
     for detector in registry.detectors:
         for phrase in (*detector.decisive, *detector.supporting):
@@ -49,9 +48,8 @@ def _vocabulary() -> frozenset[str]:
     return frozenset(word for word in words if len(word) >= 3 or word in _SHORT_ENDINGS)
 
 
-def _segments(token: str) -> list[str]:
+def _segments(token: str, known: frozenset[str]) -> list[str]:
     """Split a run-together token into known words, only if they cover all of it."""
-    known = _vocabulary()
     best: list[list[str] | None] = [[]] + [None] * len(token)
     for end in range(1, len(token) + 1):
         for start in range(max(0, end - 16), end):
@@ -64,36 +62,38 @@ def _segments(token: str) -> list[str]:
     return best[len(token)] or [token]
 
 
-def words(header: str) -> list[str]:
+def words(header: str, registry: ColumnRegistry | None = None) -> list[str]:
     """The words of a column name: split on ``_``, punctuation, camel case and digits, then folded.
 
     A token that is not a known word is split further only where known words cover it whole, so
     ``mailingzipcode`` gives three words and ``acid`` stays one.
     """
+    known = _vocabulary(registry or column_registry())
     spaced = _CAMEL.sub(" ", header[:MAXIMUM_HEADER])
     found: list[str] = []
     for token in _SEPARATOR.sub(" ", fold(spaced)).split():
-        if token in _vocabulary() or len(token) < 5 or not token.isalpha():
+        if token in known or len(token) < 5 or not token.isalpha():
             found.append(token)
         else:
-            found.extend(_segments(token))
+            found.extend(_segments(token, known))
     return found
 
 
-@cache
-def _phrases() -> dict[tuple[str, ...], list[tuple[ColumnDetector, bool]]]:
+@lru_cache(maxsize=8)
+def _phrases(registry: ColumnRegistry) -> dict[tuple[str, ...], list[tuple[ColumnDetector, bool]]]:
     table: dict[tuple[str, ...], list[tuple[ColumnDetector, bool]]] = {}
-    for detector in column_registry().detectors:
+    for detector in registry.detectors:
         for decisive, phrases in ((True, detector.decisive), (False, detector.supporting)):
             for phrase in phrases:
                 table.setdefault(tuple(phrase.split()), []).append((detector, decisive))
     return table
 
 
-def read_header(header: str) -> HeaderEvidence:
+def read_header(header: str, registry: ColumnRegistry | None = None) -> HeaderEvidence:
     """Match a column name against every detector's phrases; a phrase inside a longer one is dropped."""
-    tokens = words(header)
-    table = _phrases()
+    registry = registry or column_registry()
+    tokens = words(header, registry)
+    table = _phrases(registry)
     hits: list[tuple[int, int, tuple[str, ...]]] = []
     for start in range(len(tokens)):
         for end in range(start + 1, min(len(tokens), start + 6) + 1):
@@ -109,11 +109,12 @@ def read_header(header: str) -> HeaderEvidence:
         for start, end, phrase in outer
         for detector, decisive in table[phrase]
     )
-    return HeaderEvidence(matches, _negation(tokens, outer))
+    return HeaderEvidence(matches, _negation(tokens, outer, registry.negating))
 
 
-def _negation(tokens: list[str], hits: list[tuple[int, int, tuple[str, ...]]]) -> str | None:
-    negating = column_registry().negating
+def _negation(
+    tokens: list[str], hits: list[tuple[int, int, tuple[str, ...]]], negating: frozenset[str]
+) -> str | None:
     for token in tokens:
         if token in _STATISTICS and len(tokens) > 1:
             return token

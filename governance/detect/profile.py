@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from governance.detect.registry import Detectors
 from governance.detect.text import engine
 from governance.detect.vocabulary import PLACEHOLDERS
 
@@ -59,8 +60,9 @@ def physical(kind: pa.DataType) -> str:
 class ColumnProfile:
     """Counts, range, distinct sample and contained identifiers of one column."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, detectors: Detectors | None = None) -> None:
         self.name = name
+        self._detectors = detectors
         self.kind = "null"
         self.rows = 0
         self.values = 0
@@ -131,10 +133,13 @@ class ColumnProfile:
             return
         words = sum(head.count(" ") for head in heads) / len(heads)
         if words < 3:
-            mask = pc.match_substring_regex(values, _IDENTIFIER)
-            values = values.filter(mask)
+            values = values.filter(pc.match_substring_regex(values, self._identifier()))
         for start in range(0, len(values), _TEXT_SLICE):
-            self.contains.update(engine().contained(values.slice(start, _TEXT_SLICE)))
+            self.contains.update(engine(self._detectors).contained(values.slice(start, _TEXT_SLICE)))
+
+    def _identifier(self) -> str:
+        stated = engine(self._detectors).own
+        return f"{_IDENTIFIER}|{stated}" if stated else _IDENTIFIER
 
     def _add(self, values: Iterable[str]) -> None:
         sample, threshold = self.sample, self._threshold

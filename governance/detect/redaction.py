@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from governance.detect import lexicon
+from governance.detect.registry import DetectorsLike, resolve
 from governance.detect.text import Hits, TextEngine, byte_lookup, engine
 
 TAGS: Mapping[str, str] = {
@@ -52,13 +53,18 @@ _PUNCTUATED = frozenset(
 )
 
 
-def redact(texts: pa.Array, known: Mapping[str, pa.Array | Sequence[pa.Array]] | None = None) -> pa.Array:
+def redact(
+    texts: pa.Array,
+    known: Mapping[str, pa.Array | Sequence[pa.Array]] | None = None,
+    detectors: DetectorsLike = None,
+) -> pa.Array:
     """Replace identifiers in texts by tags such as ``[EMAIL]``.
 
     Args:
         texts: ``string`` or ``large_string`` (also dictionary-encoded), length n.
         known: by classification, an array of length n or several: what structured columns say of the same row. Their
             values are removed wherever they stand in the row's text, in any case, names also word by word.
+        detectors: what is known, or the paths of a team's files.
 
     Returns:
         An array of the same length, ``string`` or ``large_string``; null stays null and an untouched
@@ -70,6 +76,7 @@ def redact(texts: pa.Array, known: Mapping[str, pa.Array | Sequence[pa.Array]] |
         return texts.cast(pa.string())
     if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
         texts = texts.cast(pa.large_string())
+    matcher = engine(resolve(detectors))
     parts = []
     for start in range(0, len(texts), MAXIMUM_ROWS):
         part = texts.slice(start, MAXIMUM_ROWS)
@@ -81,7 +88,7 @@ def redact(texts: pa.Array, known: Mapping[str, pa.Array | Sequence[pa.Array]] |
                     for name, given in known.items()
                 },
             )
-        parts.append(_without_found(part, engine()))
+        parts.append(_without_found(part, matcher))
     return pa.concat_arrays(parts) if parts else texts
 
 

@@ -6,17 +6,18 @@ with it would flag every row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import re2
 import yaml
 
 from governance.detect import vocabulary
-from governance.detect.classifications import taxonomy
+from governance.detect.classifications import TaxonomyEntry, taxonomy
 from governance.detect.dictionaries import entries
 from governance.detect.validators import VALIDATORS
 from governance.errors import SettingError
@@ -29,7 +30,8 @@ MAXIMUM_PROGRAM = 8_000
 class ValueTest:
     """What the values of a classification look like; pattern, dictionary and validator must all hold.
 
-    ``alone``, ``agree``: shares of distinct values in [0, 1]; ``minimum``: distinct values.
+    ``alone``, ``agree``: shares of distinct values in [0, 1]; ``minimum``: distinct values. ``words`` are the
+    folded entries of a dictionary that a team brought; without them ``dictionary`` is one of ``data/``.
     """
 
     pattern: str | None
@@ -39,6 +41,7 @@ class ValueTest:
     minimum: int
     agree: float | None
     numbers: bool
+    words: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class ColumnDetector:
     examples: tuple[tuple[str, bool], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ColumnRegistry:
     """All column detectors in the order of the file, which breaks ties."""
 
@@ -90,6 +93,31 @@ class TextDetector:
     def expression(self) -> str:
         """One RE2 expression: group 1 before, group 2 the span, group 3 after."""
         return f"({self.before})({self.pattern})({self.after})"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorFile:
+    """A team's file of detectors. ``digest`` is the SHA-256 of its bytes, ``sha256:…``."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detectors:
+    """All that a scan knows: classifications, column detectors and text detectors, and the files that were added.
+
+    Make one by :func:`builtin` or :func:`governance.detect.load_detectors`; it is immutable, and compiled once.
+    """
+
+    taxonomy: Mapping[str, TaxonomyEntry]
+    columns: ColumnRegistry
+    text: tuple[TextDetector, ...]
+    files: tuple[DetectorFile, ...] = ()
+
+
+DetectorsLike: TypeAlias = Detectors | str | Path | Sequence[str | Path] | None
+"""Detectors, or the path or paths of a team's files, or ``None`` for those of this package."""
 
 
 def _refuse(where: str, reason: str) -> SettingError:
@@ -226,3 +254,20 @@ def text_detectors() -> tuple[TextDetector, ...]:
         )
         detectors.append(detector)
     return tuple(detectors)
+
+
+@cache
+def builtin() -> Detectors:
+    """The detectors this package ships."""
+    return Detectors(taxonomy(), column_registry(), text_detectors())
+
+
+def resolve(detectors: DetectorsLike) -> Detectors:
+    """Detectors as given, loaded from a team's files, or :func:`builtin` where none are named."""
+    if isinstance(detectors, Detectors):
+        return detectors
+    if detectors is None:
+        return builtin()
+    from governance.detect.custom import load_detectors
+
+    return load_detectors(detectors)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ import re2
 from numpy.typing import NDArray
 
 from governance.detect import lexicon
-from governance.detect.registry import TextDetector, text_detectors
-from governance.detect.validators import VALIDATORS
+from governance.detect.registry import Detectors, DetectorsLike, TextDetector, builtin, resolve
+from governance.detect.validators import named
 
 _MEMORY = 256 << 20
 _CAPITALS = (
@@ -88,10 +88,11 @@ class TextEngine:
             re2.escape(gate) for gate in sorted({d.gate for d in self.detectors if d.gate})
         )
         self._groups: dict[str, tuple[Any, list[int]]] = {}
-        for sieve in ("shapes", "words", "capitals"):
+        for sieve in ("shapes", "words", "capitals", "own"):
             members = [i for i, d in enumerate(self.detectors) if d.sieve == sieve]
             self._groups[sieve] = (_set([self._uncaptured(i) for i in members]), members)
         self._words = "|".join(self._uncaptured(i) for i in self._groups["words"][1])
+        self.own = "|".join(self._uncaptured(i) for i in self._groups["own"][1])
         self._lexicon = _set(lexicon.tries())
 
     def _uncaptured(self, index: int) -> str:
@@ -105,16 +106,21 @@ class TextEngine:
             shapes = shapes | _as_bool(pc.match_substring_regex(texts, self._literals))
         capitals = _as_bool(pc.match_substring_regex(texts, _CAPITALS))
         words = _as_bool(pc.match_substring_regex(texts, self._words))
-        return {"shapes": shapes, "words": words, "capitals": capitals}
+        masks = {"shapes": shapes, "words": words, "capitals": capitals}
+        if self.own:
+            masks["own"] = _as_bool(pc.match_substring_regex(texts, self.own))
+        return masks
 
     def hits(self, texts: pa.Array) -> Hits:
         """The flagged rows of a ``string`` array and the detectors each may hold."""
         masks = self.masks(texts)
-        rows = np.flatnonzero(masks["shapes"] | masks["words"] | masks["capitals"])
+        rows = np.flatnonzero(np.logical_or.reduce(list(masks.values())))
         flagged = texts.take(pa.array(rows)).cast(_binary(texts.type)).to_pylist()
         found: list[list[int]] = [[] for _ in flagged]
         words: list[bool] = [False] * len(flagged)
         for sieve, (matcher, members) in self._groups.items():
+            if sieve not in masks:
+                continue
             match = matcher.Match
             for place in np.flatnonzero(masks[sieve][rows]).tolist():
                 for hit in match(flagged[place]) or ():
@@ -141,7 +147,7 @@ class TextEngine:
     def found(self, index: int, text: bytes, *, unchecked: bool = False) -> Iterator[tuple[int, int]]:
         """Byte spans of one detector; its validator is left out where ``unchecked``."""
         validator = self.detectors[index].validator
-        check = None if validator is None or unchecked else VALIDATORS[validator]
+        check = None if validator is None or unchecked else named(validator)
         for match in self.expressions[index].finditer(text):
             start, end = match.span(2)
             if check is None or check(text[start:end].decode("utf-8", "replace").strip()):
@@ -173,10 +179,14 @@ class TextEngine:
         return found
 
 
-@cache
-def engine() -> TextEngine:
-    """The engine over ``text_detectors.yaml`` and the dictionaries."""
-    return TextEngine(text_detectors())
+def engine(detectors: Detectors | None = None) -> TextEngine:
+    """The engine over the text detectors and the dictionaries; compiled once for each set of detectors."""
+    return _engine(detectors or builtin())
+
+
+@lru_cache(maxsize=4)
+def _engine(detectors: Detectors) -> TextEngine:
+    return TextEngine(detectors.text)
 
 
 def byte_lookup(data: bytes) -> Iterator[tuple[int, int, str]]:
@@ -219,22 +229,23 @@ def _grouped(lengths: Sequence[int], limit: int = 256 << 20) -> Iterator[slice]:
     yield slice(start, len(lengths))
 
 
-def classify_text(texts: Sequence[str]) -> list[list[TextFinding]]:
-    """Find identifiers in texts.
+def classify_text(texts: Sequence[str], detectors: DetectorsLike = None) -> list[list[TextFinding]]:
+    """Find identifiers in texts; ``detectors`` are what is known, or the paths of a team's files.
 
     Returns, for each text, its findings in order of position and without overlaps. Offsets count
     characters as Python does. Lone surrogates are read as unknown characters.
     """
+    matcher = engine(resolve(detectors))
     findings: list[list[TextFinding]] = [[] for _ in texts]
     encoded = [text.encode("utf-8", "replace") for text in texts]
     for part in _grouped([len(data) for data in encoded]):
         array = pa.array(encoded[part], pa.binary()).view(pa.string())
-        hits = engine().hits(array)
+        hits = matcher.hits(array)
         for row, data, candidates, names in zip(
             hits.rows.tolist(), hits.texts, hits.detectors, hits.lexicon, strict=True
         ):
             offsets = _character_offsets(data)
-            for start, end, classification, score in engine().spans(data, candidates, names):
+            for start, end, classification, score in matcher.spans(data, candidates, names):
                 if offsets is not None:
                     start, end = int(offsets[start]), int(offsets[end])
                 findings[part.start + row].append(TextFinding(start, end, classification, score))

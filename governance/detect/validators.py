@@ -215,6 +215,26 @@ _STDNUM = {
     "in_aadhaar": "in_.aadhaar", "mx_curp": "mx.curp", "ca_sin": "ca.sin", "nl_bsn": "nl.bsn",
 }  # fmt: skip
 
+_STDNUM_NAME = re.compile(r"stdnum\.([a-z_]+(?:\.[a-z_]+)?)")
+
+
+@cache
+def named(name: str) -> Validator:
+    """The check a detector names: one of :data:`VALIDATORS`, or ``stdnum.be.nn`` for a module of python-stdnum.
+
+    Raises ``KeyError`` for a name that is neither.
+    """
+    if name in VALIDATORS:
+        return VALIDATORS[name]
+    found = _STDNUM_NAME.fullmatch(name)
+    try:
+        if found is not None and callable(_module(name).is_valid):
+            return partial(_stdnum, found.group(1))
+    except (ImportError, AttributeError):
+        pass
+    raise KeyError(name)
+
+
 VALIDATORS: Mapping[str, Validator] = MappingProxyType(
     {
         **{name: partial(_stdnum, module) for name, module in _STDNUM.items()},
