@@ -18,6 +18,7 @@ COMMANDS = {
     "consent": "import consent records, show the ledger, explain a decision",
     "contract": "check a contract against the policy and explain it",
     "demo": "make sample data and run both example DAGs through Airflow",
+    "detect": "measure what finds identifiers in text, train it on your own notes",
     "disclose": "write a released version for a recipient, sealed and recorded",
     "keys": "make and rotate keys, show public keys",
     "lineage": "ask which datasets, runs and columns led where",
