@@ -6,7 +6,9 @@ import pyarrow as pa
 import pytest
 import re2
 
-from governance.detect import dictionaries, registry, taxonomy
+from governance.detect import dictionaries, taxonomy
+from governance.detect.classifications import HIPAA_IDENTIFIERS, SPECIAL_CATEGORIES
+from governance.detect.detectors import DetectorFault, checked_pattern, column_detector, value_test
 from governance.detect.registry import (
     ColumnDetector,
     TextDetector,
@@ -15,21 +17,23 @@ from governance.detect.registry import (
     text_detectors,
 )
 from governance.detect.text import engine
-from governance.detect.validators import VALIDATORS
-from governance.errors import SettingError
+from governance.detect.validators import named
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED
+from governance.protect import transform_names
+from governance.protect.safe_harbor import IDENTIFIERS
 
 PAPER = """person_name given_name family_name email phone street_address city postal_code country jurisdiction date_of_birth
 date age ssn national_id passport driver_license medical_record_number health_plan_id account_number npi iban credit_card
 ip_address mac_address device_id vehicle_id url username customer_id gender ethnicity religion political_opinion
-sexual_orientation trade_union health_condition medication genetic biometric photo geo_coordinates secret free_text"""
+sexual_orientation trade_union health_condition medication genetic biometric criminal_record photo geo_coordinates secret
+free_text"""
 
 
 def _passes(test: ValueTest, value: str) -> bool:
     return (
         (test.pattern is None or re2.fullmatch(test.pattern, value) is not None)
         and (test.dictionary is None or dictionaries.contains(test.dictionary, value))
-        and (test.validator is None or VALIDATORS[test.validator](value))
+        and (test.validator is None or named(test.validator)(value))
     )
 
 
@@ -68,12 +72,11 @@ def test_every_detector_has_a_text_that_matches_or_a_test_of_its_own() -> None:
 
 def test_taxonomy_covers_the_paper_and_all_eighteen_identifiers() -> None:
     assert set(PAPER.split()) | {HARMLESS, UNCLASSIFIED} == set(taxonomy())
-    letters = {entry.hipaa for entry in taxonomy().values()} - {None}
-    # Fax numbers, letter E, are phones.
-    assert letters == set("ABCDFGHIJKLMNOPQR")
-    special = {name for name, entry in taxonomy().items() if entry.special_category}
-    assert all(taxonomy()[name].gdpr == "9(1)" for name in special)
-    assert {"health_condition", "ethnicity", "genetic", "biometric", "religion", "trade_union"} <= special
+    entries = taxonomy().values()
+    assert {letter for entry in entries for letter in entry.hipaa} == set(HIPAA_IDENTIFIERS)
+    assert {entry.special_category for entry in entries} - {None} == set(SPECIAL_CATEGORIES)
+    assert all(("9(1)" in entry.gdpr) == (entry.special_category is not None) for entry in entries)
+    assert "10" in taxonomy()["criminal_record"].gdpr
     assert taxonomy()[FREE_TEXT].sensitivity == "restricted"
 
 
@@ -87,15 +90,27 @@ def test_taxonomy_covers_the_paper_and_all_eighteen_identifiers() -> None:
     ],
 )
 def test_a_bad_pattern_is_refused_with_the_reason(pattern: str, reason: str) -> None:
-    with pytest.raises(SettingError) as caught:
-        registry._checked(pattern, "detectors.yaml: entry 7 (email)")
-    assert caught.value.code == "GOV-901"
-    assert "entry 7" in caught.value.message
-    assert reason in caught.value.message
+    with pytest.raises(DetectorFault, match=reason) as caught:
+        checked_pattern(pattern)
+    assert caught.value.code == "GOV-114"
 
 
 def test_an_unknown_validator_or_classification_is_refused() -> None:
-    with pytest.raises(SettingError, match="no validator is named luck"):
-        registry._value_test({"validator": "luck"}, "here")
-    with pytest.raises(SettingError, match="no classification"):
-        registry._known("shoe_size", "here")
+    with pytest.raises(DetectorFault, match="no validator is named luck"):
+        value_test({"validator": "luck"}, {})
+    with pytest.raises(DetectorFault, match="no classification"):
+        column_detector({"classification": "shoe_size"}, taxonomy())
+
+
+def test_every_classification_has_its_crosswalk_and_a_known_protection() -> None:
+    for entry in taxonomy().values():
+        assert entry.protect in transform_names(), entry.name
+        if entry.name not in (HARMLESS, UNCLASSIFIED):
+            assert entry.dpv and all(term.startswith(("pd:", "dpv:")) for term in entry.dpv), entry.name
+            assert entry.fides and all(key.split(".")[0] == "user" for key in entry.fides), entry.name
+            assert entry.gdpr, entry.name
+
+
+def test_safe_harbor_and_the_taxonomy_name_the_same_letters() -> None:
+    for name, letter in IDENTIFIERS.items():
+        assert letter in taxonomy()[name].hipaa, name
