@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from governance.audit.bundle import make_bundle
 from governance.audit.record import make_record, read_period
 from governance.audit.registry import report_kind
 from governance.audit.trail import read_trail
+from governance.durable import replace_file
 from governance.errors import AuditError, LogError
 from governance.log.log import Entry, Log
 from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
@@ -105,7 +105,7 @@ def make_report(
             log, workspace.vkey, workspace.keyring.evidence_signer, checkpoint, record, html, entries
         )
     for path, data in made.items():
-        _write(path, data)
+        replace_file(path, data, mode=0o666)
     return MadeReport(out_dir / f"{stem}.html", out_dir / f"{stem}.json", zipped if bundle else None, record)
 
 
@@ -141,20 +141,3 @@ def _not_signed(what: str) -> LogError:
     return LogError(
         "GOV-504", what, "no report is made of it; `governance log verify` names what was altered"
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

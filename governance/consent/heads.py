@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from governance.consent.segments import sync_directory
+from governance.durable import sync
 from governance.errors import ConsentError
 from governance.model.canonical import instant
 
@@ -91,7 +91,7 @@ class Heads:
         finally:
             connection.close()
         temporary.rename(path)
-        sync_directory(path.parent)
+        sync(path.parent)
         return cls(path)
 
     def batches(self) -> list[Batch]:

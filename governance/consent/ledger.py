@@ -8,8 +8,6 @@ with the first index) and commits the head.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -26,8 +24,9 @@ from governance.consent.explain import Explanation, explain
 from governance.consent.heads import Batch, Heads
 from governance.consent.imports import NewRecords, prepare, read_records
 from governance.consent.late import late_ordinals
-from governance.consent.segments import read_segment, sweep, sync_directory, write_segment
+from governance.consent.segments import read_segment, sweep, write_segment
 from governance.consent.snapshot import ConsentSnapshot, SeenRecords
+from governance.durable import locked, sync
 from governance.errors import ConsentError, SettingError
 from governance.model.canonical import timestamp
 from governance.model.policy import Purpose
@@ -66,7 +65,7 @@ class ConsentLedger:
                 "GOV-901", f"{directory} already holds a consent ledger", "open it, or name another directory"
             )
         (directory / "segments").mkdir(parents=True, exist_ok=True)
-        sync_directory(directory)
+        sync(directory)
         return cls(directory, Heads.create(path))
 
     @classmethod
@@ -297,12 +296,8 @@ class ConsentLedger:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        handle = os.open(self._directory / "import.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with locked(self._directory / "import.lock"):
             yield
-        finally:
-            os.close(handle)
 
 
 def microseconds(instant: datetime) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from governance.consent.actions import SEGMENT
+from governance.durable import replace_file
 from governance.errors import ConsentError
 
 _SUFFIX = ".parquet"
@@ -33,13 +33,7 @@ def write_segment(directory: Path, table: pa.Table) -> str:
     )
     data = sink.getvalue()
     name = hashlib.sha256(data).hexdigest()
-    temporary = directory / f".{name}.tmp"
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(directory / (name + _SUFFIX))
-    sync_directory(directory)
+    replace_file(directory / (name + _SUFFIX), data)
     return "sha256:" + name
 
 
@@ -74,12 +68,3 @@ def _damaged(name: str, how: str) -> ConsentError:
         f"consent segment {name[:16]}… {how}",
         "restore the ledger's `segments` from a backup; their digests are in the log's consent batches",
     )
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,14 +6,14 @@ never stale. It spares time and is no authority: a run reads and checks the cont
 
 from __future__ import annotations
 
-import os
-import tempfile
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from governance import __version__
 from governance.contracts.checking import load_contract
+from governance.durable import replace_file
 from governance.errors import ContractError
 from governance.model.canonical import canonical, digest, parse
 from governance.model.contract import (
@@ -151,27 +151,10 @@ def load_compiled(path: Path | str, cache_dir: Path | str) -> Contract:
         pass
     contract = load_contract(source)
     if contract.digest == found:
-        _keep(entry, to_json(contract))
+        with contextlib.suppress(OSError):
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(entry, to_json(contract))
     return contract
-
-
-def _keep(entry: Path, data: bytes) -> None:
-    """Write so that a reader, or a crash, sees the whole entry or none."""
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=entry.name, suffix=".part", dir=entry.parent)
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(entry)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-    except OSError:
-        return
 
 
 def as_mapping(contract: Contract) -> Mapping[str, Any]:

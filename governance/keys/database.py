@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from governance.durable import sync
 from governance.errors import ProtectionError, StorageError
-from governance.keys.durable import sync_directory
 
 _BUSY_SECONDS = 120
 _PAGE_SIZE = 16_384
@@ -36,7 +36,7 @@ class Database:
         """Make the directory (0700) and an empty file (0600) where they do not exist."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        sync_directory(self.path.parent)
+        sync(self.path.parent)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -29,8 +29,9 @@ from urllib.parse import unquote, urlsplit
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from governance.durable import locked
 from governance.errors import ProtectionError, SettingError, StorageError
-from governance.keys.durable import create_file, is_private, locked, replace_file
+from governance.keys.durable import create_file, is_private, replace_file
 from governance.keys.epoch import Destruction, EpochKey
 from governance.keys.provider import Passphrase
 from governance.keys.sealing import KEY_SIZE, Altered, Sealer, Secretive, derive

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from governance.durable import sync
 from governance.lineage.destination import REDACTED, Refusal
 from governance.lineage.framing import Event
-from governance.lineage.segment import sync_directory
 from governance.model.canonical import timestamp
 
 FILE = "dead-letters.jsonl"
@@ -116,7 +116,7 @@ class DeadLetters:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if new:
-                sync_directory(self._path.parent)
+                sync(self._path.parent)
             yield descriptor
         finally:
             os.close(descriptor)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from governance.durable import sync
 from governance.lineage.framing import Scanned, scan
 
 SUFFIX = ".events"
@@ -57,7 +58,7 @@ class Segment:
         """
         if not directory.is_dir():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_directory(directory.parent)
+            sync(directory.parent)
         host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:100]
         path = directory / f"{time.time_ns():020d}.{os.getpid()}.{secrets.token_hex(4)}.{host}{SUFFIX}"
         unnamed = path.with_suffix(_NEW)
@@ -65,7 +66,7 @@ class Segment:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             unnamed.rename(path)
-            sync_directory(directory)
+            sync(directory)
             return cls(path, descriptor, 0)
         except BaseException:
             os.close(descriptor)
@@ -198,7 +199,7 @@ class Segment:
         """Delete the file and let go of it."""
         if self.is_named():
             self.path.unlink()
-            sync_directory(self.path.parent)
+            sync(self.path.parent)
         self.close()
 
     def close(self) -> None:
@@ -235,15 +236,6 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def sync_directory(directory: Path) -> None:
-    """Make names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import duckdb
 
 import governance
+from governance.durable import replace_file, sync
 from governance.errors import LogError
 from governance.lineage import schemas
 from governance.lineage.index import Index, Kept, ReadableLog, genesis_evidence_key
@@ -84,8 +85,8 @@ def _write(index: Index, folder: Path, log: SnapshotLog) -> Path:
     (place / _LOCK).touch(mode=0o600)
     for file in files.values():
         file.chmod(0o600)
-        _sync(file)
-    _sync(place)
+        sync(file)
+    sync(place)
     manifest = {
         "v": 1,
         "facts": _version(),
@@ -214,13 +215,7 @@ def _writing(folder: Path, *, wait: bool) -> Iterator[bool]:
 
 
 def _publish(folder: Path, manifest: Mapping[str, Any]) -> None:
-    draft = folder / f".{MANIFEST}.{secrets.token_hex(4)}"
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(json.dumps(manifest).encode())
-        out.flush()
-        os.fsync(out.fileno())
-    draft.replace(folder / MANIFEST)
-    _sync(folder)
+    replace_file(folder / MANIFEST, json.dumps(manifest).encode())
 
 
 def _sweep(folder: Path, newest: str | None) -> None:
@@ -250,14 +245,6 @@ def _version() -> str:
 def _digest(file: Path) -> str:
     with file.open("rb") as source:
         return "sha256:" + hashlib.file_digest(source, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _text(key: bytes | None) -> str | None:

@@ -17,11 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from governance.durable import sync
 from governance.errors import LogError
 from governance.log import tree
 from governance.log.archive_file import ArchiveFile, Header, Writer
 from governance.log.archive_rows import ArchiveRow
-from governance.log.archives import ARCHIVE, held, pending, stated, sync, tag
+from governance.log.archives import ARCHIVE, held, pending, stated, tag
 from governance.log.envelope import Envelope, check_names
 from governance.log.note import Checkpoint
 from governance.log.sealing import NewEntry

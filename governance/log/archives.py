@@ -10,15 +10,15 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from governance.durable import locked, sync
 from governance.errors import LogError
 from governance.log.archive_file import ArchiveFile
 from governance.log.archive_rows import ArchiveRow
@@ -200,21 +200,6 @@ def stated(storage: Storage, index: int, media_type: str) -> dict[str, Any]:
     return {}
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> AbstractContextManager[object]:
     """One process at a time works on the files of a folder."""
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return locked(folder / ".lock")

@@ -7,12 +7,11 @@ nodes, and must come to the signed root before the checkpoint is published.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from governance.durable import replace_file, sync
 from governance.errors import LogError
 from governance.log import tree
 from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
@@ -76,8 +75,7 @@ def _export(storage: Storage, checkpoint: Checkpoint, folder: Path, mode: int) -
             "what the log holds does not come to the root that was signed: nothing was published",
             "Run `governance log verify` on the store.",
         )
-    _replace(folder / CHECKPOINT, checkpoint.note.encode(), mode)
-    _sync(folder)
+    replace_file(folder / CHECKPOINT, checkpoint.note.encode(), mode=mode)
     return Exported(checkpoint.size, since, written, checkpoint)
 
 
@@ -115,32 +113,10 @@ def _write(folder: Path, path: str, data: bytes, mode: int) -> int:
     if mode & 0o044 == 0:
         for parent in missing:
             parent.chmod(0o700)
-    _replace(target, data, mode)
-    for parent in [target.parent, *(made.parent for made in missing)]:
-        _sync(parent)
+    replace_file(target, data, mode=mode)
+    for made in missing:
+        sync(made.parent)
     return 1
-
-
-def _replace(target: Path, data: bytes, mode: int) -> None:
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

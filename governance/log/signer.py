@@ -9,14 +9,12 @@ It also remembers which key signs now, so that a process that still holds a rota
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from governance.durable import locked, replace_file
 from governance.errors import LogError
 from governance.log import tree
 from governance.log.note import (
@@ -234,32 +232,12 @@ class CheckpointSigner:
         content = json.dumps(
             {"v": 1, "origin": checkpoint.origin, "key": key, "checkpoint": checkpoint.note}
         ).encode()
-        temporary = self.memory.with_name(f".{self.memory.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.memory)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        folder = os.open(self.memory.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self.memory, content)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         if not self.memory.parent.is_dir():
             self.memory.parent.mkdir(mode=0o700, parents=True)
         # The memory file is replaced at each signature, so the lock needs a file that stays.
-        path = self.memory.with_name(f"{self.memory.name}.lock")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked(self.memory.with_name(f"{self.memory.name}.lock")):
             yield
-        finally:
-            os.close(descriptor)

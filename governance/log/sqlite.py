@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from governance.durable import sync
 from governance.errors import LogError
 from governance.log.archive_rows import ArchiveReads, ArchiveWrites
 from governance.log.connection import OwnConnection
@@ -203,11 +204,7 @@ class SqliteStorage(ArchiveReads):
             # SQLite gives its -wal and -shm files the mode of this one.
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             for folder in (self.directory, self.directory.parent):
-                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                sync(folder)
         except OSError as error:
             raise LogError(
                 "GOV-501",

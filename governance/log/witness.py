@@ -9,16 +9,15 @@ histories.
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from governance.durable import locked, replace_file
 from governance.errors import LogError
 from governance.log import tree
 from governance.log.cosignature import WitnessKey, cosign
@@ -184,34 +183,20 @@ class Witness:
 
     def _remember(self, checkpoint: Checkpoint) -> None:
         path = self._path(checkpoint.origin)
-        staged = path.with_suffix(".new")
         try:
-            descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(json.dumps({"v": 1, "checkpoint": checkpoint.note}).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            staged.replace(path)
-            folder = os.open(self._memory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            replace_file(path, json.dumps({"v": 1, "checkpoint": checkpoint.note}).encode())
         except OSError as error:
             raise _unusable(path, error) from None
 
     @contextmanager
     def _locked(self, origin: str) -> Iterator[None]:
         path = self._path(origin).with_suffix(".lock")
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise _unusable(path, error) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(path))
+            except OSError as error:
+                raise _unusable(path, error) from None
             yield
-        finally:
-            os.close(descriptor)
 
 
 def _unusable(path: Path, error: OSError) -> LogError:

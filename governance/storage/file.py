@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from governance.durable import locked, sync
 from governance.errors import StorageError
 from governance.storage.base import pointer_moved, relative_parts
 
@@ -105,7 +106,7 @@ class FileStorage:
                     created = False
                 else:
                     created = True
-            _sync_directory(target.parent)
+            sync(target.parent)
             if not created and target.read_bytes() != data:
                 raise StorageError(
                     "GOV-721",
@@ -142,9 +143,9 @@ class FileStorage:
                 target.rename(trash)  # gone for readers in one step, whatever interrupts the removal
             except FileNotFoundError:
                 return
-            _sync_directory(target.parent)
+            sync(target.parent)
             _remove(trash)
-            _sync_directory(target.parent)
+            sync(target.parent)
 
     def sync(self, relative: str) -> None:
         top = self._located(relative)
@@ -159,10 +160,10 @@ class FileStorage:
                 if any(Path(directory, name).is_symlink() for name in names):
                     raise OSError("holds a symbolic link")
                 Path(directory).chmod(0o700)
-                _sync_directory(Path(directory))
+                sync(Path(directory))
             while top != self._root:
                 top = top.parent
-                _sync_directory(top)
+                sync(top)
 
     def pointer(self, name: str) -> bytes | None:
         target = self._target(name)
@@ -176,7 +177,7 @@ class FileStorage:
         target = self._target(name)
         with _reported(name):
             _make_directory(target.parent)
-            with _exclusive(target.with_name(_LOCK + target.name)):
+            with locked(target.with_name(_LOCK + target.name)):
                 if self.pointer(name) != expected:
                     raise pointer_moved(name)
                 _replace(target, new)
@@ -252,18 +253,7 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
 def _replace(target: Path, data: bytes) -> None:
     with _temporary(target, data) as temporary:
         temporary.replace(target)
-    _sync_directory(target.parent)
-
-
-@contextlib.contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    """Hold ``lock`` against every process and thread. The file stays: removing a lock file is a race."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    sync(target.parent)
 
 
 def _make_directory(directory: Path) -> None:
@@ -274,15 +264,7 @@ def _make_directory(directory: Path) -> None:
         directory = directory.parent
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
-        _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path.parent)
 
 
 def _sync_file(path: Path) -> None:
