@@ -128,7 +128,7 @@ class FactStore:
             writer.execute(f"INSERT INTO held.{name} FROM read_parquet(?)", [str(file)])
             _view(writer, name, None)
         self._files = {}
-        for name in (*OF_AN_EVENT, "events", "token_facts"):
+        for name in (*OF_AN_EVENT, "events", "token_facts", "corrections"):
             writer.execute(f"DELETE FROM held.{name} WHERE list_contains($gone, log_index)", {"gone": gone})
         writer.execute(_UNUSED)
         for name in ("facet_bodies", "facet_edges"):

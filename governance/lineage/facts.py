@@ -17,6 +17,7 @@ import msgspec
 import pyarrow as pa
 
 from governance.errors import LogError
+from governance.lineage.correction_facts import correction_row
 from governance.lineage.event_parts import EventParts, QuickReader, parts_of
 from governance.lineage.facet_facts import encoded
 from governance.lineage.naming import EVENT_MEDIA_TYPE, PREFIX
@@ -25,6 +26,7 @@ from governance.lineage.rows import PageRows
 from governance.lineage.schemas import PRUNE, REDACTION
 from governance.lineage.signatures import Declared, Observed, RunKeys, evidence_keys, verify_event
 from governance.lineage.token_facts import TOKEN_MEDIA_TYPES, token_row
+from governance.model.correction import CORRECTION
 from governance.model.evidence import Stage
 
 _STAGES = frozenset(stage.value for stage in Stage)
@@ -119,6 +121,9 @@ class FactReader:
         elif leaf.media_type in TOKEN_MEDIA_TYPES:
             if (token := token_row(body, leaf.media_type, leaf.principal)) is not None:
                 rows.plain("token_facts", index, *token)
+        elif leaf.media_type == CORRECTION:
+            if (correction := correction_row(body, leaf.principal, index)) is not None:
+                rows.plain("corrections", index, *correction)
         elif leaf.media_type == REDACTION:
             rows.plain("redactions", index, msgspec.json.decode(body)["index"])
         elif leaf.media_type == PRUNE:

@@ -93,6 +93,9 @@ PLAIN: Mapping[str, pa.Schema] = {
         namespaces=_LIST,
         expires_at=TIME,
     ),
+    "corrections": _schema(
+        *("log_index", "principal", "namespace", "name", "field", "version", "body"), log_index=_INT
+    ),
 }
 """Tables that are not about events."""
 
