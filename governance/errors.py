@@ -24,6 +24,7 @@ CODES = MappingProxyType(
         "GOV-110": "a column cannot be classified and the policy refuses unclassified columns",
         "GOV-111": "a sample is smaller than the policy allows",
         "GOV-112": "a file changed after the run pinned its digest",
+        "GOV-121": "a model is not the one pinned, was altered or cannot be read",
         "GOV-122": "labelled notes cannot be read",
         # 2xx consent
         "GOV-201": "a consent ledger file is not valid",

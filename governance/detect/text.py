@@ -229,8 +229,12 @@ def _grouped(lengths: Sequence[int], limit: int = 256 << 20) -> Iterator[slice]:
     yield slice(start, len(lengths))
 
 
-def classify_text(texts: Sequence[str], detectors: DetectorsLike = None) -> list[list[TextFinding]]:
+def classify_text(
+    texts: Sequence[str], detectors: DetectorsLike = None, *, ner: bool = False
+) -> list[list[TextFinding]]:
     """Find identifiers in texts; ``detectors`` are what is known, or the paths of a team's files.
+
+    ``ner`` adds names by a pinned English model; see :mod:`governance.detect.learned`.
 
     Returns, for each text, its findings in order of position and without overlaps. Offsets count
     characters as Python does. Lone surrogates are read as unknown characters.
@@ -249,4 +253,8 @@ def classify_text(texts: Sequence[str], detectors: DetectorsLike = None) -> list
                 if offsets is not None:
                     start, end = int(offsets[start]), int(offsets[end])
                 findings[part.start + row].append(TextFinding(start, end, classification, score))
+    if ner:
+        from governance.detect.learned import supplemented
+
+        return supplemented(texts, findings, ner=ner)
     return findings
