@@ -42,8 +42,9 @@ def watch(location: str, stop: Any, answers: Any) -> None:
     """Read the log over and over; answer with how often, and with the first thing that is not in order."""
     storage = open_storage(location)
     log = Log(storage, signer=None, clock=lambda: datetime.now(UTC))
-    rounds, before, fault = 0, [], ""
-    while not fault and not (stop.is_set() and rounds):
+    rounds, before, fault, last = 0, [], "", False
+    while not fault and not last:
+        last = stop.is_set()
         size = log.size()
         seen = [(entry.index, entry.leaf) for entry in log.entries()]
         if len(seen) < size or [index for index, _ in seen] != list(range(len(seen))):

@@ -270,7 +270,7 @@ def _killed_before(step: str, store: Path, folder: Path) -> None:
     write_snapshot(index, folder, log)
 
 
-@pytest.mark.parametrize("step", ["_sync", "_digest", "_publish", "_sweep"])
+@pytest.mark.parametrize("step", ["sync", "_digest", "_publish", "_sweep"])
 @pytest.mark.parametrize("former", [False, True])
 def test_killed_while_writing(step: str, former: bool, log: Log, folder: Path, tmp_path: Path) -> None:
     if former:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -268,11 +269,14 @@ def test_a_memory_that_cannot_be_written_cosigns_nothing(tmp_path: Path) -> None
         made(tmp_path / "file")
     witness = made(tmp_path / "memory")
     assert status(witness, grown(4).request(0)) == 200
-    [path] = (tmp_path / "memory").glob("*.json")
-    path.with_suffix(".new").mkdir()
-    with pytest.raises(LogError, match="GOV-514"):
-        witness.add_checkpoint(grown(5).request(4))
-    path.with_suffix(".new").rmdir()
+    request = grown(5).request(4)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, former[1]))
+    try:
+        with pytest.raises(LogError, match="GOV-514"):
+            witness.add_checkpoint(request)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
     last = witness.last(ORIGIN)
     assert last is not None and last.size == 4
 
