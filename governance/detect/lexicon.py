@@ -1,7 +1,7 @@
 """Names and places of the dictionaries in text, looked up word by word.
 
 A given name of the dictionary before a capitalised word, or a family name where its context leaves
-no doubt, is a person. The tries only choose rows; the look-up decides.
+no doubt, is a person. :mod:`governance.detect.sieves` chooses the rows; the look-up decides.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from governance.detect import vocabulary
-from governance.detect.dictionaries import alternation, entries
+from governance.detect.dictionaries import entries
 
 _LETTER = r"[^\W\d_]"
 _CAP = rf"(?:(?=[^\W\d_a-zß-ÿ]){_LETTER})(?:{_LETTER}|['’])*"
@@ -47,16 +47,10 @@ def _places() -> frozenset[str]:
     return frozenset(entries("cities")) - vocabulary.AMBIGUOUS_CITIES
 
 
-def tries() -> tuple[str, ...]:
-    """RE2 alternations that let through every row in which :func:`lookup` can find something."""
-    family = alternation(_family())
-    return (
-        f"(?:{alternation(_given())})(?:[ -]|$|[^a-z])",
-        f"(?:{alternation(entries('ambiguous_given_names'))}) [^a-z0-9 ]",
-        f"(?:{family}), [^a-z0-9 ]",
-        rf"[A-Z]\. ?(?:{family})",
-        f"(?:{alternation(_places())})",
-    )
+def words() -> tuple[frozenset[str], ...]:
+    """Given names, given names that count only before a family name, family names, and first words of places."""
+    ambiguous = frozenset(entries("ambiguous_given_names"))
+    return _given(), ambiguous, _family(), frozenset(place.split(" ")[0] for place in _places())
 
 
 def lookup(text: str) -> Iterator[tuple[int, int, str]]:
