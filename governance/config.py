@@ -12,7 +12,7 @@ from governance.errors import SettingError
 VARIABLES = {
     "GOVERNANCE_HOME": "directory of keys, vault, consent ledger and datasets",
     "GOVERNANCE_STORE": "lineage store: a directory or postgresql://…; default HOME/store",
-    "GOVERNANCE_KEK": "key-encryption key by URI, e.g. file:/secure/kek.json",
+    "GOVERNANCE_KEK": "key-encryption key by URI, e.g. file:/secure/kek.json or aws-kms:eu-central-1/governance",
     "GOVERNANCE_PASSPHRASE": "passphrase of a file: key that asks for one",
     "GOVERNANCE_POLICY": "governance policy file; default HOME/policy.yaml",
     "GOVERNANCE_DATASETS": "where dataset versions live; default HOME/datasets",

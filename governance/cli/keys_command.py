@@ -24,7 +24,7 @@ def command() -> None:
 def init(origin: str, ask: bool, home: str | None, store: str | None, as_json: bool) -> None:
     """Make a home: key-encryption key, key store, subject vault, consent ledger and log.
 
-    The key-encryption key goes where $GOVERNANCE_KEK says (file:PATH), and nowhere else.
+    The key-encryption key goes where $GOVERNANCE_KEK says (file:PATH or aws-kms:REGION/PREFIX), and nowhere else.
     """
     from governance.errors import ProtectionError
     from governance.keys.file import create_file_key
@@ -35,7 +35,7 @@ def init(origin: str, ask: bool, home: str | None, store: str | None, as_json: b
         raise ProtectionError(
             "GOV-301",
             "no key-encryption key is named",
-            "set GOVERNANCE_KEK=file:PATH, on another disk than the home",
+            "set GOVERNANCE_KEK=file:PATH on another disk than the home, or aws-kms:REGION/PREFIX",
         )
     if ask and chosen.passphrase is None:
         raise ProtectionError(

@@ -17,7 +17,9 @@ from governance.keys.epoch import Destruction, EpochKey
 
 Passphrase: TypeAlias = Callable[[], str]
 
-PROVIDERS = MappingProxyType({"file": "governance.keys.file:open_provider"})
+PROVIDERS = MappingProxyType(
+    {"aws-kms": "governance.keys.aws_kms:open_provider", "file": "governance.keys.file:open_provider"}
+)
 
 
 class KeyProvider(Protocol):
