@@ -16,9 +16,9 @@ from governance.errors import GovernanceError
 COMMANDS = {
     "classify": "show what is in each column of a file",
     "consent": "import consent records, show the ledger, explain a decision",
-    "contract": "check a contract against the policy and explain it",
+    "contract": "draft a contract for a file, check one against the policy, explain it",
     "demo": "make sample data and run both example DAGs through Airflow",
-    "detect": "measure what finds identifiers in text, train it on your own notes",
+    "detect": "check your own detectors, measure them on labelled notes, train on your own",
     "disclose": "write a released version for a recipient, sealed and recorded",
     "keys": "make and rotate keys, show public keys",
     "lineage": "ask which datasets, runs and columns led where",

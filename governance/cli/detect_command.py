@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from governance.cli.detect_check import check
 from governance.cli.options import json_option, show, table
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -14,7 +15,10 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group("detect")
 def command() -> None:
-    """Measure the detectors on labelled notes, and train a model on your own."""
+    """Check your own detectors, measure them on labelled notes, train a model on your own."""
+
+
+command.add_command(check)
 
 
 def _mapping(_context: click.Context, _parameter: click.Parameter, stated: tuple[str, ...]) -> dict[str, str]:

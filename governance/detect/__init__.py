@@ -5,6 +5,8 @@
     classify_text(texts) -> [[TextFinding]]
     redact(texts, known=None) -> texts with identifiers replaced by [TAG]
     taxonomy() -> {name: TaxonomyEntry}
+    load_detectors("detectors.yaml") -> Detectors, with a team's own; the calls above take them as ``detectors=``
+    quasi_identifiers(table, classifications) -> which column sets single people out
 
 Parts load when first asked for: the automata and dictionaries cost a second.
 """
@@ -15,22 +17,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from governance.detect.anonymity import QuasiIdentifiers, quasi_identifiers
     from governance.detect.classifications import TaxonomyEntry, taxonomy
     from governance.detect.columns import TableScanner, classify_table
+    from governance.detect.custom import load_detectors
     from governance.detect.redaction import redact
+    from governance.detect.registry import Detectors
     from governance.detect.text import TextFinding, classify_text
 
 __all__ = [
+    "Detectors",
+    "QuasiIdentifiers",
     "TableScanner",
     "TaxonomyEntry",
     "TextFinding",
     "classify_table",
     "classify_text",
+    "load_detectors",
+    "quasi_identifiers",
     "redact",
     "taxonomy",
 ]
 
 _HOME = {
+    "Detectors": "registry",
+    "load_detectors": "custom",
+    "QuasiIdentifiers": "anonymity",
+    "quasi_identifiers": "anonymity",
     "TableScanner": "columns",
     "classify_table": "columns",
     "redact": "redaction",

@@ -53,7 +53,7 @@ class ColumnRegistry:
 
 @dataclass(frozen=True, slots=True)
 class DetectorFile:
-    """A team's file of detectors. ``digest`` is the SHA-256 of its bytes, ``sha256:…``."""
+    """A team's file of detectors, and its digest with those of the dictionaries it names."""
 
     name: str
     digest: str
