@@ -28,6 +28,8 @@ CODES = MappingProxyType(
         "GOV-114": "a detector's pattern is refused: not RE2, matches nothing or everything, too large or too slow",
         "GOV-115": "an example of a detector does not hold",
         "GOV-116": "what singles people out cannot be measured in memory",
+        "GOV-118": "a correction of a classification is refused",
+        "GOV-119": "a detector contradicts what a person corrected",
         "GOV-121": "a model is not the one pinned, was altered or cannot be read",
         "GOV-122": "labelled notes cannot be read",
         # 2xx consent
@@ -45,6 +47,7 @@ CODES = MappingProxyType(
         "GOV-306": "a transform did not hold on the output",
         "GOV-307": "the subject vault is damaged or was restored behind the log",
         "GOV-308": "key material was altered",
+        "GOV-309": "the key provider cannot be reached or refuses",
         # 4xx validation
         "GOV-401": "an expectation is unknown or its arguments are wrong",
         "GOV-402": "the version does not meet its contract's quality rules",
