@@ -39,9 +39,26 @@ _LEVELS = ("restricted", "confidential", "internal", "public")
 @click.option(
     "--k", type=click.IntRange(2), default=5, show_default=True, help="Smaller groups of rows are a risk."
 )
+@click.option(
+    "--ner",
+    type=click.Choice(["sample", "all"]),
+    help='Read a sample, or all, of the free text with the pinned English model of names (extra "ner").',
+)
+@click.option(
+    "--model",
+    metavar="FILE[@sha256:…]",
+    help="Read free text also with a model of `governance detect train`: a sample, or all with --ner all.",
+)
 @json_option
 def command(
-    source: str, sample: int | None, detectors: tuple[str, ...], singling_out: bool, k: int, as_json: bool
+    source: str,
+    sample: int | None,
+    detectors: tuple[str, ...],
+    singling_out: bool,
+    k: int,
+    ner: str | None,
+    model: str | None,
+    as_json: bool,
 ) -> None:
     """Scan SOURCE (Parquet, CSV, JSON Lines) and name what each column holds. Needs no home.
 
@@ -61,6 +78,11 @@ def command(
             rows += batch.num_rows
             advance("classify", rows)
     found = scanner.finish()
+    if ner or model:
+        from governance.detect.learned.contained import SAMPLE, contained
+
+        limit = None if ner == "all" else min(sample or SAMPLE, SAMPLE)
+        found = contained(sources.read(snapshot), found, ner=ner is not None, crf=model, sample=limit)
     measured = _singling_out(snapshot, found, k) if singling_out else None
     document: dict[str, Any] = {
         "format": FORMAT,

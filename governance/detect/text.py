@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from governance.detect import lexicon, sieves
 from governance.detect.registry import Detectors, DetectorsLike, TextDetector, builtin, resolve
 from governance.detect.validators import named
+
+if TYPE_CHECKING:
+    from governance.detect.learned.crf import CrfLike
 
 _MEMORY = 256 << 20
 _OWN = 128
@@ -220,11 +223,12 @@ def _grouped(lengths: Sequence[int], limit: int = 256 << 20) -> Iterator[slice]:
 
 
 def classify_text(
-    texts: Sequence[str], detectors: DetectorsLike = None, *, ner: bool = False
+    texts: Sequence[str], detectors: DetectorsLike = None, *, ner: bool = False, crf: CrfLike = None
 ) -> list[list[TextFinding]]:
     """Find identifiers in texts; ``detectors`` are what is known, or the paths of a team's files.
 
-    ``ner`` adds names by a pinned English model; see :mod:`governance.detect.learned`.
+    ``ner`` adds names by a pinned English model, ``crf`` what a model of your own notes finds, given by its file
+    (``PATH@sha256:…`` pins it); see :mod:`governance.detect.learned`.
 
     Returns, for each text, its findings in order of position and without overlaps. Offsets count
     characters as Python does. Lone surrogates are read as unknown characters.
@@ -243,8 +247,8 @@ def classify_text(
                 if offsets is not None:
                     start, end = int(offsets[start]), int(offsets[end])
                 findings[part.start + row].append(TextFinding(start, end, classification, score))
-    if ner:
+    if ner or crf is not None:
         from governance.detect.learned import supplemented
 
-        return supplemented(texts, findings, ner=ner)
+        return supplemented(texts, findings, ner=ner, crf=crf)
     return findings

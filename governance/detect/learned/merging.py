@@ -39,7 +39,10 @@ def merged(
     candidates = [
         (_rank(f, model=False, decisive=decisive), f) for f in rules if f.classification not in decisive
     ]
-    candidates += [(_rank(f, model=True, decisive=decisive), _agreed(f, rules)) for f in found]
+    candidates += [
+        (_rank(f, model=True, decisive=decisive), f if f.classification in decisive else _agreed(f, rules))
+        for f in found
+    ]
     candidates.sort(key=lambda c: (c[0], c[1].start - c[1].end, -c[1].score, c[1].start))
     starts: list[int] = []
     kept: list[TextFinding] = []
@@ -64,6 +67,9 @@ def _agreed(finding: TextFinding, rules: Sequence[TextFinding]) -> TextFinding:
     kind = next((k for k in (_PERSON, _PLACE) if finding.classification in k), {finding.classification})
     if any(r.classification in kind and r.start < finding.end and finding.start < r.end for r in rules):
         return TextFinding(
-            finding.start, finding.end, finding.classification, min(finding.score + AGREED, 0.97)
+            finding.start,
+            finding.end,
+            finding.classification,
+            max(finding.score, min(finding.score + AGREED, 0.97)),
         )
     return finding
