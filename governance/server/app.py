@@ -35,16 +35,6 @@ from governance.server.ingest import Answer, Ingest
 from governance.server.request_body import BodyReader
 from governance.server.served import ServedStore
 
-_ROUTERS = (
-    health.router,
-    graph_routes.router,
-    marquez.router,
-    audit_routes.router,
-    evidence_routes.router,
-    tlog_routes.router,
-    token_routes.router,
-    pages.router,
-)
 _log = logging.getLogger(__name__)
 
 
@@ -94,10 +84,19 @@ def build_app(served: ServedStore, *, reader: BodyReader | None = None, root_pat
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(ingest_routes.router(app.ingest))
-    app.include_router(metrics.router(served, app.ingest.counts))
-    for router in _ROUTERS:
-        app.include_router(router(served))
+    # Not include_router: it would analyse each route once more, half the time that a start takes.
+    app.router.routes += [
+        *ingest_routes.router(app.ingest).routes,
+        *metrics.router(served, app.ingest.counts).routes,
+        *health.router(served).routes,
+        *graph_routes.router(served).routes,
+        *marquez.routes(served),
+        *audit_routes.router(served).routes,
+        *evidence_routes.router(served).routes,
+        *tlog_routes.router(served).routes,
+        *token_routes.router(served).routes,
+        *pages.routes(served),
+    ]
 
     @app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(allow("read"))])
     def openapi() -> JSONResponse:

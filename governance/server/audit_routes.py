@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from governance.errors import AccessError, LogError
 from governance.log import Entry
+from governance.server.answers import REFUSALS
 from governance.server.asked import Auditor, Reason, leave_trace
 from governance.server.served import ServedStore
 from governance.server.tokens import issued_tokens
@@ -19,7 +20,7 @@ Size = Annotated[int, Query(ge=0, le=2**62)]
 
 def router(served: ServedStore) -> APIRouter:
     """The routes about the log. All need the scope `audit`."""
-    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"])
+    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"], responses=REFUSALS)
     log = served.log
 
     @routes.get("/log")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from governance.model.evidence import Stage
 from governance.server.access import allow
+from governance.server.answers import REFUSALS
 from governance.server.asked import AsOf, Auditor, Reason, bounded, leave_trace
 from governance.server.conformance_book import ConformanceBook, judge
 from governance.server.served import ServedStore
@@ -28,7 +29,7 @@ _SUBJECT_UNKNOWN = (
 
 def router(served: ServedStore) -> APIRouter:
     """The routes about evidence. All need the scope `audit`."""
-    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"])
+    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"], responses=REFUSALS)
     book: ConformanceBook = served.conformance
 
     def stage(

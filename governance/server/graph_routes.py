@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query, Response
 from governance.lineage.adjacency import Edges, Ids
 from governance.lineage.graph import View
 from governance.lineage.node_names import DATASET, FIELD, JOB
+from governance.server.answers import REFUSALS
 from governance.server.column_lineage import column_lineage
 from governance.server.graph_data import (
     classified,
@@ -32,7 +33,7 @@ NodeId = Annotated[str, Query(min_length=1, max_length=4_096)]
 
 def router(served: ServedStore) -> APIRouter:
     """The routes, below ``/api/v1``."""
-    routes = APIRouter(prefix="/api/v1", tags=["graph"])
+    routes = APIRouter(prefix="/api/v1", tags=["graph"], responses=REFUSALS)
 
     # Marquez's UI asks with a slash at the end.
     @routes.get("/lineage/", include_in_schema=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from governance.server.answers import REFUSALS
 from governance.server.served import ServedStore
 
 
 def router(served: ServedStore) -> APIRouter:
     """`/healthz`."""
-    routes = APIRouter(tags=["operation"])
+    routes = APIRouter(tags=["operation"], responses=REFUSALS)
 
     @routes.get("/healthz", responses={503: {"description": "The store does not answer."}})
     def healthz(response: Response) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from governance.server.answers import REFUSALS
 from governance.server.ingest import Answer, Ingest
 
 _EVENT = {
@@ -37,7 +38,7 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 
 def router(ingest: Ingest) -> APIRouter:
     """`/lineage` and `/lineage/batch`. :class:`governance.server.app.LineageApp` answers before they are asked."""
-    routes = APIRouter(prefix="/api/v1", tags=["ingest"])
+    routes = APIRouter(prefix="/api/v1", tags=["ingest"], responses=REFUSALS)
 
     @routes.post(
         "/lineage",

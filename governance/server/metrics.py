@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from governance.server.access import allow
+from governance.server.answers import REFUSALS
 
 if TYPE_CHECKING:
     from governance.server.served import ServedStore
@@ -113,7 +114,7 @@ def router(served: ServedStore, counts: IngestCounts) -> APIRouter:
     """`/metrics`."""
     registry = CollectorRegistry()
     registry.register(_Collected(served, counts))
-    routes = APIRouter(tags=["operation"])
+    routes = APIRouter(tags=["operation"], responses=REFUSALS)
 
     @routes.get("/metrics", response_class=Response, dependencies=[Depends(allow("read"))])
     def metrics() -> Response:

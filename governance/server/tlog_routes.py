@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from governance.errors import AccessError
 from governance.log.tiles import Resource, entries_bundle, tile
+from governance.server.answers import REFUSALS
 from governance.server.asked import Auditor
 from governance.server.served import ServedStore
 
@@ -14,7 +15,7 @@ _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 
 def router(served: ServedStore) -> APIRouter:
     """The tiles. They need the scope `audit`: envelopes name who sent what and when."""
-    routes = APIRouter(prefix="/tlog", tags=["tlog"])
+    routes = APIRouter(prefix="/tlog", tags=["tlog"], responses=REFUSALS)
 
     @routes.get("/checkpoint", response_class=Response)
     def checkpoint(_: Auditor) -> Response:

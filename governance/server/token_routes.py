@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from governance.errors import AccessError
 from governance.model.principal import Scope
 from governance.server.access import allow
+from governance.server.answers import REFUSALS
 from governance.server.served import ServedStore
 from governance.server.tokens import Caller, create_token, issued_tokens, revoke_token
 
@@ -45,7 +46,7 @@ Administrator = Annotated[Caller, Depends(administrator)]
 
 def router(served: ServedStore) -> APIRouter:
     """The routes about tokens. All need the scope `admin`."""
-    routes = APIRouter(prefix="/api/v1/tokens", tags=["tokens"])
+    routes = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], responses=REFUSALS)
 
     @routes.get("")
     def issued(_: Administrator) -> dict[str, Any]:

@@ -7,7 +7,7 @@ the list lists, and every read takes ``as_of``, a log size.
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from starlette.routing import BaseRoute
 
 from governance.server.marquez import (
     datasets,
@@ -21,20 +21,14 @@ from governance.server.marquez import (
     tags,
     writes,
 )
-from governance.server.marquez.naming import NamedRoute, add_lenient
+from governance.server.marquez.naming import lenient
 from governance.server.served import ServedStore
 
 # Longer paths first: for names that came unencoded the order decides.
 _AREAS = (datasets, runs, jobs, namespaces, sources, tags, search, stats, events, writes)
 
 
-def router(served: ServedStore) -> APIRouter:
+def routes(served: ServedStore) -> list[BaseRoute]:
     """All routes, below ``/api/v1`` and ``/api/v2beta``."""
-    routes = APIRouter(prefix="/api/v1", tags=["marquez"], route_class=NamedRoute)
-    for area in _AREAS:
-        routes.include_router(area.router(served))
-    add_lenient(routes)
-    both = APIRouter()
-    both.include_router(routes)
-    both.include_router(search.beta_router(served), prefix="/api/v2beta", tags=["marquez"])
-    return both
+    named = [route for area in _AREAS for route in area.router(served).routes]
+    return [*named, *lenient(named), *search.beta_router(served).routes]

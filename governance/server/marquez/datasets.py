@@ -22,7 +22,7 @@ from governance.server.marquez.asking import (
     instant,
     unknown,
 )
-from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.naming import named_routes
 from governance.server.marquez.runs import shaped_runs
 from governance.server.marquez.said import fields_said, owners_said, tags_said
 from governance.server.served import ServedStore
@@ -30,7 +30,7 @@ from governance.server.served import ServedStore
 
 def router(_served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=NamedRoute)
+    routes = named_routes()
 
     @routes.get("/namespaces/{namespace}/datasets/{dataset}/versions/{version}")
     def dataset_version(namespace: str, dataset: str, version: str, ask: Asks) -> Response:

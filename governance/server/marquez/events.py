@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BeforeValidator
 
 from governance.server.marquez.asking import Asking, Asks, Pages, Paging, Row, answer, naive
-from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.naming import named_routes
 from governance.server.served import ServedStore
 
 
@@ -33,7 +33,7 @@ Direction = Annotated[Literal["asc", "desc", "ASC", "DESC"], Query()]
 
 def router(served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=NamedRoute)
+    routes = named_routes()
 
     def events(
         ask: Asking, pages: Paging, where: str, before: datetime | None, after: datetime | None,

@@ -23,7 +23,7 @@ from governance.server.marquez.asking import (
     malformed,
     unknown,
 )
-from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.naming import named_routes
 from governance.server.marquez.runs import STATES, bare_runs, run_rows, shaped_rows, shaped_runs
 from governance.server.marquez.said import owners_said, tags_said
 from governance.server.served import ServedStore
@@ -34,7 +34,7 @@ States = Annotated[list[str] | None, Query()]
 
 def router(_served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=NamedRoute)
+    routes = named_routes()
 
     # Marquez's own UI sends the filter as runState and by POST; a read all the same.
     @routes.post("/jobs", include_in_schema=False)

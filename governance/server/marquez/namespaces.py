@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from governance.server.marquez.asking import Asking, Asks, Pages, Paging, Row, answer, instant, unknown
-from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.naming import named_routes
 from governance.server.served import ServedStore
 
 
 def router(_served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=NamedRoute)
+    routes = named_routes()
 
     @routes.get("/namespaces")
     def namespaces(ask: Asks, pages: Pages) -> Response:

@@ -7,13 +7,17 @@ become one. These routes match the path as it was sent: one percent-encoded segm
 
 from __future__ import annotations
 
+import copy
 import re
+from collections.abc import Sequence
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match, compile_path
 from starlette.types import Scope
+
+from governance.server.answers import REFUSALS
 
 
 class NamedRoute(APIRoute):
@@ -29,15 +33,20 @@ class NamedRoute(APIRoute):
             child["path_params"] = {name: unquote(value) for name, value in child["path_params"].items()}
         return match, child
 
+    def lenient(self) -> NamedRoute:
+        """The same route for parameters that may hold unencoded slashes; not in the schema."""
+        same = copy.copy(self)
+        same.path = re.sub(r"\{(\w+)\}", r"{\1:path}", self.path)
+        same.path_regex, same.path_format, same.param_convertors = compile_path(same.path)
+        same.include_in_schema = False
+        return same
 
-def add_lenient(routes: APIRouter) -> None:
-    """Add each route again, last, with parameters that may hold unencoded slashes."""
-    for route in list(routes.routes):
-        if isinstance(route, APIRoute) and "{" in route.path:
-            routes.add_api_route(
-                re.sub(r"\{(\w+)\}", r"{\1:path}", route.path.removeprefix(routes.prefix)),
-                route.endpoint,
-                methods=list(route.methods),
-                status_code=route.status_code,
-                include_in_schema=False,
-            )
+
+def named_routes(prefix: str = "/api/v1") -> APIRouter:
+    """Where an area registers its routes, whole: including a router in another analyses each route again."""
+    return APIRouter(prefix=prefix, tags=["marquez"], route_class=NamedRoute, responses=REFUSALS)
+
+
+def lenient(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
+    """Each route with parameters again."""
+    return [route.lenient() for route in routes if isinstance(route, NamedRoute) and "{" in route.path]

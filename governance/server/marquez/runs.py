@@ -22,7 +22,7 @@ from governance.server.marquez.asking import (
     instant,
     unknown,
 )
-from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.naming import named_routes
 from governance.server.served import ServedStore
 
 STATES = {"NEW": "NEW", "RUNNING": "RUNNING", "COMPLETE": "COMPLETED", "FAIL": "FAILED", "ABORT": "ABORTED"}
@@ -31,7 +31,7 @@ STATES = {"NEW": "NEW", "RUNNING": "RUNNING", "COMPLETE": "COMPLETED", "FAIL": "
 
 def router(_served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=NamedRoute)
+    routes = named_routes()
 
     @routes.get("/jobs/runs/{run_id}/facets")
     def run_facets(run_id: str, ask: Asks, type: Annotated[Literal["run", "job"], Query()]) -> Response:  # noqa: A002

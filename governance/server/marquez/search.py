@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 from governance.server.marquez.asking import Asking, Asks, Pages, Row, among, answer, instant, naive
 from governance.server.marquez.datasets import present_facets
 from governance.server.marquez.jobs import job_facets
-from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.naming import named_routes
 from governance.server.marquez.runs import STATES, shaped_runs
 from governance.server.served import ServedStore
 
@@ -31,7 +31,7 @@ When = Annotated[datetime | None, Query(), BeforeValidator(lambda value: value o
 
 def router(_served: ServedStore) -> APIRouter:
     """The routes below ``/api/v1``."""
-    routes = APIRouter(route_class=NamedRoute)
+    routes = named_routes()
 
     @routes.get("/search/", include_in_schema=False)
     @routes.get("/search")
@@ -85,7 +85,7 @@ def router(_served: ServedStore) -> APIRouter:
 
 def beta_router(_served: ServedStore) -> APIRouter:
     """The routes below ``/api/v2beta``, which the search field of Marquez's UI asks."""
-    routes = APIRouter(route_class=NamedRoute)
+    routes = named_routes("/api/v2beta")
 
     @routes.get("/search/jobs")
     def jobs(q: str, ask: Asks) -> Response:

@@ -19,14 +19,14 @@ from governance.server.marquez.asking import (
     instant,
     unknown,
 )
-from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.naming import named_routes
 from governance.server.marquez.said import source_type
 from governance.server.served import ServedStore
 
 
 def router(_served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=NamedRoute)
+    routes = named_routes()
 
     @routes.get("/sources")
     def sources(ask: Asks, pages: Pages) -> Response:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BeforeValidator
 
 from governance.server.marquez.asking import Asking, Asks, Row, answer, instant, malformed, naive
-from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.naming import named_routes
 from governance.server.served import ServedStore
 
 Period = Annotated[
@@ -24,7 +24,7 @@ _EVENTS = ("fail", "start", "complete", "abort")
 
 def router(served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(prefix="/stats", route_class=NamedRoute)
+    routes = named_routes("/api/v1/stats")
 
     @routes.get("/lineage-events")
     def lineage_events(ask: Asks, period: Period, timezone: Timezone = "UTC") -> Response:

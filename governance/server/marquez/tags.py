@@ -5,14 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from governance.server.marquez.asking import Asks, Pages, answer
-from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.naming import named_routes
 from governance.server.marquez.said import tag_name
 from governance.server.served import ServedStore
 
 
 def router(_served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=NamedRoute)
+    routes = named_routes()
 
     @routes.get("/tags")
     def tags(ask: Asks, pages: Pages) -> Response:

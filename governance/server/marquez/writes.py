@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 
 from governance.errors import AccessError
 from governance.server.access import allow
-from governance.server.marquez.naming import NamedRoute
+from governance.server.marquez.naming import named_routes
 from governance.server.served import ServedStore
 from governance.server.tokens import Caller
 
@@ -37,7 +37,7 @@ _WRITES = (
 
 def router(_served: ServedStore) -> APIRouter:
     """The routes: each answers 405 and says what to do instead."""
-    routes = APIRouter(route_class=NamedRoute)
+    routes = named_routes()
     for path, method, remedy in _WRITES:
         _refuse(routes, path, method, remedy)
     return routes

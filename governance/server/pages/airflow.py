@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from governance.server.marquez.asking import Asking, Asks, Row, any_of
-from governance.server.pages.frame import PageRoute, page
+from governance.server.pages.frame import page, page_routes
 from governance.server.pages.jobs import completeness_of
 from governance.server.pages.listed import runs_of
 from governance.server.pages.proved import evidence
@@ -20,7 +20,7 @@ _OF_DAG = "(job_name = $dag OR starts_with(job_name, $dag || '.'))"
 
 def router(_served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=PageRoute)
+    routes = page_routes()
 
     @routes.get("/airflow/{dag_id}")
     def dag(request: Request, ask: Asks, dag_id: Dag) -> Response:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from governance.lineage.node_names import DATASET
 from governance.server.marquez.asking import Asking, Asks, Row, any_of, unknown
 from governance.server.marquez.said import fields_said, tags_said
-from governance.server.pages.frame import PageRoute, page
+from governance.server.pages.frame import page, page_routes
 from governance.server.pages.listed import runs_of
 from governance.server.pages.proved import evidence
 from governance.server.served import ServedStore
@@ -20,7 +20,7 @@ _THIS = "namespace = $namespace AND name = $name"
 
 def router(served: ServedStore) -> APIRouter:
     """The route."""
-    routes = APIRouter(route_class=PageRoute)
+    routes = page_routes()
 
     @routes.get("/dataset")
     def dataset(request: Request, ask: Asks, namespace: Name, name: Name) -> Response:

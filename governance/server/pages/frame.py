@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from fastapi import Request
+from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from governance.errors import AccessError, GovernanceError
 from governance.server.access import COOKIE
-from governance.server.answers import STATUS
+from governance.server.answers import REFUSALS, STATUS
 from governance.server.marquez.asking import Asking, unknown
 
 HERE = Path(__file__).parent
@@ -165,6 +165,11 @@ class PageRoute(APIRoute):
                 return _refused(request, told)
 
         return handled
+
+
+def page_routes() -> APIRouter:
+    """Where an area registers its pages, below ``/pages``."""
+    return APIRouter(prefix="/pages", include_in_schema=False, route_class=PageRoute, responses=REFUSALS)
 
 
 def _refused(request: Request, fault: GovernanceError) -> Response:

@@ -10,7 +10,7 @@ from governance.lineage import completeness
 from governance.lineage.node_names import JOB
 from governance.server.marquez.asking import Asking, Asks, Row, unknown
 from governance.server.pages.datasets import Name, facets_of
-from governance.server.pages.frame import PageRoute, page
+from governance.server.pages.frame import page, page_routes
 from governance.server.pages.listed import runs_of
 from governance.server.pages.proved import evidence
 from governance.server.served import ServedStore
@@ -21,7 +21,7 @@ Id = Annotated[str, Query(min_length=1, max_length=200)]
 
 def router(served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=PageRoute)
+    routes = page_routes()
 
     @routes.get("/job")
     def job(request: Request, ask: Asks, namespace: Name, name: Name) -> Response:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from governance.server.marquez.asking import Asking, Asks, Paging, Row, any_of
-from governance.server.pages.frame import PageRoute, page
+from governance.server.pages.frame import page, page_routes
 from governance.server.served import ServedStore
 
 _SIZE = 50
@@ -21,7 +21,7 @@ State = Literal["", "NEW", "RUNNING", "COMPLETE", "FAIL", "ABORT"]
 
 def router(served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=PageRoute)
+    routes = page_routes()
 
     @routes.get("/")
     def front(request: Request, ask: Asks) -> Response:

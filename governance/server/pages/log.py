@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from governance.log.note import split_note
 from governance.server.marquez.asking import Asking, Asks, unknown
-from governance.server.pages.frame import PageRoute, page
+from governance.server.pages.frame import page, page_routes
 from governance.server.served import ServedStore
 
 Place = Annotated[int, Query(ge=0, le=2**62)]
@@ -17,7 +17,7 @@ Place = Annotated[int, Query(ge=0, le=2**62)]
 
 def router(served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=PageRoute)
+    routes = page_routes()
     log = served.log
 
     @routes.get("/log")

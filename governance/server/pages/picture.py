@@ -15,7 +15,7 @@ from governance.lineage.layout import Layout, Point, layered
 from governance.lineage.node_names import DATASET, JOB
 from governance.server.graph_data import classified, facets_of
 from governance.server.marquez.asking import Asking, Asks, Row, answer, malformed, unknown
-from governance.server.pages.frame import HEADERS, HERE, Links, PageRoute, page, render, short
+from governance.server.pages.frame import HEADERS, HERE, Links, page, page_routes, render, short
 from governance.server.served import ServedStore
 
 _MOST = 500
@@ -40,7 +40,7 @@ class Picture:
 
 def router(served: ServedStore) -> APIRouter:
     """The routes."""
-    routes = APIRouter(route_class=PageRoute)
+    routes = page_routes()
 
     def drawn(
         request: Request, ask: Asking, node: str, direction: str, depth: int, expand: list[str] | None

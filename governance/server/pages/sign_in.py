@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Query, Request, Response
 
 from governance.server.access import COOKIE
-from governance.server.pages.frame import HEADERS, PageRoute, base_of, page
+from governance.server.pages.frame import HEADERS, base_of, page, page_routes
 from governance.server.served import ServedStore
 
 _LOCAL = re.compile(r"(?!/)[^\\\x00-\x20:]*(\?[^\\\x00-\x1f]*)?")
@@ -20,7 +20,7 @@ Next = Annotated[str, Query(max_length=4_000)]
 
 def router(served: ServedStore) -> APIRouter:
     """The routes; they need no token."""
-    routes = APIRouter(route_class=PageRoute)
+    routes = page_routes()
 
     @routes.get("/sign-in")
     def form(request: Request, next: Next = "") -> Response:  # noqa: A002 - the parameter's name
