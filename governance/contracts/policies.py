@@ -94,6 +94,7 @@ def _compiled(document: Document) -> Policy:
         security_measures=tuple(texts(root, "securityMeasures")),
         late_withdrawal_rewrites=whole(root, "lateWithdrawalRewrites", 3),
         retention=tuple(_retention(r, said) for r, said in mapping(root, "retention").items()),
+        detectors=tuple(str(document.path.parent / name) for name in texts(root, "detectors")),
     )
 
 
@@ -165,6 +166,7 @@ class _Meaning:
         self._recipients()
         self._organisation()
         self._retention()
+        self._detectors()
         levels = texts(self._root, "sensitivities")
         unclassified = text(self._root, "unclassified")
         if unclassified is not None and unclassified not in ["refuse", *levels]:
@@ -217,6 +219,12 @@ class _Meaning:
         if file and (Path(file).is_absolute() or ".." in Path(file).parts or "\0" in file):
             say = "the key file must lie beside the policy or below it; write a relative path without `..`"
             self._say((*at, "publicKeyFile"), say)
+
+    def _detectors(self) -> None:
+        for index, name in enumerate(texts(self._root, "detectors")):
+            if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+                say = "a file of detectors lies beside the policy or below it; write a relative path without `..`"
+                self._say(("detectors", index), say)
 
     def _organisation(self) -> None:
         organisation = mapping(self._root, "organisation")

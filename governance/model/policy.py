@@ -59,7 +59,8 @@ class Policy:
 
     ``sensitivities`` is ordered, least first. ``unclassified`` is ``refuse`` or a sensitivity.
     ``organisation`` holds the declarations that reports quote (controller, DPO, address …). ``retention``
-    says how long the lineage log keeps the bodies of events; without it none may be pruned.
+    says how long the lineage log keeps the bodies of events; without it none may be pruned. ``detectors``
+    are paths of the organisation's own files of detectors.
     """
 
     digest: str
@@ -77,6 +78,7 @@ class Policy:
     security_measures: tuple[str, ...]
     late_withdrawal_rewrites: int = 3
     retention: tuple[Retention, ...] = ()
+    detectors: tuple[str, ...] = ()
 
     def sensitivity(self, classification: str) -> str:
         """The level of a classification; the highest for one the policy does not list."""

@@ -16,7 +16,8 @@ class OpenedRun:
     """One attempt at a version, pinned. Holds no personal data; it may travel by reference.
 
     ``consent_position`` counts the ledger's batches the run may see. ``map_index`` is −1 for a run
-    that is not mapped. ``run_public_key`` is base64 of the Ed25519 key that signs its evidence.
+    that is not mapped. ``detectors`` are the policy's files of detectors with their digests.
+    ``run_public_key`` is base64 of the Ed25519 key that signs its evidence.
     """
 
     dataset: str
@@ -33,6 +34,7 @@ class OpenedRun:
     version: str
     previous_version: str | None
     run_public_key: str
+    detectors: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "opened_at": timestamp(self.opened_at)}
@@ -46,6 +48,7 @@ class OpenedRun:
                 **data,
                 "source": SourceSnapshot(**source),
                 "opened_at": instant(data["opened_at"]),
+                "detectors": tuple((name, pinned) for name, pinned in data.get("detectors", ())),
             }
         )
 

@@ -36,7 +36,7 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
         )
     stage = Stage.CLASSIFY
     with reported(context.recorder, stage, stage_record(context, stage, {}).context):
-        scanner = TableScanner(context.source_schema, sample=sample)
+        scanner = TableScanner(context.source_schema, sample=sample, detectors=context.detectors)
         rows = 0
         for batch in context.read_source(stage):
             rows += batch.num_rows

@@ -11,6 +11,7 @@ from typing import Any
 
 from governance import sources, validate
 from governance.contracts import columns_match, load_contract
+from governance.detect.registry import resolve
 from governance.errors import ContractError, LogError
 from governance.log import CONTRACT, POLICY
 from governance.model.canonical import canonical, parse, timestamp
@@ -41,7 +42,8 @@ def open_run(
         run_id: the orchestrator's id of this run; with ``map_index`` it makes the version id.
 
     Raises:
-        ContractError: GOV-101 … GOV-109 for the contract, the policy, the purpose or the columns.
+        ContractError: GOV-101 … GOV-109 for the contract, the policy, the purpose or the columns; GOV-113 …
+            GOV-115 for a file of detectors that the policy names.
         ValidationError: GOV-401 for quality rules that cannot be judged.
         SourceError: GOV-701 … GOV-706 for the source.
         LogError: GOV-502 when the dataset root names another store; GOV-50x when evidence cannot be logged.
@@ -51,6 +53,7 @@ def open_run(
     with reported(recorder, Stage.OPEN, asked):
         policy = workspace.policy
         contract = load_contract(contract_path, policy)
+        detectors = resolve(policy.detectors or None)
         _require_purpose(contract, policy, purpose)
         snapshot = sources.pin(source)
         schema = sources.schema(snapshot, types=source_types(contract))
@@ -95,6 +98,7 @@ def open_run(
             consent_position=position,
             version=version,
             previous_version=previous.version if previous else None,
+            detectors=tuple((file.name, file.digest) for file in detectors.files),
             run_public_key=base64.b64encode(
                 workspace.keyring.run_signer(version, attempt).public_key
             ).decode(),
@@ -213,6 +217,7 @@ def _facts(run: OpenedRun, contract: Contract, contract_index: int, policy_index
             "log_index": contract_index,
         },
         "policy": {"digest": run.policy_digest, "log_index": policy_index},
+        "detectors": [{"name": Path(name).name, "digest": pinned} for name, pinned in run.detectors],
         "run_public_key": run.run_public_key,
         "consent_position": run.consent_position,
         "previous_version": run.previous_version,

@@ -47,7 +47,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             divert=rules.failing,
             pseudonyms=_pseudonyms(context),
             token_key=lambda domain: context.workspace.keyring.secret(f"token:{domain}"),
-            redact=_redactor(columns),
+            redact=_redactor(context, columns),
             beside=_beside(columns),
             year=context.run.opened_at.year,
             segment_prefix=context.run.version,
@@ -142,7 +142,9 @@ def _pseudonyms(context: RunContext) -> Callable[[np.ndarray], np.ndarray]:
     return lambda ordinals: context.workspace.vault.pseudonyms(domain, audience(domain), ordinals)
 
 
-def _redactor(columns: tuple[ColumnPlan, ...]) -> Callable[[pa.Array, pa.RecordBatch], pa.Array]:
+def _redactor(
+    context: RunContext, columns: tuple[ColumnPlan, ...]
+) -> Callable[[pa.Array, pa.RecordBatch], pa.Array]:
     """Redaction that is told what the row's own columns hold, so that it finds that in the prose too."""
     from governance.detect.redaction import TAGS
     from governance.detect.redaction import redact as redacted
@@ -157,7 +159,7 @@ def _redactor(columns: tuple[ColumnPlan, ...]) -> Callable[[pa.Array, pa.RecordB
                     layers.append(layer := {})
                 layer[column.classification] = source[column.source_name]
         for known in layers:
-            texts = redacted(texts, known)
+            texts = redacted(texts, known, context.detectors)
         return texts
 
     return redact

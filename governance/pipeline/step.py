@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from governance import sources
 from governance.contracts import load_contract
+from governance.detect.custom import load_detectors
+from governance.detect.registry import Detectors, builtin
 from governance.errors import ContractError, GovernanceError, StorageError
 from governance.model.canonical import canonical, digest, parse, timestamp
 from governance.model.contract import Contract
@@ -107,6 +109,16 @@ class RunContext:
     def source_schema(self) -> pa.Schema:
         """The source's columns as they were when the run opened."""
         return pa.ipc.read_schema(pa.py_buffer(self.storage.read(f"{self.reference.folder}/{SCHEMA}")))
+
+    @cached_property
+    def detectors(self) -> Detectors:
+        """What the run's scans know: the package's detectors and those the policy named when it opened.
+
+        Raises:
+            ContractError: GOV-112 when one of the files changed since, GOV-113 when it is gone.
+        """
+        pinned = dict(self.run.detectors)
+        return load_detectors(list(pinned), pinned=pinned) if pinned else builtin()
 
     def read_source(self, stage: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Stream the pinned source, verified, counting rows for the progress display."""

@@ -1,0 +1,103 @@
+"""A policy's own detectors: used by the run, pinned by its opening, missed when they are gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from governed_home import Home, edited, refused
+
+from governance.cli.contract_command import command
+from governance.model.evidence import Stage
+from governance.pipeline.classify import classify
+from governance.pipeline.protect import protect
+from governance.pipeline.run import STEPS
+
+CUSTOMERS = "customer_profiles"
+OWN = """
+classifications:
+  loyalty: {description: Loyalty tier, sensitivity: confidential}
+columns:
+  - classification: loyalty
+    header: {decisive: [loyalty tier]}
+"""
+RULE = "\nclassifications:\n  loyalty: {sensitivity: confidential, protections: [keep, drop]}\n"
+
+
+@pytest.fixture
+def with_detectors(home: Home) -> Home:
+    (home.settings.policy.parent / "own.yaml").write_text(OWN, "utf-8")
+    edited(
+        home.settings.policy,
+        lambda text: text.replace("\nclassifications:\n", RULE, 1) + "\ndetectors: [own.yaml]\n",
+    )
+    return home
+
+
+def declared(home: Home) -> None:
+    edited(
+        home.contract(CUSTOMERS),
+        lambda text: text.replace(
+            "name: loyalty_tier\n        logicalType: string\n        classification: none",
+            "name: loyalty_tier\n        logicalType: string\n        classification: loyalty\n"
+            "        customProperties: [{property: protection, value: keep}]",
+            1,
+        ),
+    )
+
+
+def test_the_run_classifies_by_them_and_its_opening_pins_them(with_detectors: Home) -> None:
+    declared(with_detectors)
+    context = with_detectors.open(CUSTOMERS)
+    pinned = context.facts(Stage.OPEN)["detectors"]
+    assert [file["name"] for file in pinned] == ["own.yaml"]
+    assert pinned[0]["digest"].startswith("sha256:")
+    columns = {c["column"]: c for c in classify(context)["columns"]}
+    assert columns["loyalty_tier"]["found"] == "loyalty"
+    assert columns["loyalty_tier"]["agreement"] == "agrees"
+
+
+def test_what_only_they_find_must_be_declared(with_detectors: Home) -> None:
+    context = with_detectors.open(CUSTOMERS)
+    with refused("GOV-107"):
+        classify(context)
+
+
+@pytest.mark.parametrize(("change", "code"), [("changed", "GOV-112"), ("gone", "GOV-113")])
+def test_a_file_that_is_not_the_pinned_one_stops_the_run(
+    with_detectors: Home, change: str, code: str
+) -> None:
+    declared(with_detectors)
+    context = with_detectors.open(CUSTOMERS)
+    own = with_detectors.settings.policy.parent / "own.yaml"
+    if change == "gone":
+        own.unlink()
+    else:
+        own.write_text(OWN + "# changed\n", "utf-8")
+    with refused(code):
+        classify(context)
+
+
+@pytest.mark.parametrize(
+    ("own", "code"),
+    [(None, "GOV-113"), ("columns: [{classification: loyalti, header: {decisive: [x]}}]", "GOV-113")],
+)
+def test_no_run_opens_on_missing_or_wrong_detectors(with_detectors: Home, own: str | None, code: str) -> None:
+    path = with_detectors.settings.policy.parent / "own.yaml"
+    path.unlink() if own is None else path.write_text(own, "utf-8")
+    with refused(code):
+        with_detectors.open(CUSTOMERS)
+
+
+def test_a_drafted_contract_carries_a_governed_run(home: Home) -> None:
+    source = home.source(CUSTOMERS)
+    out = home.path / "contracts" / "drafted.odcs.yaml"
+    drafted = CliRunner().invoke(
+        command, ["draft", str(source), "--policy", str(home.settings.policy), "--out", str(out)]
+    )
+    assert drafted.exit_code == 0, drafted.output
+    context = home.open(CUSTOMERS, contract_path=Path(out))
+    for stage in (Stage.CLASSIFY, Stage.CONSENT):
+        STEPS[stage](context)
+    assert protect(context)["rows_out"] > 0
