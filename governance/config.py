@@ -15,7 +15,7 @@ VARIABLES = {
     "GOVERNANCE_KEK": "key-encryption key by URI, e.g. file:/secure/kek.json or aws-kms:eu-central-1/governance",
     "GOVERNANCE_PASSPHRASE": "passphrase of a file: key that asks for one",
     "GOVERNANCE_POLICY": "governance policy file; default HOME/policy.yaml",
-    "GOVERNANCE_DATASETS": "where dataset versions live; default HOME/datasets",
+    "GOVERNANCE_DATASETS": "where dataset versions live, a directory or s3://BUCKET/PREFIX; default HOME/datasets",
     "GOVERNANCE_NAMESPACE": "OpenLineage namespace of jobs run outside Airflow; default governance",
     "GOVERNANCE_SERVER": "URL of the lineage server whose pages Airflow shows, e.g. https://lineage:5000",
     "GOVERNANCE_SERVER_TOKEN_FILE": "file with the token, scope read, that Airflow shows them with",
@@ -26,6 +26,21 @@ VARIABLES = {
 def debugging() -> bool:
     """Whether the operator asked to see the text of unexpected errors."""
     return bool(os.environ.get("GOVERNANCE_DEBUG"))
+
+
+@dataclass(frozen=True, slots=True)
+class AwsService:
+    """Where an AWS service, or another one of its protocol, is; None is left to the SDK."""
+
+    endpoint: str | None
+    region: str | None
+
+
+def aws_service(name: str) -> AwsService:
+    """What the variables of AWS's SDKs say of a service, for libraries that do not read all of them."""
+    endpoint = os.environ.get(f"AWS_ENDPOINT_URL_{name.upper()}") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return AwsService(endpoint or None, region or None)
 
 
 @dataclass(frozen=True, slots=True)

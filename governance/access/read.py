@@ -90,7 +90,7 @@ def released_contract(workspace: Workspace, manifest: Manifest) -> Contract:
             f"{manifest.dataset}/{path}, the contract of {manifest.version}, was altered",
             "restore it from the log: `governance log show` prints the leaf the manifest names",
         )
-    return load_contract(storage.path(path))
+    return load_contract(path, data=storage.read(path))
 
 
 def released_subjects(workspace: Workspace, contract: Contract, *purposes: str) -> ReleasedSubjects:

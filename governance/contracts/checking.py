@@ -28,8 +28,13 @@ class _Breach:
     code: str
 
 
-def load_contract(path: Path | str, policy: Policy | None = None) -> Contract:
+def load_contract(path: Path | str, policy: Policy | None = None, data: bytes | None = None) -> Contract:
     """Read, validate and compile a contract and, with a policy, check it against it.
+
+    Args:
+        path: the file, or the name that messages give to ``data``.
+        policy: what it must obey.
+        data: the bytes, where they lie in a storage instead of a local file.
 
     Returns:
         the contract; its digest is that of the file's bytes.
@@ -39,7 +44,7 @@ def load_contract(path: Path | str, policy: Policy | None = None) -> Contract:
             in file order. The code is GOV-101 (not YAML), or the one that all faults share (GOV-104
             purpose, GOV-105 subject column, GOV-108 protection, GOV-109 column name), else GOV-102.
     """
-    draft = read_contract(Path(path), policy)
+    draft = read_contract(Path(path), policy, data)
     nowhere = Mark(1, 1)
     breaches = list(_breaches(draft.contract, policy)) if policy is not None else []
     raise_faults(draft, [Fault(_at(draft.places, b.about) or nowhere, b.message, b.code) for b in breaches])

@@ -59,13 +59,13 @@ class Draft:
     meaning: list[Fault] = field(default_factory=list)
 
 
-def read_contract(path: Path, policy: Policy | None = None) -> Draft:
+def read_contract(path: Path, policy: Policy | None = None, data: bytes | None = None) -> Draft:
     """Read a contract without judging it against the policy, which only helps to word proposals.
 
     Raises:
         ContractError: GOV-101 when the file cannot be read as YAML.
     """
-    document, syntax = read_document(path)
+    document, syntax = read_document(path, data)
     structure = without_echoes(syntax, structural_faults(document, (), document.root, "odcs", INVALID))
     draft = _Compiler(document, policy).draft(structure)
     if not draft.structure:

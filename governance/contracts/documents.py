@@ -65,8 +65,8 @@ def _nearest(marks: dict[Pointer, Mark], pointer: Pointer) -> Mark:
     return marks.get(pointer, Mark(1, 1))
 
 
-def read_document(path: Path) -> tuple[Document, list[Fault]]:
-    """Read a file whose top level is a mapping.
+def read_document(path: Path, data: bytes | None = None) -> tuple[Document, list[Fault]]:
+    """Read a file whose top level is a mapping; ``data`` is what it holds where it is in no local file.
 
     Returns:
         the document, and the faults that do not keep it from being read (duplicate keys, ambiguous
@@ -76,7 +76,7 @@ def read_document(path: Path) -> tuple[Document, list[Fault]]:
         ContractError: GOV-101 when the file cannot be opened, is larger than 1 MiB, is not UTF-8 or
             not YAML, holds an alias or is not a mapping; the message names line and column.
     """
-    data = _bytes(path)
+    data = _bytes(path) if data is None else data
     text = _text(path, data)
     builder = _Builder(path)
     try:

@@ -114,7 +114,8 @@ def resume_released(workspace: Workspace, recorder: Recorder, reference: RunRefe
     from governance.contracts import load_contract
     from governance.model.run import OpenedRun
 
-    contract = load_contract(storage.path(f"{reference.folder}/contract.odcs.yaml"))
+    pinned = f"{reference.folder}/contract.odcs.yaml"
+    contract = load_contract(pinned, data=storage.read(pinned))
     return RunContext(
         workspace, recorder, storage, contract, workspace.policy, OpenedRun.from_json(run), reference
     )

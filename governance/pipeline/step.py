@@ -183,7 +183,7 @@ def resume(
                 f"the {what} changed after run {run.run_id} of {run.dataset} pinned it",
                 "start a new run; in Airflow, clear the run's tasks from open on",
             )
-    compiled = load_contract(storage.path(contract))
+    compiled = load_contract(contract, data=storage.read(contract))
     return RunContext(workspace, recorder, storage, compiled, policy, run, reference, progress)
 
 

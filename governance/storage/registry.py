@@ -13,6 +13,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 _FACTORIES: dict[str, str | Callable[[str], Storage]] = {
     "file": "governance.storage.file:open_file_storage",
+    "s3": "governance.storage.s3:open_s3_storage",
 }
 
 
@@ -27,7 +28,7 @@ def schemes() -> tuple[str, ...]:
 
 
 def storage_for(uri: str) -> Storage:
-    """The storage at ``uri``: ``file:…`` or a bare path. Creates nothing.
+    """The storage at ``uri``: ``file:…``, ``s3://…`` or a bare path. Creates nothing.
 
     Raises :class:`StorageError` GOV-724 for a scheme that does not exist or a URI it cannot use.
     """
