@@ -31,6 +31,11 @@ PUBLIC = frozenset({
 MAXIMUM_TOKENS = 400
 """Tokens of one sequence; longer lines are cut, because a tagger's memory grows with its sequence."""
 
+MAXIMUM_LETTERS = 64
+"""Characters of a token that are looked at."""
+UNREADABLE = dict.fromkeys((0, *range(0xD800, 0xE000)), "\ufffd")
+"""What neither library reads; each becomes one unknown character, so that offsets stay."""
+
 _TOKEN = re.compile(r"[0-9]+|[^\W\d_]+|[^\w\s]|_")
 _PARTICLES = frozenset(
     re.findall(
@@ -52,7 +57,7 @@ def lines_of(text: str) -> Iterator[Line]:
     """The tokens of a text in order, a line at a time."""
     tokens: list[re.Match[str]] = []
     before = 0
-    for match in _TOKEN.finditer(text):
+    for match in _TOKEN.finditer(text.translate(UNREADABLE)):
         if tokens and (len(tokens) >= MAXIMUM_TOKENS or "\n" in text[before : match.start()]):
             yield _line(tokens)
             tokens = []
@@ -64,7 +69,9 @@ def lines_of(text: str) -> Iterator[Line]:
 
 def _line(tokens: Sequence[re.Match[str]]) -> Line:
     return Line(
-        tuple(t.group() for t in tokens), tuple(t.start() for t in tokens), tuple(t.end() for t in tokens)
+        tuple(t.group()[:MAXIMUM_LETTERS] for t in tokens),
+        tuple(t.start() for t in tokens),
+        tuple(t.end() for t in tokens),
     )
 
 

@@ -119,9 +119,7 @@ def _note(line: bytes, mapping: Mapping[str, str], names: Mapping[str, Any]) -> 
         if type(start) is not int or type(end) is not int:
             raise _Fault(f"span {place}: the offsets are no integers")
         if not 0 <= start < end <= len(text):
-            raise _Fault(
-                f"span {place}: [{start:.6g}, {end:.6g}) is empty or leaves the {len(text)} characters"
-            )
+            raise _Fault(f"span {place} is empty or leaves the {len(text)} characters of the text")
         target = mapping.get(kind, kind)
         if not target:
             continue

@@ -60,7 +60,7 @@ def merged(
 def _rank(finding: TextFinding, *, model: bool, decisive: Collection[str]) -> int:
     if finding.classification in decisive and model:
         return 0
-    return 1 if finding.classification not in NAMED else 2
+    return 1 if not model and finding.classification not in NAMED else 2
 
 
 def _agreed(finding: TextFinding, rules: Sequence[TextFinding]) -> TextFinding:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 from governance.detect.dictionaries import fold, folded
+from governance.detect.learned.features import UNREADABLE
 from governance.detect.learned.weights import verified
 from governance.detect.text import TextFinding
 from governance.errors import SettingError
@@ -90,7 +91,7 @@ class NerModel:
         pieces = (
             (piece, place) for place, text in enumerate(texts) if english(text) for piece in _pieces(text)
         )
-        read = (((piece.translate(_UNREADABLE)), (place, offset)) for (piece, offset), place in pieces)
+        read = ((piece.translate(UNREADABLE), (place, offset)) for (piece, offset), place in pieces)
         for document, (place, offset) in self._pipeline.pipe(
             read, as_tuples=True, batch_size=_BATCH, n_process=1
         ):
@@ -103,9 +104,6 @@ class NerModel:
                     )
                 )
         return found
-
-
-_UNREADABLE = dict.fromkeys((0, *range(0xD800, 0xE000)), "\ufffd")
 
 
 @cache
