@@ -7,54 +7,77 @@ no doubt, is a person. :mod:`governance.detect.sieves` chooses the rows; the loo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 from governance.detect import vocabulary
 from governance.detect.dictionaries import entries
 
 _LETTER = r"[^\W\d_]"
-_CAP = rf"(?:(?=[^\W\d_a-zß-ÿ]){_LETTER})(?:{_LETTER}|['’])*"
+_TAIL = rf"(?:{_LETTER}|['’](?=[^\W\d_a-zß-ÿ]))*"
+_CAP = rf"(?:(?=[^\W\d_a-zß-ÿ]){_LETTER}){_TAIL}"
 _RUN = re.compile(
     rf"(?<![\w@.-])(?:{_CAP}(?:-{_CAP})*)"
     rf"(?:(?:,? |\. ?|-)(?:(?:de|del|de la|von|van|der|den|da|di|dos|la|le|y) )?(?:{_CAP}(?:-{_CAP})*))*"
 )
-_WORD = re.compile(rf"{_LETTER}(?:{_LETTER}|['’])*")
+_WORD = re.compile(rf"{_LETTER}{_TAIL}")
 _MAXIMUM_PLACE_WORDS = 4
 
-PERSON, GIVEN, PLACE = "name_dictionary", "given_name", "city"
-SCORES = {PERSON: 0.85, GIVEN: 0.5, PLACE: 0.65}
-CLASSIFICATIONS = {PERSON: "person_name", GIVEN: "given_name", PLACE: "city"}
+PERSON, GIVEN, PLACE, COUNTRY, STATE, PEOPLE = "person", "given", "place", "country", "state", "people"
+SCORES = {PERSON: 0.85, GIVEN: 0.5, PLACE: 0.65, COUNTRY: 0.65, STATE: 0.6, PEOPLE: 0.5}
+CLASSIFICATIONS = {
+    PERSON: "person_name", GIVEN: "given_name", PLACE: "city", COUNTRY: "country", STATE: "jurisdiction", PEOPLE: "ethnicity",
+}  # fmt: skip
+REDACTED = {PERSON: "NAME", GIVEN: "NAME", PLACE: "CITY"}
+"""Tags of what redaction removes; a country, a state and a people may stay (45 CFR 164.514(b)(2)(i)(B))."""
+_SHORT = 5
+"""A shorter name of the lists for text is also some language's everyday word, so it counts only before a family name."""
 
 
 @cache
 def _given() -> frozenset[str]:
-    return frozenset(entries("given_names")) - frozenset(entries("ambiguous_given_names"))
+    more = (name for name in entries("text_given_names") if len(name) >= _SHORT)
+    return frozenset((*entries("given_names"), *more)) - frozenset(entries("ambiguous_given_names"))
 
 
 @cache
 def _any_given() -> frozenset[str]:
-    return frozenset(entries("given_names")) | frozenset(entries("ambiguous_given_names"))
+    return frozenset(
+        (*entries("given_names"), *entries("text_given_names"), *entries("ambiguous_given_names"))
+    )
 
 
 @cache
 def _family() -> frozenset[str]:
-    return frozenset(entries("family_names"))
+    return frozenset((*entries("family_names"), *entries("text_family_names")))
 
 
 @cache
-def _places() -> frozenset[str]:
-    return frozenset(entries("cities")) - vocabulary.AMBIGUOUS_CITIES
+def _places() -> Mapping[str, str]:
+    """Places and peoples with their kind; where two share a name the larger one has it."""
+    unclear = vocabulary.AMBIGUOUS_CITIES | frozenset(entries("ambiguous_given_names"))
+    kinds = {
+        PLACE: ("cities", "text_places"),
+        STATE: ("us_states",),
+        PEOPLE: ("nationalities",),
+        COUNTRY: ("countries",),
+    }
+    places: dict[str, str] = {}
+    for kind, names in kinds.items():
+        for place in (each for name in names for each in entries(name)):
+            if place[0].isupper() and len(place) > 2 and place not in unclear:
+                places[place] = kind
+    return places
 
 
 def words() -> tuple[frozenset[str], ...]:
     """Given names, given names that count only before a family name, family names, and first words of places."""
-    ambiguous = frozenset(entries("ambiguous_given_names"))
-    return _given(), ambiguous, _family(), frozenset(place.split(" ")[0] for place in _places())
+    ambiguous = _any_given() - _given()
+    return _given(), ambiguous, _family(), frozenset(re.split("[ -]", place)[0] for place in _places())
 
 
 def lookup(text: str) -> Iterator[tuple[int, int, str]]:
-    """Spans in characters with the kind :data:`PERSON`, :data:`GIVEN` or :data:`PLACE`, in order, not overlapping."""
+    """Spans in characters with a kind of :data:`CLASSIFICATIONS`, in order, not overlapping."""
     for run in _RUN.finditer(text):
         words = [
             (m.start() + run.start(), m.end() + run.start(), m.group()) for m in _WORD.finditer(run.group())
@@ -67,24 +90,30 @@ def lookup(text: str) -> Iterator[tuple[int, int, str]]:
             at += step
 
 
-def _place(text: str, words: list[tuple[int, int, str]], at: int) -> int:
+def _place(text: str, words: list[tuple[int, int, str]], at: int) -> tuple[int, str | None]:
     for size in range(min(_MAXIMUM_PLACE_WORDS, len(words) - at), 0, -1):
-        if text[words[at][0] : words[at + size - 1][1]] in _places():
-            return size
-    return 0
+        kind = _places().get(text[words[at][0] : words[at + size - 1][1]])
+        if kind is not None:
+            return size, kind
+    return 0, None
 
 
 def _at(text: str, words: list[tuple[int, int, str]], at: int) -> tuple[int, str | None]:
-    place = _place(text, words, at)
+    place, kind = _place(text, words, at)
     if place > 1:
-        return place, PLACE
+        return place, kind
     word = words[at][2]
     if word in vocabulary.COMMON_WORDS:
         return 1, None
     following = [w for _, _, w in words[at + 1 : at + 5]]
     gap = text[words[at][1] : words[at + 1][0]] if following else ""
     if following and "," in gap:
-        if word in _family() and following[0] in _any_given() and following[0] not in _places():
+        if (
+            word in _family()
+            and word not in _any_given()
+            and following[0] in _any_given()
+            and following[0] not in _places()
+        ):
             return 2, PERSON
         following = []
     if following and word in _any_given() and not gap.startswith("."):
@@ -99,7 +128,7 @@ def _at(text: str, words: list[tuple[int, int, str]], at: int) -> tuple[int, str
     if following and len(word) == 1 and following[0] in _family() and gap.startswith("."):
         return 2, PERSON
     if place:
-        return place, PLACE
+        return place, kind
     return 1, GIVEN if word in _given() and len(word) > 3 else None
 
 

@@ -118,7 +118,7 @@ def _without_found(texts: pa.Array, detectors: TextEngine) -> pa.Array:
 
 
 def _without_names(flagged: pa.Array, hits: Hits) -> pa.Array:
-    at = np.flatnonzero(np.array(hits.lexicon, dtype=np.bool_))
+    at = np.flatnonzero(hits.lexicon)
     if not len(at):
         return flagged
     return _placed(flagged, at, _rewritten(flagged.take(pa.array(at)), _named))
@@ -130,8 +130,8 @@ def _checked(detectors: TextEngine, index: int, text: bytes) -> bytes:
 
 
 def _named(text: bytes) -> bytes:
-    tags = {lexicon.PERSON: "NAME", lexicon.PLACE: "CITY", lexicon.GIVEN: "NAME"}
-    return _spliced(text, [(start, end, tags[kind]) for start, end, kind in byte_lookup(text)])
+    tags = lexicon.REDACTED
+    return _spliced(text, [(s, e, tags[kind]) for s, e, kind in byte_lookup(text) if kind in tags])
 
 
 def _spliced(text: bytes, spans: list[tuple[int, int, str]]) -> bytes:
