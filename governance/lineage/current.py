@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from governance.lineage import projection
+from governance.lineage.laying_out import lay_out
 from governance.lineage.schemas import DERIVED, SCHEMAS
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
 
@@ -143,15 +145,7 @@ class Current:
         self._connection.execute("SET max_temp_directory_size = '0B'")
         # DuckDB 2.0 joins row by row where it guesses that few rows will come.
         self._connection.execute("SET asof_loop_join_threshold = 0")
-        for name, schema in {**SCHEMAS, **DERIVED}.items():
-            self._hold(name, schema.empty_table())
-        for statement in (*projection.VIEWS, *projection.MACROS):
-            self._connection.execute(statement)
-        self._connection.execute("CREATE TABLE links (a VARCHAR, b VARCHAR, c VARCHAR, d VARCHAR)")
-        self._connection.execute("CREATE SCHEMA kept")
-        for name, (fold, *_) in _KEPT.items():
-            self._connection.execute(f"CREATE TABLE kept.{name} AS {fold.replace('$as_of', '0')}")
-        self._connection.execute("CREATE TABLE kept.runs AS FROM runs_at(0)")
+        lay_out(self._connection, "memory", _make)
 
     def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Rows of one SELECT over the tables, caught up with the index."""
@@ -292,3 +286,17 @@ class Current:
         self._connection.register("rows", rows)
         self._connection.execute(f"CREATE OR REPLACE TABLE {name} AS FROM rows")
         self._connection.unregister("rows")
+
+
+def _make(connection: duckdb.DuckDBPyConnection) -> None:
+    for name, schema in {**SCHEMAS, **DERIVED}.items():
+        connection.register("rows", schema.empty_table())
+        connection.execute(f"CREATE TABLE {name} AS FROM rows")
+        connection.unregister("rows")
+    for statement in (*projection.VIEWS, *projection.MACROS):
+        connection.execute(statement)
+    connection.execute("CREATE TABLE links (a VARCHAR, b VARCHAR, c VARCHAR, d VARCHAR)")
+    connection.execute("CREATE SCHEMA kept")
+    for name, (fold, *_) in _KEPT.items():
+        connection.execute(f"CREATE TABLE kept.{name} AS {fold.replace('$as_of', '0')}")
+    connection.execute("CREATE TABLE kept.runs AS FROM runs_at(0)")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from governance.lineage import projection
+from governance.lineage.laying_out import lay_out
 from governance.lineage.schemas import OF_AN_EVENT, SCHEMAS
 
 if TYPE_CHECKING:
@@ -52,15 +53,9 @@ class FactStore:
         self._local = threading.local()
         self._opening = threading.Lock()
         self._files = dict(files or {})
-        writer = self.cursor()
-        writer.execute("CREATE SCHEMA held")
-        for name, schema in SCHEMAS.items():
-            writer.register("shape", schema.empty_table())
-            writer.execute(f"CREATE TABLE held.{name} AS FROM shape")
-            writer.unregister("shape")
-            _view(writer, name, self._files.get(name))
-        for statement in (*projection.DERIVED, *projection.VIEWS, *projection.MACROS):
-            writer.execute(statement)
+        lay_out(self._root, "facts", _make)
+        for name, file in self._files.items():
+            _view(self.cursor(), name, file)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """This thread's connection."""
@@ -143,3 +138,14 @@ def _view(writer: duckdb.DuckDBPyConnection, name: str, file: Path | None) -> No
     quoted = "" if file is None else str(file).replace("'", "''")
     stored = "" if file is None else f" UNION ALL BY NAME FROM read_parquet('{quoted}')"
     writer.execute(f"CREATE OR REPLACE VIEW {name} AS FROM held.{name}{stored}")
+
+
+def _make(writer: duckdb.DuckDBPyConnection) -> None:
+    writer.execute("CREATE SCHEMA held")
+    for name, schema in SCHEMAS.items():
+        writer.register("shape", schema.empty_table())
+        writer.execute(f"CREATE TABLE held.{name} AS FROM shape")
+        writer.unregister("shape")
+        _view(writer, name, None)
+    for statement in (*projection.DERIVED, *projection.VIEWS, *projection.MACROS):
+        writer.execute(statement)
