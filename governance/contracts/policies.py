@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from governance.contracts.documents import Document, Pointer, read_document
 from governance.contracts.faults import Fault, did_you_mean, findings, without_echoes
-from governance.contracts.reading import entries, mapping, switch, text, texts, whole
+from governance.contracts.reading import entries, mapping, number, switch, text, texts, whole
 from governance.contracts.structure import POLICY, structural_faults
 from governance.errors import ContractError
 from governance.model.classification import HARMLESS
@@ -95,6 +95,8 @@ def _compiled(document: Document) -> Policy:
         late_withdrawal_rewrites=whole(root, "lateWithdrawalRewrites", 3),
         retention=tuple(_retention(r, said) for r, said in mapping(root, "retention").items()),
         detectors=tuple(str(document.path.parent / name) for name in texts(root, "detectors")),
+        corrections_contested=text(root, "correctionsContested") or "stop",
+        contested_probability=number(root, "correctionsContestedProbability", 0.9),
     )
 
 

@@ -41,6 +41,11 @@ def whole(value: Any, key: str, default: int) -> int:
     return found if isinstance(found, int) and not isinstance(found, bool) else default
 
 
+def number(value: Any, key: str, default: float) -> float:
+    found = value.get(key) if isinstance(value, Mapping) else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else default
+
+
 def custom_properties(owner: Any, at: Pointer) -> Iterator[tuple[str, Any, Pointer]]:
     """``(property, value, pointer of the value)`` of each ODCS custom property of ``owner``."""
     for index, entry in enumerate(entries(owner, "customProperties")):

@@ -72,6 +72,6 @@ def _kind(entry: Mapping[str, Any]) -> str:
         return f"list of {_kind(entry['items'])}"
     if entry["type"] == "object" and isinstance(entry.get("additionalProperties"), Mapping):
         return f"mapping of {_kind(entry['additionalProperties'])}"
-    return {"string": "text", "integer": "whole number", "boolean": "true or false"}.get(
+    return {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}.get(
         entry["type"], "mapping"
     )

@@ -3,82 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from governance.lineage import propagation_rows as rows_of
 from governance.lineage.adjacency import Adjacency, Edges, Ids, Indexes, Mask
 from governance.lineage.node_names import NodeName
 from governance.lineage.propagation import Classifications, Finding, Label, Rows
+from governance.lineage.sensitivity_levels import Levels
 from governance.model.correction import Column, Correction
 
 FOUND, DECLARED, CORRECTED = "found", "declared", "corrected"
 DERIVED, UNVERIFIED = "derived", "derived, not verified"
 
 _LISTED = 100
-_POLICY = "application/vnd.governance.policy+yaml"
-_NEWEST_POLICY = f"""
-    SELECT max(log_index) AS log_index FROM entries
-    WHERE media_type = '{_POLICY}' AND NOT missing AND log_index < $as_of
-        AND (principal LIKE 'evidence:%' OR principal LIKE 'admin:%')
-"""
-
 Answer = dict[str, Any]
-
-
-class Bodies(Protocol):
-    """What is needed of the log."""
-
-    def entry(self, index: int) -> Any:
-        """An entry with its ``body``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """Sensitivities, least first, and that of each classification; both of one policy."""
-
-    order: tuple[str, ...] = ()
-    of: Mapping[str, str] | None = None
-
-    @classmethod
-    def at(cls, index: Rows, log: Bodies, as_of: int) -> Levels:
-        """Those of the newest policy in the log; empty if there is none."""
-        place = index.arrow(_NEWEST_POLICY, {"as_of": as_of})["log_index"][0].as_py()
-        body = None if place is None else log.entry(place).body
-        if body is None:
-            return cls()
-        try:
-            said = yaml.load(body, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-            levels = {name: rule["sensitivity"] for name, rule in said["classifications"].items()}
-            return cls(tuple(said["sensitivities"]), levels)
-        except (yaml.YAMLError, LookupError, TypeError, AttributeError):
-            return cls()
-
-    def level(self, classification: str) -> str | None:
-        """Its sensitivity: the highest if the policy does not list it, ``None`` without a policy."""
-        if not self.order or self.of is None:
-            return None
-        return self.of.get(classification, self.order[-1])
-
-    def most(self, classifications: Iterable[str]) -> str | None:
-        """The highest sensitivity among some classifications; the lowest of none."""
-        if not self.order:
-            return None
-        return max((self.level(c) or "" for c in classifications), key=self._rank, default=self.order[0])
-
-    def lowers(self, before: Iterable[str], after: str) -> bool:
-        """Whether ``after`` is less sensitive than the most sensitive of ``before``; so too if nobody knows."""
-        rest = [] if after == "none" else [after]
-        return not self.order or self._rank(self.most(rest)) < self._rank(self.most(before))
-
-    def _rank(self, level: str | None) -> int:
-        return self.order.index(level) if level in self.order else len(self.order)
 
 
 class Explainer:
@@ -124,6 +67,22 @@ class Explainer:
         spoken = (*self._known.findings, *self._known.corrections)
         return sorted((found | {c for s, n, c in spoken if (s, n) == (namespace, name)}) - {""})
 
+    def every_column(self) -> set[Column]:
+        """Every column that an edge, a finding or a correction names."""
+        facts, found = self._flow.facts, {*self._known.findings, *self._known.corrections}
+        for side in ("input", "output"):
+            named = [f"{side}_{part}" for part in ("namespace", "name", "column")]
+            rows = facts.select(named).group_by(named).aggregate([]).to_pydict()
+            found |= set(zip(*(rows[name] for name in named), strict=True))
+        return {where for where in found if where[2]}
+
+    def overruled(self, where: Column) -> list[str]:
+        """What would stand at a column if nobody had corrected it; nothing of one that nobody corrected."""
+        node = self._flow.node(where)
+        if node is None or where not in self._known.corrections:
+            return []
+        return [entry["classification"] for entry in self._overruled(where, node)]
+
     def sources(self, namespace: str, name: str) -> set[tuple[str, str]]:
         """The datasets from which column edges lead to a dataset."""
         facts = self._flow.facts
@@ -142,16 +101,21 @@ class Explainer:
         }
         if self._has(self._flow.own, number)[node]:
             origin = self._origin(where, label)
-            return said_here | {"status": origin["status"], "origin": origin, "path": [], "origins": 1}
-        origins, _ = self._way_back(node, number, self._every)
-        _, way = self._way_back(node, number, ~self._masking)
+            masks = [
+                self._step(position, label)
+                for position in self._into(node).tolist()
+                if self._masking[position] and self._carries(position, number)
+            ]
+            rest = {"origin": origin, "path": [], "despite": masks}
+            return said_here | {"status": origin["status"], **rest}
+        way = self._way_back(node, number, ~self._masking)
         status = DERIVED if way else UNVERIFIED
-        if not way:
-            _, way = self._way_back(node, number, self._every)
+        way = way or self._way_back(node, number, self._every)
         path = [self._step(position, label) for position in way]
         first = path[-1]["from"]
         origin = self._origin((first["namespace"], first["dataset"], first["column"]), label)
-        return said_here | {"status": status, "origin": origin, "path": path, "origins": origins}
+        rest = {"origin": origin, "path": path, "despite": []}
+        return said_here | {"status": status, **rest}
 
     def _origin(self, where: Column, label: Label) -> Answer:
         namespace, name, column = where
@@ -189,8 +153,10 @@ class Explainer:
 
     def _verdict(self, row: Mapping[str, Any], label: Label) -> str:
         rescan = self._known.rescans.get(row["log_index"], {}).get(row["output_column"])
+        near = (row["input_namespace"], row["input_name"], row["input_column"])
+        before = self._known.detected.get(near, frozenset())
         if not row["masking"]:
-            if rescan is not None and rescan.clears(label):
+            if rescan is not None and rescan.clears(label, before):
                 return (
                     f"carries values: the re-scan in entry {rescan.index} found none, "
                     "but nothing says that the transform masks"
@@ -200,7 +166,9 @@ class Explainer:
             return "declared to mask: not verified"
         if rescan is None:
             return "masks, but no re-scan of its output is in the log: not verified"
-        if rescan.clears(label):
+        if label.classification not in before:
+            return f"masks, but detectors had not seen it before either (entry {rescan.index}): not verified"
+        if rescan.clears(label, before):
             return f"masks, and the re-scan in entry {rescan.index} did not find it"
         return f"masks, but the re-scan in entry {rescan.index} does not rule it out: not verified"
 
@@ -285,6 +253,10 @@ class Explainer:
     def _every(self) -> Mask:
         return np.ones(len(self._flow.row), bool)
 
+    def _carries(self, position: int, number: int) -> bool:
+        """Whether the column that an edge reads holds a label."""
+        return bool(self._has(self._flow.bits, number)[self._flow.forward.edges.near[position]])
+
     def _into(self, node: int) -> Indexes:
         backward = self._backward
         return backward.edges.first[backward.start[node] : backward.start[node + 1]]
@@ -292,8 +264,8 @@ class Explainer:
     def _has(self, bits: Any, number: int) -> Mask:
         return np.asarray(bits[:, number // 64] >> np.uint64(number % 64) & np.uint64(1), bool)
 
-    def _way_back(self, node: int, number: int, usable: Mask) -> tuple[int, list[int]]:
-        """How many columns a label came from, and the edges to the nearest of them, nearest first."""
+    def _way_back(self, node: int, number: int, usable: Mask) -> list[int]:
+        """The edges from a column back to the nearest one at which a label stands; none if there is no way."""
         flow, backward = self._flow, self._backward
         carried, own = self._has(flow.bits, number), self._has(flow.own, number)
         passes = self._has(flow.passes, number) & usable
@@ -301,7 +273,6 @@ class Explainer:
         seen = np.zeros(len(carried), bool)
         front: Ids = np.array([node], np.int32)
         seen[front] = True
-        nearest, origins = -1, 0
         while len(front):
             at = backward.positions(front)
             position, near = backward.edges.first[at], backward.edges.far[at]
@@ -309,16 +280,15 @@ class Explainer:
             near, first = np.unique(near[live], return_index=True)
             came[near], seen[near] = position[live][first], True
             found = near[own[near]]
-            origins += len(found)
-            if nearest < 0 and len(found):
-                nearest = self._by_name(found)
+            if len(found):
+                way: list[int] = []
+                place = self._by_name(found)
+                while place != node:
+                    way.append(int(came[place]))
+                    place = int(flow.forward.edges.far[way[-1]])
+                return way[::-1]
             front = near[~flow.fixed[near]]
-        way: list[int] = []
-        at_node = nearest
-        while at_node >= 0 and at_node != node:
-            way.append(int(came[at_node]))
-            at_node = int(flow.forward.edges.far[way[-1]])
-        return origins, way[::-1]
+        return []
 
     def _by_name(self, nodes: Ids) -> int:
         named: Sequence[NodeName] = self._flow.names.names(nodes)

@@ -2,15 +2,15 @@
 
 A classification flows over every edge that carries values. It stops at an edge only where two proofs stand in
 the log: the evidence of a rewriting pass that its transform masks, and a re-scan of what that pass wrote in
-which the classification was not found. What a person corrected counts instead of both. Sets of classifications
+which detectors no longer find what they had found before. What a person corrected counts instead of both. Sets of classifications
 are bits, so a step of the search is a few array operations whatever the number of edges.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -65,10 +65,14 @@ class Rescan:
     values_read: int
     miss_bound: float | None
 
-    def clears(self, label: Label) -> bool:
-        """Whether it shows that a classification is not there any more. Who cannot name a column shows nothing."""
+    def clears(self, label: Label, before: Collection[str]) -> bool:
+        """Whether it shows that a classification is not there any more.
+
+        Detectors that cannot name the column now, or had not found the classification ``before``, show nothing.
+        """
         said = {found.classification for found in self.found}
-        return self.values_read > 0 and UNCLASSIFIED not in said and label.classification not in said
+        gone = label.classification in before and label.classification not in said
+        return gone and self.values_read > 0 and UNCLASSIFIED not in said
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +100,7 @@ class Flow:
         findings: Mapping[Column, Sequence[Finding]],
         rescans: Mapping[int, Mapping[str, Rescan]],
         corrections: Mapping[Column, Correction],
+        detected: Mapping[Column, frozenset[str]],
     ) -> Flow:
         """Settle what every column holds.
 
@@ -104,6 +109,7 @@ class Flow:
             findings: by column.
             rescans: by the log index of a rewriting pass's evidence, then by column of its output.
             corrections: those that stand.
+            detected: what detectors, and not only people, found in each column that they scanned.
         """
         spoken = [*findings, *corrections]
         named = [
@@ -124,7 +130,7 @@ class Flow:
                 own[node] |= _bits([place[finding.label] for finding in findings[where]], words)
         edges = _carrying(facts, near, far, nodes, named)
         edges = edges.where(edges.order())
-        passes = _passes(facts, edges.first, labels, rescans, words)
+        passes = _passes(facts, edges.first, labels, rescans, detected)
         forward = Adjacency.of(len(names), edges)
         bits = settled(forward, passes, own, fixed)
         return cls(names, labels, forward, edges.first, passes, own, bits, fixed, facts)
@@ -217,16 +223,19 @@ def _passes(
     row: Indexes,
     labels: Sequence[Label],
     rescans: Mapping[int, Mapping[str, Rescan]],
-    words: int,
+    detected: Mapping[Column, frozenset[str]],
 ) -> Bits:
+    words = len(labels) // 64 + 1
     passes = np.full((len(row), words), ~np.uint64(0))
     proven = pc.and_(facts["masking"], facts["observed"]).to_numpy()[row]
     at = np.flatnonzero(proven)
-    masked = facts.select(["log_index", "output_column"]).take(pa.array(row[at])).to_pylist()
-    for place, edge in zip(at.tolist(), masked, strict=True):
+    for place, edge in zip(at.tolist(), facts.take(pa.array(row[at])).to_pylist(), strict=True):
         rescan = rescans.get(edge["log_index"], {}).get(edge["output_column"])
+        before = detected.get(
+            (edge["input_namespace"], edge["input_name"], edge["input_column"]), frozenset()
+        )
         if rescan is not None:
-            stopped = [number for number, label in enumerate(labels) if rescan.clears(label)]
+            stopped = [n for n, label in enumerate(labels) if rescan.clears(label, before)]
             passes[place] &= ~_bits(stopped, words)
     return passes
 
@@ -243,7 +252,8 @@ class Classifications:
     findings: Mapping[Column, Sequence[Finding]]
     rescans: Mapping[int, Mapping[str, Rescan]]
     corrections: Mapping[Column, Correction]
-    probabilities: Mapping[Column, Mapping[str, float]] = field(default_factory=dict)
+    detected: Mapping[Column, frozenset[str]]
+    probabilities: Mapping[Column, Mapping[str, float]]
 
     @classmethod
     def of(cls, index: Rows, as_of: int | None = None) -> Classifications:
@@ -264,9 +274,11 @@ class Classifications:
             (row["namespace"], row["name"]): row["version"]
             for row in index.arrow(rows_of.VERSIONS, asked).to_pylist()
         }
-        corrections = standing([correction for correction in read if correction is not None], versions)
-        flow = Flow.of(facts, findings, rescans, corrections)
-        return cls(size, flow, findings, rescans, corrections, _probabilities(scans))
+        people = [correction for correction in read if correction is not None]
+        corrections = standing(people, _meant(people, facts, findings), versions)
+        detected, probabilities = _detected(scans)
+        flow = Flow.of(facts, findings, rescans, corrections, detected)
+        return cls(size, flow, findings, rescans, corrections, detected, probabilities)
 
     def still_holds(self, index: Rows, as_of: int | None = None) -> bool:
         """Whether nothing that matters was said between this log size and another."""
@@ -274,6 +286,20 @@ class Classifications:
         since, until = sorted((self.size, size))
         changed = index.arrow(rows_of.CHANGED, {"since": since, "as_of": until})
         return not changed["changed"][0].as_py()
+
+
+def _meant(corrections: Iterable[Correction], facts: pa.Table, findings: Iterable[Column]) -> set[Column]:
+    """The columns that patterns of corrections may mean."""
+    wanted = sorted({correction.column for correction in corrections if correction.name.endswith("*")})
+    if not wanted:
+        return set()
+    columns = {where for where in findings if where[2] in wanted}
+    for side in ("input", "output"):
+        named = [f"{side}_{part}" for part in ("namespace", "name", "column")]
+        rows = facts.filter(pc.is_in(facts[named[2]], pa.array(wanted))).select(named)
+        rows = rows.group_by(named).aggregate([]).to_pydict()
+        columns |= set(zip(*(rows[name] for name in named), strict=True))
+    return columns
 
 
 def _findings(
@@ -295,14 +321,19 @@ def _findings(
     return findings
 
 
-def _probabilities(scans: Iterable[Mapping[str, Any]]) -> dict[Column, dict[str, float]]:
-    return {
-        (scan["namespace"], scan["name"], column["column"]): {
-            column.get("found", column["classification"]): column["confidence"]
-        }
-        for scan in scans
-        for column in json.loads(scan["facts"])["columns"]
-    }
+def _detected(
+    scans: Iterable[Mapping[str, Any]],
+) -> tuple[dict[Column, frozenset[str]], dict[Column, dict[str, float]]]:
+    """What detectors found in each scanned column, and how sure they were of what it is."""
+    found: dict[Column, frozenset[str]] = {}
+    sure: dict[Column, dict[str, float]] = {}
+    for scan in scans:
+        for column in json.loads(scan["facts"])["columns"]:
+            where = (scan["namespace"], scan["name"], column["column"])
+            named = column.get("found", HARMLESS)
+            found[where] = frozenset({named, *(each["classification"] for each in column["contains"])})
+            sure[where] = {named: column["confidence"]}
+    return found, sure
 
 
 def _rescans(row: Mapping[str, Any]) -> dict[str, Rescan]:

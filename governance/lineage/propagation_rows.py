@@ -72,7 +72,8 @@ CORRECTIONS = "FROM corrections WHERE log_index < $as_of ORDER BY log_index"
 VERSIONS = """
     SELECT namespace, name, arg_max(version, (rank, version)) AS version
     FROM dataset_versions v
-    SEMI JOIN corrections c ON c.namespace = v.namespace AND c.name = v.name AND c.version IS NOT NULL
+    SEMI JOIN corrections c ON c.namespace = v.namespace AND c.version IS NOT NULL
+        AND (c.name = v.name OR c.name LIKE '%*' AND starts_with(v.name, c.name[:-2]))
     WHERE v.log_index < $as_of GROUP BY ALL
 """
 """The present version of each dataset of which a correction names one."""
@@ -87,8 +88,8 @@ CHANGED = """
         OR EXISTS (FROM evidence WHERE log_index >= $since AND log_index < $as_of)
         OR EXISTS (FROM corrections WHERE log_index >= $since AND log_index < $as_of)
         OR EXISTS (
-            FROM dataset_versions v SEMI JOIN corrections c
-                ON c.namespace = v.namespace AND c.name = v.name AND c.version IS NOT NULL
+            FROM dataset_versions v
+            SEMI JOIN corrections c ON c.namespace = v.namespace AND c.version IS NOT NULL
             WHERE v.log_index >= $since AND v.log_index < $as_of
         )
         OR EXISTS (FROM removals WHERE log_index >= $since AND log_index < $as_of) AS changed

@@ -23,10 +23,11 @@ Column = tuple[str, str, str]
 class Correction:
     """One record: ``column`` of a dataset holds ``to``.
 
-    ``to`` is a classification, ``none``, or ``None``: earlier corrections are withdrawn and findings count again.
-    ``version`` is ``None`` for every version from then on. ``overruled`` maps each classification the person
-    saw to the probability it was found with, 0 where lineage brought it. ``by`` is who the sender says decided,
-    ``principal`` who sent it, ``index`` its place in the log.
+    ``name`` may end in ``*``: then it means every dataset of the namespace whose name begins so, as where each
+    day's file is a dataset of its own. ``to`` is a classification, ``none``, or ``None``: earlier corrections are
+    withdrawn and findings count again. ``version`` is ``None`` for every version from then on. ``overruled`` maps
+    each classification the person saw to the probability it was found with, 0 where lineage brought it. ``by`` is
+    who the sender says decided, ``principal`` who sent it, ``index`` its place in the log.
     """
 
     namespace: str
@@ -43,8 +44,14 @@ class Correction:
 
     @property
     def where(self) -> Column:
-        """The column it speaks of."""
+        """The column it speaks of, as it was named."""
         return self.namespace, self.name, self.column
+
+    def covers(self, where: Column) -> bool:
+        """Whether it speaks of a column."""
+        namespace, name, column = where
+        named = name.startswith(self.name[:-1]) if self.name.endswith("*") else name == self.name
+        return named and (namespace, column) == (self.namespace, self.column)
 
     def to_json(self) -> dict[str, Any]:
         """The leaf's body, see ``schemas/classification-correction.schema.json``."""
@@ -100,17 +107,22 @@ def read_correction(body: bytes, principal: str, index: int) -> Correction | Non
 
 
 def standing(
-    corrections: Iterable[Correction], versions: Mapping[tuple[str, str], str | None]
+    corrections: Iterable[Correction],
+    columns: Iterable[Column],
+    versions: Mapping[tuple[str, str], str | None],
 ) -> dict[Column, Correction]:
     """The correction that counts for each column: the newest that is for every version or for the present one.
 
     Args:
         corrections: in any order.
-        versions: the present version of each dataset that corrections of one version name.
+        columns: those that patterns may mean; a correction without a pattern means its own.
+        versions: the present version of each dataset.
     """
     newest: dict[Column, Correction] = {}
+    known = list(columns)
     for correction in sorted(corrections, key=lambda each: each.index):
-        present = versions.get((correction.namespace, correction.name))
-        if correction.version is None or correction.version == present:
-            newest[correction.where] = correction
+        pattern = correction.name.endswith("*")
+        for where in [each for each in known if correction.covers(each)] if pattern else [correction.where]:
+            if correction.version is None or correction.version == versions.get(where[:2]):
+                newest[where] = correction
     return {where: correction for where, correction in newest.items() if correction.to is not None}

@@ -61,6 +61,8 @@ class Policy:
     ``organisation`` holds the declarations that reports quote (controller, DPO, address …). ``retention``
     says how long the lineage log keeps the bodies of events; without it none may be pruned. ``detectors``
     are paths of the organisation's own files of detectors.
+    ``corrections_contested`` is ``stop`` or ``report``: what a run does where a detector is at least
+    ``contested_probability`` sure of what a person corrected.
     """
 
     digest: str
@@ -79,6 +81,8 @@ class Policy:
     late_withdrawal_rewrites: int = 3
     retention: tuple[Retention, ...] = ()
     detectors: tuple[str, ...] = ()
+    corrections_contested: str = "stop"
+    contested_probability: float = 0.9
 
     def sensitivity(self, classification: str) -> str:
         """The level of a classification; the highest for one the policy does not list."""

@@ -18,6 +18,7 @@ class OpenedRun:
     ``consent_position`` counts the ledger's batches the run may see. ``map_index`` is −1 for a run
     that is not mapped. ``detectors`` are the policy's files of detectors with their digests.
     ``run_public_key`` is base64 of the Ed25519 key that signs its evidence.
+    ``corrections_position`` is a log size: the run obeys the corrections of classifications before it.
     """
 
     dataset: str
@@ -35,6 +36,7 @@ class OpenedRun:
     previous_version: str | None
     run_public_key: str
     detectors: tuple[tuple[str, str], ...] = ()
+    corrections_position: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "opened_at": timestamp(self.opened_at)}

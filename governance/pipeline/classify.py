@@ -6,11 +6,13 @@ from typing import Any
 
 from governance.detect import TableScanner
 from governance.errors import ContractError, ContractFindings
+from governance.lineage.corrections import correction_of, corrections_in
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification
 from governance.model.contract import ContractColumn
+from governance.model.correction import Correction
 from governance.model.evidence import DatasetLineage, Stage
 from governance.model.policy import Policy
-from governance.pipeline.open import source_lineage
+from governance.pipeline.open import DATASETS, source_lineage
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 
 AGREES, STRICTER, DIFFERS, UNDECLARED = "agrees", "stricter", "differs", "undeclared"
@@ -24,7 +26,8 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
 
     Raises:
         ContractError: GOV-107 for a sensitive column that the contract calls harmless, GOV-110 for one
-            nobody can name, GOV-111 for a sample smaller than the policy's minimum.
+            nobody can name, GOV-111 for a sample smaller than the policy's minimum, GOV-119 where a detector
+            contradicts a person's correction.
         SourceError: GOV-70x.
     """
     minimum = context.policy.minimum_sample
@@ -42,7 +45,8 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
             rows += batch.num_rows
             scanner.update(batch)
         found = scanner.finish()
-        columns = [_compared(column, found, context.policy) for column in context.contract.columns]
+        people = corrections_in(context.workspace.log, context.run.corrections_position)
+        columns = [_compared(context, column, found, people) for column in context.contract.columns]
         read_whole = all(column["miss_bound"] is None for column in columns)
         facts = {"rows": rows, "full_scan": read_whole, "columns": columns}
         lineage = source_lineage(context.run, [])
@@ -62,34 +66,33 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
             ),
         )
         prove(context, stage, record)
+        require_uncontested(context, columns)
         require_declared(context, columns)
         context.recorder.completed(stage, record.context, record)
     return facts
 
 
 def _compared(
-    column: ContractColumn, found: dict[str, ColumnClassification], policy: Policy
+    context: RunContext,
+    column: ContractColumn,
+    found: dict[str, ColumnClassification],
+    people: list[Correction],
 ) -> dict[str, Any]:
-    finding = found[column.source_name]
-    declared, seen = column.classification, finding.classification
-    level = policy.sensitivities.index
-    declared_level = level(policy.sensitivity(declared)) if declared else 0
-    seen_level = 0 if seen in (HARMLESS, UNCLASSIFIED) else level(policy.sensitivity(seen))
-    if declared == seen:
-        agreement = AGREES
-    elif declared in (None, HARMLESS):
-        agreement = UNDECLARED if seen != HARMLESS else AGREES
-    elif seen in (HARMLESS, UNCLASSIFIED) or seen_level <= declared_level:
-        agreement = STRICTER
-    else:
-        agreement = DIFFERS
-    # The stricter of what people declared and what was found rules everything downstream.
-    effective = seen if agreement in (UNDECLARED, DIFFERS) or declared is None else declared
+    policy, finding, declared = context.policy, found[column.source_name], column.classification
+    correction = _correction(context, column, finding, people)
+    agreement, effective = _agreed(policy, declared, finding.classification)
+    facts: dict[str, Any] = {}
+    if correction is not None and correction.to is not None:
+        agreement, effective = _agreed(policy, declared, correction.to)
+        contested = finding.classification not in (HARMLESS, UNCLASSIFIED) and correction.contested_by(
+            finding.classification, finding.confidence, policy.contested_probability
+        )
+        facts["correction"] = {"to": correction.to, "log_index": correction.index, "contested": contested}
     return {
         "column": column.source_name,
         "released_as": column.name,
         "declared": declared,
-        "found": seen,
+        "found": finding.classification,
         "classification": effective,
         "sensitivity": policy.sensitivity(effective),
         "confidence": round(finding.confidence, 4),
@@ -98,7 +101,67 @@ def _compared(
         "miss_bound": finding.miss_bound,
         "contains": [{"classification": c.classification, "rows": c.rows} for c in finding.contains],
         "agreement": agreement,
+        **facts,
     }
+
+
+def _agreed(policy: Policy, declared: str | None, seen: str) -> tuple[str, str]:
+    """How what was declared and what was seen agree, and the classification that counts."""
+    declared_level = _level(policy, declared)
+    if declared == seen:
+        agreement = AGREES
+    elif declared in (None, HARMLESS):
+        agreement = UNDECLARED if seen != HARMLESS else AGREES
+    elif seen in (HARMLESS, UNCLASSIFIED) or _level(policy, seen) <= declared_level:
+        agreement = STRICTER
+    else:
+        agreement = DIFFERS
+    # The stricter of what people declared and what was found rules everything downstream.
+    return agreement, seen if agreement in (UNDECLARED, DIFFERS) or declared is None else declared
+
+
+def _level(policy: Policy, classification: str | None) -> int:
+    if classification in (None, HARMLESS, UNCLASSIFIED):
+        return 0
+    return policy.sensitivities.index(policy.sensitivity(classification))
+
+
+def _correction(
+    context: RunContext, column: ContractColumn, finding: ColumnClassification, people: list[Correction]
+) -> Correction | None:
+    """The correction that counts for a source column.
+
+    One of the released column counts for its source only where it raises: what is in the output was in the
+    source, while what was masked in the output still stands in the source.
+    """
+    source = ("file", context.run.source.uri, column.source_name)
+    own = correction_of(people, source, context.run.source.digest)
+    released = correction_of(people, (DATASETS, context.run.dataset, column.name), context.run.version)
+    if released is None or released.to is None:
+        return own
+    instead = finding.classification if own is None else own.to
+    return released if _level(context.policy, released.to) > _level(context.policy, instead) else own
+
+
+def require_uncontested(context: RunContext, columns: list[dict[str, Any]]) -> None:
+    """Stop where a detector contradicts a person, unless the policy says to report it.
+
+    Raises:
+        ContractError: GOV-119.
+    """
+    contested = [c for c in columns if c.get("correction", {}).get("contested")]
+    if contested and context.policy.corrections_contested == "stop":
+        raise ContractFindings(
+            "GOV-119",
+            f"what people corrected in the source of {context.contract.dataset} is contradicted by its values",
+            [
+                f"column {c['column']}: corrected to {c['correction']['to']} in log entry "
+                f"{c['correction']['log_index']}, found {c['found']} with {c['confidence']:.0%} "
+                f"({'; '.join(c['evidence'])})"
+                for c in contested
+            ],
+            "look again: confirm with `governance classification correct`, or withdraw the correction",
+        )
 
 
 def require_declared(context: RunContext, columns: list[dict[str, Any]]) -> None:
@@ -111,7 +174,9 @@ def require_declared(context: RunContext, columns: list[dict[str, Any]]) -> None
     faults, code = [], "GOV-107"
     protections = {c.source_name: c.protection.method for c in context.contract.columns}
     for column in columns:
-        found, declared = column["found"], column["declared"] or "nothing"
+        # Where nobody corrected it, what counts is what was found, in every case that can stop the run.
+        found = column["classification"] if "correction" in column else column["found"]
+        declared = column["declared"] or "nothing"
         why = "; ".join(column["evidence"])
         if column["agreement"] in (UNDECLARED, DIFFERS) and found not in (UNCLASSIFIED,):
             rule = context.policy.classifications.get(found)

@@ -24,6 +24,9 @@ from governance.pipeline.step import SCHEMA, RunReference, event_context, report
 from governance.pipeline.workspace import Workspace
 from governance.storage import Storage
 
+DATASETS = "gov"
+"""OpenLineage namespace of governed datasets; with the dataset's name it is the asset URI."""
+
 
 def open_run(
     workspace: Workspace,
@@ -102,6 +105,7 @@ def open_run(
             run_public_key=base64.b64encode(
                 workspace.keyring.run_signer(version, attempt).public_key
             ).decode(),
+            corrections_position=workspace.log.size(),
         )
         reference = RunReference(contract.dataset, version, attempt)
         storage.write(f"{reference.folder}/contract.odcs.yaml", contract_path.read_bytes())
@@ -220,6 +224,7 @@ def _facts(run: OpenedRun, contract: Contract, contract_index: int, policy_index
         "detectors": [{"name": Path(name).name, "digest": pinned} for name, pinned in run.detectors],
         "run_public_key": run.run_public_key,
         "consent_position": run.consent_position,
+        "corrections_position": run.corrections_position,
         "previous_version": run.previous_version,
         "engine": {
             "governance": installed("airflow-governance"),

@@ -11,15 +11,13 @@ import pyarrow as pa
 from governance.errors import ValidationError
 from governance.model.contract import ContractColumn, RuleScope
 from governance.model.evidence import ColumnEdge, DatasetLineage, Stage, StageRecord
-from governance.pipeline.classify import require_declared
+from governance.pipeline.classify import require_declared, require_uncontested
 from governance.pipeline.consent import ConsentDecision, audience
+from governance.pipeline.open import DATASETS as DATASETS
 from governance.pipeline.open import source_lineage
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.protect import ColumnPlan, RewritePlan, RewriteResult, rewrite
 from governance.validate import SourceRules
-
-DATASETS = "gov"
-"""OpenLineage namespace of governed datasets; with the dataset's name it is the asset URI."""
 
 
 def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str, Any]:
@@ -35,6 +33,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
     stage = Stage.PROTECT
     with reported(context.recorder, stage, stage_record(context, stage, {}).context):
         consent_facts = context.facts(Stage.CONSENT)
+        require_uncontested(context, context.facts(Stage.CLASSIFY)["columns"])
         require_declared(context, context.facts(Stage.CLASSIFY)["columns"])
         superseded = context.facts(stage) if context.has_run(stage) else None
         columns = _planned(context)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from governance.detect import TableScanner
 from governance.errors import GovernanceError, ValidationError
+from governance.model.classification import HARMLESS, ColumnClassification
 from governance.model.contract import RuleScope
 from governance.model.dataset import Manifest
 from governance.model.decision import Reason
@@ -48,6 +50,8 @@ def _judged(
     context: RunContext, manifest: Manifest, late: np.ndarray | None
 ) -> tuple[dict[str, Any], DatasetLineage]:
     presence = _SubjectPresence(context, late)
+    schema = schema_of(manifest.body["schema"])
+    rescan = _Rescan(context, schema)
     rows = 0
 
     def read_back() -> Iterator[pa.RecordBatch]:
@@ -56,10 +60,10 @@ def _judged(
         for batch in open_version(context.storage, manifest, keys.segment_key):
             rows += batch.num_rows
             presence.see(batch)
+            rescan.see(batch)
             context.progress(Stage.VALIDATE, rows)
             yield batch
 
-    schema = schema_of(manifest.body["schema"])
     rules = [r for r in context.contract.rules if r.scope is RuleScope.PROTECTED]
     verdict = judge(read_back(), schema, rules)
     checks = [
@@ -71,6 +75,7 @@ def _judged(
         "success": verdict.success and all(c["success"] for c in checks),
         "rows": rows,
         "results": [dict(r) for r in verdict.results],
+        "rescan": rescan.finish(),
         "checks": checks,
     }
     lineage = DatasetLineage(
@@ -81,6 +86,43 @@ def _judged(
         assertions=tuple(verdict.assertions),
     )
     return facts, lineage
+
+
+class _Rescan:
+    """Looks for classifications in a sample of the version: what a mask left readable is found again.
+
+    Each column is scanned under its source's name, so that the header speaks for what was there before and only
+    values that contradict it take the finding away. What values cannot tell stays found.
+    """
+
+    def __init__(self, context: RunContext, schema: pa.Schema) -> None:
+        source = {c.name: c.source_name for c in context.contract.columns}
+        self._columns = [(name, source.get(name, name)) for name in schema.names]
+        renamed = [field.with_name(was) for field, (_, was) in zip(schema, self._columns, strict=True)]
+        self._schema = pa.schema(renamed)
+        self._scanner = TableScanner(
+            self._schema, sample=context.policy.minimum_sample, detectors=context.detectors
+        )
+
+    def see(self, batch: pa.RecordBatch) -> None:
+        self._scanner.update(pa.RecordBatch.from_arrays(batch.columns, schema=self._schema))
+
+    def finish(self) -> list[dict[str, Any]]:
+        found = self._scanner.finish()
+        return [_found_again(name, was, found) for name, was in self._columns]
+
+
+def _found_again(name: str, was: str, found: Mapping[str, ColumnClassification]) -> dict[str, Any]:
+    """What was found in a column, its nested ones and, where several came from one, all of these."""
+    own = [f for key, f in found.items() if key.partition("#")[0] == was or key.startswith(f"{was}.")]
+    bounds = [f.miss_bound for f in own if f.miss_bound is not None]
+    return {
+        "column": name,
+        "found": sorted({f.classification for f in own} - {HARMLESS}),
+        "contains": sorted({c.classification for f in own for c in f.contains}),
+        "values_read": min((f.values_read for f in own), default=0),
+        "miss_bound": max(bounds, default=None),
+    }
 
 
 class _SubjectPresence:

@@ -9,6 +9,7 @@ from typing import Any
 from governance.errors import GovernanceError
 
 STATUS: Mapping[str, int] = {
+    "GOV-118": 400,
     "GOV-501": 503,
     "GOV-504": 404,
     "GOV-505": 409,

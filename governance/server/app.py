@@ -19,6 +19,7 @@ from governance import __version__
 from governance.errors import GovernanceError
 from governance.server import (
     audit_routes,
+    classification_routes,
     evidence_routes,
     graph_routes,
     health,
@@ -92,6 +93,7 @@ def build_app(served: ServedStore, *, reader: BodyReader | None = None, root_pat
         *graph_routes.router(served).routes,
         *marquez.routes(served),
         *audit_routes.router(served).routes,
+        *classification_routes.router(served).routes,
         *evidence_routes.router(served).routes,
         *tlog_routes.router(served).routes,
         *token_routes.router(served).routes,
