@@ -50,6 +50,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--max-body", default=64, show_default=True, type=click.IntRange(1), help="MiB of one request, gunzipped."
 )
+@click.option(
+    "--index-memory",
+    default="40%",
+    show_default=True,
+    metavar="AMOUNT",
+    help="Most memory of the index (a share of the machine's, or as 4GB); as much again for the present beside it.",
+)
 def command(
     host: str,
     port: int,
@@ -64,6 +71,7 @@ def command(
     snapshots: Path | None,
     snapshot_every: float,
     max_body: int,
+    index_memory: str,
 ) -> None:
     """Serve the lineage store: OpenLineage ingest, Marquez-compatible reads, audit, pages.
 
@@ -88,6 +96,7 @@ def command(
             snapshots=snapshots,
             snapshot_every=snapshot_every,
             max_body=max_body << 20,
+            index_memory=index_memory,
         ),
         create=create,
     )

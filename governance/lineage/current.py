@@ -8,10 +8,10 @@ the rest stays. So this says what the macros say, always, and a past log size is
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from governance.lineage import projection
+from governance.lineage import present_facets, projection
 from governance.lineage.laying_out import lay_out
 from governance.lineage.schemas import DERIVED, SCHEMAS
 
@@ -26,6 +26,10 @@ class Facts(Protocol):
     @property
     def size(self) -> int:
         """How many log entries were read."""
+
+    @property
+    def generation(self) -> int:
+        """How often all was read again: a ``facet_id`` means the same within one."""
 
     def arrow(self, sql: str, parameters: dict[str, Any]) -> pa.Table:
         """The rows of one SELECT."""
@@ -87,23 +91,32 @@ _RECENT = """
     ) GROUP BY ALL
 """
 _KEPT = {
-    "jobs": (
-        f"""
-        SELECT j.*, r.latest_runs, NULL::VARCHAR AS latest_state
-        FROM jobs_at($as_of) j LEFT JOIN ({_RECENT}) r USING (namespace, name)
-        """,
-        "namespace",
-        "name",
-    ),
-    "job_versions": ("FROM job_versions_at($as_of)", "namespace", "name"),
-    "datasets": ("FROM datasets_at($as_of)", "namespace", "name"),
-    "dataset_versions": (
-        "SELECT * EXCLUDE (job_namespace, job_name, schema_fields) FROM dataset_versions_at($as_of)",
-        "namespace",
-        "name",
-    ),
-    "aliases": ("FROM aliases_at($as_of)", "alias_namespace", "alias_name"),
+    "job_versions": "FROM job_versions_at($as_of)",
+    "jobs": f"FROM bare_jobs_at($as_of) LEFT JOIN ({_RECENT}) USING (namespace, name)",
+    "dataset_versions": """
+        SELECT v.* EXCLUDE (job_namespace, job_name), changed.lifecycle
+        FROM bare_dataset_versions_at($as_of) v
+        LEFT JOIN lifecycles_at($as_of) changed ON changed.namespace = v.namespace AND changed.name = v.name
+            AND changed.run_id IS NOT DISTINCT FROM v.run_id
+    """,
+    "datasets": "FROM told_datasets_at($as_of)",
+    "aliases": "FROM aliases_at($as_of)",
 }
+_FINISHED = {
+    "jobs": """
+        SELECT rows.*, v.version, NULL::VARCHAR AS latest_state FROM rows LEFT JOIN (
+            SELECT namespace, name, arg_max(version, rank) AS version
+            FROM kept.job_versions SEMI JOIN rows USING (namespace, name) GROUP BY ALL
+        ) v USING (namespace, name)
+    """,
+    "datasets": """
+        SELECT rows.* REPLACE (coalesce(rows.version, v.version) AS version) FROM rows LEFT JOIN (
+            SELECT namespace, name, arg_max(version, (rank, version)) AS version
+            FROM kept.dataset_versions SEMI JOIN rows USING (namespace, name) GROUP BY ALL
+        ) v USING (namespace, name)
+    """,
+}
+"""What becomes of folded rows once versions are there, so that these are not folded twice."""
 WITH_STATES = f"""
     SELECT j.*, l.latest_runs, r.state AS latest_state FROM jobs_at($as_of) j
     LEFT JOIN ({_RECENT}) l USING (namespace, name)
@@ -116,7 +129,7 @@ _LISTED = """
     ) WHERE run_id IS NOT NULL
 """
 _COMPACT_AFTER = 10_000
-_JOB_TABLES, _DATASET_TABLES = ("jobs", "job_versions"), ("datasets", "dataset_versions", "aliases")
+_JOB_TABLES, _DATASET_TABLES = ("job_versions", "jobs"), ("dataset_versions", "datasets", "aliases")
 
 
 class Current:
@@ -132,7 +145,7 @@ class Current:
         memory_limit: of DuckDB; beyond it a question fails instead of spilling.
     """
 
-    def __init__(self, index: Facts, *, threads: int = 2, memory_limit: str = "1GB") -> None:
+    def __init__(self, index: Facts, *, threads: int = 2, memory_limit: str = "40%") -> None:
         import duckdb
 
         self._index = index
@@ -147,9 +160,14 @@ class Current:
         self._connection.execute("SET asof_loop_join_threshold = 0")
         lay_out(self._connection, "memory", _make)
 
+    @property
+    def size(self) -> int:
+        """The log size that the tables are of."""
+        return self._size
+
     def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Rows of one SELECT over the tables, caught up with the index."""
-        self._catch_up()
+        self.catch_up()
         bound = {name: value for name, value in parameters.items() if f"${name}" in sql}
         with self._opening:
             cursor = self._connection.cursor()
@@ -158,11 +176,45 @@ class Current:
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def facets(
+        self, scope: str, keys: Sequence[tuple[str, str]], names: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """The present facets of some jobs or datasets: namespace, name, facet, basis, body.
+
+        Args:
+            scope: ``job`` or ``dataset``.
+            keys: their namespaces and names, as events used them: aliases stand for themselves.
+            names: of the facets; empty means all.
+
+        Returns:
+            Rows by basis, so that what was observed comes last. Where one event says a facet twice, both
+            stand there, in the order of their bodies.
+        """
+        namespaces, named = [namespace for namespace, _ in keys], [name for _, name in keys]
+        asked = {"scope": scope, "namespaces": namespaces, "names": named, "facets": list(names)}
+        while True:
+            generation = self._index.generation
+            wanted = set(keys)
+            rows = [
+                row
+                for row in self.query(present_facets.WANTED.format(keys=_KEYS), asked)
+                if (row["namespace"], row["name"]) in wanted
+            ]
+            ids = list({row["facet_id"] for row in rows})
+            found = self._index.arrow(present_facets.BODIES, {"ids": ids}) if ids else None
+            if self._index.generation == generation:
+                break
+        bodies = {} if found is None else dict(zip(*(c.to_pylist() for c in found.columns), strict=True))
+        # What was redacted meanwhile has no body any more.
+        said = [row | {"body": bodies[row["facet_id"]]} for row in rows if row["facet_id"] in bodies]
+        return sorted(said, key=lambda row: (row["basis"], row["body"]))
+
     def close(self) -> None:
         """Give the memory back."""
         self._connection.close()
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
+        """Fold what the index has read since; the first time, all of it."""
         with self._catching_up:
             size = self._index.size
             if size == self._size:
@@ -185,15 +237,19 @@ class Current:
     def _fold(self, bound: Mapping[str, int]) -> None:
         linked = self._linked(self._index.arrow(_DATASETS, dict(bound)), bound)
         if bound["since"] == 0:
-            for name, (fold, *_) in _KEPT.items():
-                self._hold(f"kept.{name}", self._index.arrow(fold, {"as_of": bound["as_of"]}))
-            self._connection.execute("DELETE FROM kept.runs")
+            for name, fold in _KEPT.items():
+                folded = self._index.arrow(fold, {"as_of": bound["as_of"]})
+                self._hold(f"kept.{name}", folded, _FINISHED.get(name, "FROM rows"))
+            for name in ("runs", "facets"):
+                self._connection.execute(f"DELETE FROM kept.{name}")
             self._runs(bound)
+            self._facets(bound)
             return
         jobs = self._index.arrow(_JOBS, dict(bound))
         if jobs.num_rows:
             self._refresh(_OF_JOBS, jobs, bound, _JOB_TABLES)
         self._runs(bound)
+        self._facets(bound)
         if linked.num_rows:
             self._refresh(_OF_DATASETS, linked, bound, _DATASET_TABLES)
         for name in {*_OF_JOBS, *_OF_DATASETS}:
@@ -213,10 +269,12 @@ class Current:
             self._hold(name, self._index.arrow(sql, dict(asked)))
         self._connection.register("touched", keys)
         for name in tables:
-            fold, namespace, of = _KEPT[name]
+            alias = "alias_" if name == "aliases" else ""
             self._connection.execute(
-                f"DELETE FROM kept.{name} t USING touched k WHERE k.namespace = t.{namespace} AND k.name = t.{of}"
+                f"DELETE FROM kept.{name} t USING touched k"
+                f" WHERE k.namespace = t.{alias}namespace AND k.name = t.{alias}name"
             )
+            fold = _finished(name, _KEPT[name])
             self._connection.execute(f"INSERT INTO kept.{name} {fold}", {"as_of": bound["as_of"]})
         self._connection.unregister("touched")
 
@@ -241,6 +299,12 @@ class Current:
             """
         )
         self._connection.execute("DELETE FROM events")
+
+    def _facets(self, bound: Mapping[str, int]) -> None:
+        self._connection.register("said", self._index.arrow(present_facets.SINCE, dict(bound)))
+        for statement in present_facets.MERGE:
+            self._connection.execute(statement)
+        self._connection.unregister("said")
 
     def _linked(self, datasets: pa.Table, bound: Mapping[str, int]) -> pa.Table:
         """The datasets, and all that aliases join to them over any number of steps."""
@@ -276,16 +340,20 @@ class Current:
             held += self._connection.execute("SELECT count(*) FROM kept.datasets").fetchall()[0][0]
             if self._replaced > held:
                 self._replaced = 0
-                for name in _KEPT:
+                for name in (*_KEPT, "facets"):
                     self._connection.execute(f"CREATE OR REPLACE TABLE kept.{name} AS FROM kept.{name}")
                 self._connection.execute(
                     f"CREATE OR REPLACE TABLE kept.runs AS FROM kept.runs SEMI JOIN ({_LISTED}) USING (run_id)"
                 )
 
-    def _hold(self, name: str, rows: pa.Table) -> None:
+    def _hold(self, name: str, rows: pa.Table, finished: str = "FROM rows") -> None:
         self._connection.register("rows", rows)
-        self._connection.execute(f"CREATE OR REPLACE TABLE {name} AS FROM rows")
+        self._connection.execute(f"CREATE OR REPLACE TABLE {name} AS {finished}")
         self._connection.unregister("rows")
+
+
+def _finished(name: str, fold: str) -> str:
+    return f"WITH rows AS ({fold}) {_FINISHED.get(name, 'FROM rows')}"
 
 
 def _make(connection: duckdb.DuckDBPyConnection) -> None:
@@ -297,6 +365,7 @@ def _make(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(statement)
     connection.execute("CREATE TABLE links (a VARCHAR, b VARCHAR, c VARCHAR, d VARCHAR)")
     connection.execute("CREATE SCHEMA kept")
-    for name, (fold, *_) in _KEPT.items():
-        connection.execute(f"CREATE TABLE kept.{name} AS {fold.replace('$as_of', '0')}")
+    for name, fold in _KEPT.items():
+        connection.execute(f"CREATE TABLE kept.{name} AS {_finished(name, fold.replace('$as_of', '0'))}")
     connection.execute("CREATE TABLE kept.runs AS FROM runs_at(0)")
+    connection.execute(present_facets.TABLE)

@@ -236,6 +236,11 @@ class Graph:
                 self._now = self._grown(now, size)
             return True
 
+    def outdated(self) -> bool:
+        """Whether bodies left the log since the size it reflects: then it must not be shown any more."""
+        span = {"since": self._now.size, "as_of": self._index.size}
+        return bool(self._index.arrow(graph_rows.REMOVALS, span).num_rows)
+
     def view(self, as_of: int | None = None) -> View:
         """The graph at a log size; ``None`` means all that was read.
 

@@ -57,6 +57,9 @@ IO_SINCE = f"""
 """
 """The same of entries from ``$since`` on, where they only added."""
 
+REMOVALS = f"SELECT 1 FROM removals WHERE {_SPAN} LIMIT 1"
+"""Whether a redaction or a prune came."""
+
 CHANGES = f"""
     WITH snapshot AS (
         SELECT namespace, name, max(log_index) AS log_index FROM facets

@@ -96,13 +96,15 @@ class Index:
         evidence_public_key: bytes | None,
         *,
         threads: int = 2,
-        memory_limit: str = "1GB",
+        memory_limit: str = "40%",
         kept: Kept | None = None,
     ) -> None:
         self.evidence_public_key = evidence_public_key
         self._means: dict[str, Any] = {"threads": threads, "memory_limit": memory_limit}
         self._catching_up = threading.Lock()
         self._lock = kept.lock if kept else None
+        self.generation = 0
+        """How often all was read again: what ids of facets mean holds within one."""
         if kept is None:
             self._state = _State(FactStore(**self._means), FactReader(evidence_public_key), 0)
         else:
@@ -117,7 +119,7 @@ class Index:
         *,
         evidence_public_key: bytes | None = None,
         threads: int = 2,
-        memory_limit: str = "1GB",
+        memory_limit: str = "40%",
     ) -> Index:
         """An index over the first ``upto`` entries of a log.
 
@@ -165,6 +167,7 @@ class Index:
                 afresh = _State(FactStore(**self._means), FactReader(self.evidence_public_key), 0)
                 self._read(afresh, log, stop)
                 self._state = afresh
+                self.generation += 1
             return self._state.size - before
 
     def _read(self, state: _State, log: ReadableLog, stop: int) -> bool:

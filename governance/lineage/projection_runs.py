@@ -77,7 +77,7 @@ MACROS = (
     FROM made GROUP BY ALL
     """,
     """
-    CREATE MACRO jobs_at(as_of) AS TABLE
+    CREATE MACRO bare_jobs_at(as_of) AS TABLE
     WITH job AS (
         SELECT
             job_namespace AS namespace,
@@ -100,10 +100,13 @@ MACROS = (
             END AS type,
             said(body, '$.integration') AS integration
         FROM facet_at(as_of, 'jobType') WHERE scope = 'job'
-    ), version AS (
-        SELECT namespace, name, arg_max(version, rank) AS version FROM job_versions_at(as_of) GROUP BY ALL
     )
-    SELECT job.*, kind.type, kind.integration, version.version
-    FROM job LEFT JOIN kind USING (namespace, name) LEFT JOIN version USING (namespace, name)
+    SELECT job.*, kind.type, kind.integration FROM job LEFT JOIN kind USING (namespace, name)
+    """,
+    """
+    CREATE MACRO jobs_at(as_of) AS TABLE
+    SELECT j.*, v.version FROM bare_jobs_at(as_of) j LEFT JOIN (
+        SELECT namespace, name, arg_max(version, rank) AS version FROM job_versions_at(as_of) GROUP BY ALL
+    ) v USING (namespace, name)
     """,
 )

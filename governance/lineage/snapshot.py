@@ -110,7 +110,7 @@ def open_snapshot(
     evidence_public_key: bytes | None = None,
     *,
     threads: int = 2,
-    memory_limit: str = "1GB",
+    memory_limit: str = "40%",
 ) -> Index | None:
     """The index as kept in ``folder``; catch it up to have what was appended since.
 

@@ -1,7 +1,7 @@
 """What stands beside the nodes of a graph, in Marquez's shape, read for hundreds of nodes at once.
 
-The macros of the index fold every dataset there is before a join can say which are wanted; here the rows of
-the wanted ones are folded, in the same way.
+The present is kept. For a past log size the macros of the index fold every dataset there is before a join can
+say which are wanted; here the rows of the wanted ones are folded, in the same way.
 """
 
 from __future__ import annotations
@@ -14,23 +14,29 @@ from governance.lineage.adjacency import Ids
 from governance.lineage.graph import View
 from governance.lineage.node_names import JOB, NodeName
 from governance.lineage.reading import mapping, text
-from governance.server.marquez.asking import Asking, Row, instant
+from governance.server.marquez.asking import KEYS, Asking, Key, Row, columns_of, instant
 from governance.server.marquez.runs import STATES
 from governance.server.marquez.said import fields_said, tags_said
+from governance.server.served import ServedStore
 
 _WANTED = (
     "wanted AS (SELECT unnest($numbers) AS number, unnest($spaces) AS namespace, unnest($names) AS name)"
 )
 
-_FACETS = f"""
-    WITH {_WANTED}
-    SELECT w.number, f.facet, f.body
-    FROM facets f JOIN wanted w USING (namespace, name)
-    WHERE f.scope = $scope AND f.facet IN ({{facets}}) AND f.log_index < $as_of
-    QUALIFY row_number() OVER (
-        PARTITION BY f.namespace, f.name, f.facet, f.basis ORDER BY f.rank DESC, f.body DESC
-    ) = 1 AND NOT f.deleted
-    ORDER BY f.basis
+_KEPT_DATASETS = f"""
+    SELECT namespace, name, created_at, updated_at, written_at
+    FROM datasets SEMI JOIN {KEYS} USING (namespace, name)
+"""
+_KEPT_JOBS = f"""
+    SELECT namespace, name, created_at, updated_at, latest_run_id AS run_id
+    FROM jobs SEMI JOIN {KEYS} USING (namespace, name)
+"""
+_KEPT_RUNS = """
+    SELECT
+        run_id, state, started_at, ended_at, nominal_start, nominal_end,
+        created_at AS run_created_at, updated_at AS run_updated_at,
+        parent_job_namespace AS parent_namespace, parent_job_name AS parent_name
+    FROM runs SEMI JOIN (SELECT unnest($runs::VARCHAR[]) AS run_id) USING (run_id)
 """
 
 _DATASETS = f"""
@@ -82,16 +88,19 @@ _OF_JOB = ("jobType", "documentation", "sourceCodeLocation", "tags")
 Names = dict[int, NodeName]
 
 
+def drawn(served: ServedStore, ask: Asking) -> tuple[Asking, View]:
+    """The graph for a question, and the question for the graph: one may be drawn anew, then both are earlier."""
+    view = served.graph().view(ask.as_of)
+    return ask.at(view.size), view
+
+
 def facets_of(ask: Asking, view: View, names: Names, facets: tuple[str, ...], scope: str) -> dict[int, Row]:
     """The present facets of some nodes: observed before declared, a dataset's before its aliases'."""
-    # Constants: a scan skips what cannot be one of them, a subquery's values it has to look up row by row.
-    sql = _FACETS.format(facets=", ".join(f"'{facet}'" for facet in facets))
+    pairs = [*_pairs(_aliases(view, names)), *names.items()]
+    said = ask.facets(scope, (_key(name) for _, name in pairs), facets)
     found: dict[int, Row] = defaultdict(dict)
-    for each in (_aliases(view, names), names):
-        if each:
-            wanted = _wanted([(number, name) for number, name in _pairs(each)])
-            for row in ask.rows(sql, scope=scope, **wanted):
-                found[row["number"]][row["facet"]] = ask.parsed(row["body"])
+    for number, name in pairs:
+        found[number] |= said.get(_key(name), {})
     return found
 
 
@@ -99,10 +108,15 @@ def dataset_data(ask: Asking, view: View, names: Names) -> dict[int, Row]:
     """Marquez's DatasetData of some nodes, and what our facets classify of their fields."""
     facets = facets_of(ask, view, names, _OF_DATASET, "dataset")
     both = [*_pairs(_aliases(view, names)), *names.items()]
-    rows = {row["number"]: row for row in ask.rows(_DATASETS, **_wanted(both))} if both else {}
-    data = {}
+    rows = _numbered(ask, names, _KEPT_DATASETS) if ask.present else _folded(ask, both, _DATASETS)
+    data: dict[int, Row] = {}
+    fields: dict[tuple[int, int], list[Row]] = {}
     for number, name in names.items():
         said, row = facets[number], rows.get(number, {})
+        # Facets that say the same are one object: their fields are put into shape once.
+        of = id(said.get("schema")), id(said.get("tags"))
+        if of not in fields:
+            fields[of] = fields_said(said.get("schema"), said.get("tags"))
         kind = (text(mapping(said.get("datasetType")).get("datasetType")) or "").upper()
         data[number] = {
             "id": {"namespace": name.namespace, "name": name.name},
@@ -113,7 +127,7 @@ def dataset_data(ask: Asking, view: View, names: Names) -> dict[int, Row]:
             "updatedAt": instant(row.get("updated_at")),
             "namespace": name.namespace,
             "sourceName": text(mapping(said.get("dataSource")).get("name")) or name.namespace,
-            "fields": fields_said(said.get("schema"), said.get("tags")),
+            "fields": fields[of],
             "tags": tags_said(said.get("tags")),
             "lastModifiedAt": instant(row.get("written_at")),
             "description": text(mapping(said.get("documentation")).get("description")),
@@ -180,7 +194,30 @@ def parent_jobs(ask: Asking, view: View, jobs: Ids) -> dict[int, int]:
 
 def _with_latest_run(ask: Asking, names: Names) -> dict[int, Row]:
     """Times, latest run and what started it, of some jobs."""
-    rows = ask.rows(_JOBS, **_wanted(list(names.items()))) if names else []
+    if not ask.present:
+        return _folded(ask, list(names.items()), _JOBS)
+    jobs = _numbered(ask, names, _KEPT_JOBS)
+    wanted = [job["run_id"] for job in jobs.values() if job["run_id"] is not None]
+    runs = {run["run_id"]: run for run in ask.entities(_KEPT_RUNS, runs=wanted)} if wanted else {}
+    # A run that came between the two questions is not known to the first.
+    return {
+        number: job | runs[job["run_id"]] if job["run_id"] in runs else job | {"run_id": None}
+        for number, job in jobs.items()
+    }
+
+
+def _numbered(ask: Asking, names: Names, sql: str) -> dict[int, Row]:
+    """Kept rows of some nodes."""
+    if not names:
+        return {}
+    numbers = {_key(name): number for number, name in names.items()}
+    rows = ask.entities(sql, **columns_of(numbers))
+    return {numbers[row["namespace"], row["name"]]: row for row in rows}
+
+
+def _folded(ask: Asking, pairs: list[tuple[int, NodeName]], sql: str) -> dict[int, Row]:
+    """Rows of some nodes under any of their names, folded for a past log size."""
+    rows = ask.rows(sql, **_wanted(pairs)) if pairs else []
     return {row["number"]: row for row in rows}
 
 
@@ -203,12 +240,12 @@ def _aliases(view: View, names: Names) -> dict[int, list[NodeName]]:
     return aliases
 
 
-def _pairs(names: Names | dict[int, list[NodeName]]) -> list[tuple[int, NodeName]]:
-    return [
-        (number, each)
-        for number, name in names.items()
-        for each in ([name] if isinstance(name, NodeName) else name)
-    ]
+def _pairs(aliases: dict[int, list[NodeName]]) -> list[tuple[int, NodeName]]:
+    return [(number, name) for number, names in aliases.items() for name in names]
+
+
+def _key(name: NodeName) -> Key:
+    return name.namespace, name.name
 
 
 def _wanted(pairs: list[tuple[int, NodeName]]) -> Row:

@@ -19,6 +19,7 @@ from governance.server.column_lineage import column_lineage
 from governance.server.graph_data import (
     classified,
     dataset_data,
+    drawn,
     facets_of,
     job_data,
     parent_jobs,
@@ -46,11 +47,13 @@ def router(served: ServedStore) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=10_000, description="nodes; the nearest")] = 1_000,
     ) -> Response:
         """Datasets and jobs around a dataset or job; ``depth`` counts jobs, as Marquez does."""
-        view = served.graph().view(ask.as_of)
+        ask, view = drawn(served, ask)
         node = _found(ask, view, nodeId)
         hops = 2 * depth + (1 if nodeId.startswith(f"{JOB}:") else 2)
         nodes, _, more = view.around(node, hops, limit, _hidden(ask, view))
-        return answer({"graph": _graph(ask, view, nodes, aggregateToParentRun), "truncated": more})
+        return answer(
+            {"graph": _graph(ask, view, nodes, aggregateToParentRun), "truncated": more, "asOf": ask.as_of}
+        )
 
     @routes.get("/impact")
     def impact(
@@ -64,7 +67,7 @@ def router(served: ServedStore) -> APIRouter:
 
         Totals count all of it, whatever the limit. ``partial``: the token sees some namespaces only.
         """
-        view = served.graph().view(ask.as_of)
+        ask, view = drawn(served, ask)
         node = _found(ask, view, nodeId)
         nodes, depths = view.closure(node, direction, depth, hidden=_hidden(ask, view))
         nodes, depths = nodes[1:], depths[1:]

@@ -91,7 +91,12 @@ def _opened(home: Settings | None, store: str, settings: ServerSettings, create:
     if home is None:
         log = Log(open_storage(store, create=create), signer=None, clock=now)
         return ServedStore(
-            log, clock=now, snapshots=settings.snapshots, snapshot_every=settings.snapshot_every
+            log,
+            clock=now,
+            snapshots=settings.snapshots,
+            snapshot_every=settings.snapshot_every,
+            memory=settings.index_memory,
+            warm=True,
         )
     workspace = Workspace.open(home)
     return ServedStore(
@@ -101,6 +106,8 @@ def _opened(home: Settings | None, store: str, settings: ServerSettings, create:
         checkpoint_every=settings.checkpoint_every,
         snapshots=settings.snapshots or home.home / "index",
         snapshot_every=settings.snapshot_every,
+        memory=settings.index_memory,
+        warm=True,
     )
 
 

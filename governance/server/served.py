@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ _SHARE = 9.0
 """Indexing and judging pause so many times as long as they worked: they must not take the time that making
 events durable needs. Whoever asks through :meth:`ServedStore.fresh` gets all of it anyway."""
 
+_PATIENCE_S = 2.0
+"""So long a question waits for a graph that is drawn anew; then it is answered from the former one."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +45,9 @@ class ServedStore:
         checkpoint_every: seconds; None signs nothing.
         snapshots: folder in which the index is kept between starts; None builds it each time.
         snapshot_every: seconds between two snapshots, if anything came; one more is made at the end.
+        memory: of DuckDB, for the index and once more for what is kept of the present; a question that
+            needs more fails instead of spilling.
+        warm: draw the graph and fold the present behind the requests' back, from the start on.
     """
 
     def __init__(
@@ -52,11 +59,14 @@ class ServedStore:
         checkpoint_every: float | None = None,
         snapshots: Path | None = None,
         snapshot_every: float = 600.0,
+        memory: str = "40%",
+        warm: bool = False,
     ) -> None:
         self.log = log
         self.clock = clock
         self.group = GroupCommit(log)
-        self.index = _opened(log, evidence_public_key, snapshots)
+        self._memory = memory
+        self.index = _opened(log, evidence_public_key, snapshots, memory)
         self._snapshots = snapshots
         self._kept = 0
         self.tokens = TokenBook(self.index, clock)
@@ -69,10 +79,16 @@ class ServedStore:
         self._current: Current | None = None
         self._catching_up = threading.Lock()
         self._drawing = threading.Lock()
+        self._pencil = ThreadPoolExecutor(1, thread_name_prefix="governance-graph")
+        self._drawn: Future[None] | None = None
+        self._folding = threading.Lock()
         self._stopping = threading.Event()
         self._checkpoint_every = checkpoint_every
         self._thread = threading.Thread(target=self._follow, name="governance-follow", daemon=True)
         self._thread.start()
+        self._warmer = threading.Thread(target=self._keep_warm, name="governance-warm", daemon=True)
+        if warm:
+            self._warmer.start()
         if snapshots is not None:
             self._keeper = threading.Thread(
                 target=self._keep_until_stopped,
@@ -96,23 +112,39 @@ class ServedStore:
         return self.index
 
     def graph(self) -> Graph:
-        """The graph, caught up like :meth:`fresh`."""
+        """The graph, caught up like :meth:`fresh`; where that takes long, the former one: ask for its size.
+
+        Nothing former is given out once a redaction or a prune came.
+        """
+        size, until = self.fresh().size, time.monotonic() + _PATIENCE_S
+        while (graph := self._graph) is None or graph.size < size:
+            with self._drawing:
+                if self._drawn is None or self._drawn.done():
+                    self._drawn = self._pencil.submit(self._draw)
+                drawn = self._drawn
+            if graph is None:
+                drawn.result()
+            elif not _done(drawn, until) and not graph.outdated():
+                return graph
+            else:
+                drawn.result()
+        return graph
+
+    def _draw(self) -> None:
         from governance.lineage.graph import Graph
 
-        index = self.fresh()
-        with self._drawing:
-            if self._graph is None:
-                self._graph = Graph.of(index)
+        if self._graph is None:
+            self._graph = Graph.of(self.index)
+        else:
             self._graph.catch_up()
-            return self._graph
 
     def current(self) -> Current:
         """Jobs, datasets and aliases as they are; each question catches up with the index."""
-        with self._drawing:
+        with self._folding:
             if self._current is None:
                 from governance.lineage.current import Current
 
-                self._current = Current(self.index)
+                self._current = Current(self.index, memory_limit=self._memory)
             return self._current
 
     def close(self) -> None:
@@ -121,6 +153,9 @@ class ServedStore:
         self._thread.join()
         if self._snapshots is not None:
             self._keeper.join()
+        if self._warmer.is_alive():
+            self._warmer.join()
+        self._pencil.shutdown()
         self.group.close()
         if self._checkpoint_every is not None:
             self._sign()
@@ -152,6 +187,26 @@ class ServedStore:
             if self._checkpoint_every is not None and time.monotonic() - signed >= self._checkpoint_every:
                 signed = time.monotonic()
                 self._sign()
+
+    def _keep_warm(self) -> None:
+        warmed, share = -1, 0.0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            if self.index.size != warmed:
+                warmed = self.index.size
+                for work in (self.graph, lambda: self.current().catch_up()):
+                    if not self._stopping.is_set():
+                        self._tried(work)
+            self._stopping.wait(max(_FOLLOW_S, share * (time.monotonic() - began)))
+            share = _SHARE
+
+    def _tried(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except GovernanceError as fault:
+            _log.error("nothing is read ahead: %s", fault.code)
+        except Exception as fault:
+            _log.error("nothing is read ahead: unexpected %s", type(fault).__name__)
 
     def _index(self, upto: int) -> None:
         try:
@@ -192,9 +247,14 @@ class ServedStore:
             _log.error("the index was not kept: unexpected %s", type(fault).__name__)
 
 
-def _opened(log: Log, key: bytes | None, snapshots: Path | None) -> Index:
-    index = None if snapshots is None else open_snapshot(snapshots, log, key)
+def _opened(log: Log, key: bytes | None, snapshots: Path | None, memory: str) -> Index:
+    index = None if snapshots is None else open_snapshot(snapshots, log, key, memory_limit=memory)
     if index is None:
-        return Index.build(log, evidence_public_key=key)
+        return Index.build(log, evidence_public_key=key, memory_limit=memory)
     index.catch_up(log)
     return index
+
+
+def _done(work: Future[None], until: float) -> bool:
+    wait([work], max(0.0, until - time.monotonic()))
+    return work.done()

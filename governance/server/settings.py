@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from governance.errors import SettingError
+
+_MEMORY = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?(%|[KMGT]i?B)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,8 @@ class ServerSettings:
     """Everything but the store.
 
     ``checkpoint_every`` and ``snapshot_every`` are seconds; ``max_body`` is bytes of one request, both as sent and gunzipped;
-    ``trusted_proxy`` holds addresses or networks whose X-Forwarded headers are believed.
+    ``trusted_proxy`` holds addresses or networks whose X-Forwarded headers are believed; ``index_memory`` is a
+    share of the machine's memory or an amount, for the index and once more for the present kept beside it.
     """
 
     host: str = "127.0.0.1"
@@ -26,9 +30,10 @@ class ServerSettings:
     snapshots: Path | None = None
     snapshot_every: float = 600.0
     max_body: int = 64 << 20
+    index_memory: str = "40%"
 
     def __post_init__(self) -> None:
-        """Refuse half a TLS setting, which would otherwise serve in clear.
+        """Refuse half a TLS setting, which would otherwise serve in clear, and what is no path or no amount.
 
         Raises:
             SettingError: GOV-901.
@@ -42,4 +47,10 @@ class ServerSettings:
                 "GOV-901",
                 "the root path is not a path",
                 "pass --root-path /lineage: it begins with / and ends without",
+            )
+        if not _MEMORY.fullmatch(self.index_memory):
+            raise SettingError(
+                "GOV-901",
+                "the memory of the index is not an amount",
+                "pass --index-memory 40% or --index-memory 4GB",
             )

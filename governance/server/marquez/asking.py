@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,18 @@ Row = dict[str, Any]
 Key = tuple[str, str]
 """Namespace and name."""
 
+KEYS = "(SELECT unnest($namespaces::VARCHAR[]) AS namespace, unnest($names::VARCHAR[]) AS name) k"
+"""A relation of the keys that :func:`columns_of` binds."""
+
+_FACETS = f"""
+    SELECT namespace, name, facet, body FROM facets SEMI JOIN {KEYS} USING (namespace, name)
+    WHERE scope = $scope AND log_index < $as_of AND {{facets}}
+    QUALIFY row_number() OVER (
+        PARTITION BY namespace, name, facet, basis ORDER BY rank DESC, body DESC
+    ) = 1 AND NOT deleted
+    ORDER BY basis
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Paging:
@@ -39,6 +52,7 @@ class Asking:
 
     def __init__(self, served: ServedStore, caller: Caller, as_of: int | None) -> None:
         self.caller = caller
+        self._served = served
         self._index = served.fresh()
         self._current = served.current() if as_of is None else None
         self.present = as_of is None
@@ -50,6 +64,10 @@ class Asking:
         self.datasets = "datasets_at($as_of)" if past else "datasets"
         self.dataset_versions = "dataset_versions_at($as_of)" if past else "dataset_versions"
         self.aliases = "aliases_at($as_of)" if past else "aliases"
+
+    def at(self, size: int) -> Asking:
+        """The same question at a log size, if that is an earlier one."""
+        return self if size >= self.as_of else Asking(self._served, self.caller, size)
 
     def rows(self, sql: str, **bound: Any) -> list[Row]:
         """Rows of one SELECT over facts; ``$as_of`` and the parameters of :meth:`visible` are bound."""
@@ -67,6 +85,31 @@ class Asking:
     def page_of_facts(self, matching: str, order: str, paging: Paging, **bound: Any) -> tuple[int, list[Row]]:
         """As :meth:`page`, over facts."""
         return _page(self.rows, matching, order, paging, bound)
+
+    def facets(self, scope: str, keys: Iterable[Key], names: Sequence[str] = ()) -> dict[Key, Row]:
+        """The present facets of jobs or datasets by key, parsed: observed goes before declared.
+
+        ``names`` are those of this package, never a caller's text; empty means all facets.
+        """
+        wanted = list(dict.fromkeys(keys))
+        if not wanted:
+            rows = []
+        elif self._current is not None:
+            rows = self._current.facets(scope, wanted, names)
+        else:
+            # Constants: a scan skips what cannot be one of them, a list's values it looks up row by row.
+            listed = ", ".join(f"'{name}'" for name in names)
+            rows = self.rows(
+                _FACETS.format(facets=f"facet IN ({listed})" if listed else "true"),
+                scope=scope,
+                **columns_of(wanted),
+            )
+        said: dict[Key, Row] = defaultdict(dict)
+        # Producers repeat a facet for all that have it.
+        bodies = {body: self.parsed(body) for body in {row["body"] for row in rows}}
+        for row in rows:
+            said[row["namespace"], row["name"]][row["facet"]] = bodies[row["body"]]
+        return said
 
     def _bound(self, bound: Row) -> Row:
         return {"as_of": self.as_of, **self._seen, **bound}
@@ -150,6 +193,12 @@ def among(keys: Iterable[Key], namespace: str = "namespace", name: str = "name")
         condition = f"({condition} AND list_contains($whole, {whole}))"
         bound["whole"] = [f"{len(space.encode())}:{space}{of}" for space, of in pairs]
     return condition, bound
+
+
+def columns_of(keys: Iterable[Key]) -> Row:
+    """The parameters of :data:`KEYS`."""
+    pairs = list(keys)
+    return {"namespaces": [space for space, _ in pairs], "names": [name for _, name in pairs]}
 
 
 def any_of(column: str, values: Sequence[Any], prefix: str) -> tuple[str, Row]:

@@ -95,7 +95,6 @@ def shaped_datasets(ask: Asking, rows: Sequence[Row]) -> list[Row]:
     names = _named(ask, keys)
     facets = _facets(ask, names)
     columns = _columns(ask, keys)
-    written = _written(ask, names)
     changed = {key: mapping(said.get("lifecycleStateChange")) for key, said in facets.items()}
     return [
         {
@@ -104,7 +103,7 @@ def shaped_datasets(ask: Asking, rows: Sequence[Row]) -> list[Row]:
             "createdAt": instant(row["created_at"]),
             "updatedAt": instant(row["updated_at"]),
             "fields": fields_said(facets[key].get("schema"), facets[key].get("tags")),
-            "lastModifiedAt": instant(written.get(key)),
+            "lastModifiedAt": instant(row["written_at"]),
             "lastLifecycleState": text(changed.get(key, {}).get("lifecycleStateChange")),
             "currentVersion": row["version"],
             # Marquez's UI takes any list, even an empty one, for column lineage.
@@ -136,35 +135,11 @@ def _head(namespace: str, name: str, kind: str | None, source: str, facets: Row)
 
 def _facets(ask: Asking, names: dict[Key, Key]) -> dict[Key, Row]:
     """The present facets: what was observed goes before what was declared, and both before an alias's."""
-    condition, bound = among(names)
-    rows = ask.rows(
-        f"""
-        SELECT namespace, name, facet, body FROM facets_at($as_of)
-        WHERE scope = 'dataset' AND {condition} ORDER BY basis
-        """,
-        **bound,
-    )
-    said: dict[Key, Row] = defaultdict(dict)
-    for row in rows:
-        said[row["namespace"], row["name"]][row["facet"]] = ask.parsed(row["body"])
+    said = ask.facets("dataset", names)
     facets: dict[Key, Row] = defaultdict(dict)
     for name, key in names.items():
         facets[key] |= said[name]
     return facets
-
-
-def _written(ask: Asking, names: dict[Key, Key]) -> dict[Key, Any]:
-    """When a run wrote each dataset last, by its own account."""
-    condition, bound = among(names)
-    rows = ask.rows(
-        f"""
-        SELECT namespace, name, max(event_time) AS written_at FROM run_io
-        WHERE {condition} AND direction = 'output' AND NOT future AND log_index < $as_of
-        GROUP BY ALL ORDER BY written_at
-        """,
-        **bound,
-    )
-    return {names[row["namespace"], row["name"]]: row["written_at"] for row in rows}
 
 
 def _columns(ask: Asking, keys: Sequence[Key]) -> dict[Key, list[Row]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -107,7 +106,7 @@ def shaped_jobs(ask: Asking, rows: Sequence[Row]) -> list[Row]:
     if not rows:
         return []
     keys = [(row["namespace"], row["name"]) for row in rows]
-    facets = job_facets(ask, keys)
+    facets = ask.facets("job", keys)
     current = {
         (v["namespace"], v["name"], v["version"]): v
         for v in _version_rows(ask, keys, [row["version"] for row in rows])
@@ -134,22 +133,6 @@ def shaped_jobs(ask: Asking, rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def job_facets(ask: Asking, keys: Sequence[Key]) -> dict[Key, Row]:
-    """The present facets of jobs: what was observed goes before what was declared."""
-    condition, bound = among(keys)
-    rows = ask.rows(
-        f"""
-        SELECT namespace, name, facet, body FROM facets_at($as_of)
-        WHERE scope = 'job' AND {condition} ORDER BY basis
-        """,
-        **bound,
-    )
-    facets: dict[Key, Row] = defaultdict(dict)
-    for row in rows:
-        facets[row["namespace"], row["name"]][row["facet"]] = ask.parsed(row["body"])
-    return facets
-
-
 def _version_rows(ask: Asking, keys: Sequence[Key], versions: Sequence[str]) -> list[Row]:
     condition, bound = among(keys)
     wanted, also = any_of("version", versions, "version")
@@ -168,7 +151,7 @@ def _versions(ask: Asking, job: Key, pages: Paging, version: str | None = None) 
         version=version,
         **bound,
     )
-    location = text(mapping(job_facets(ask, [job])[job].get("sourceCodeLocation")).get("url"))
+    location = text(mapping(ask.facets("job", [job])[job].get("sourceCodeLocation")).get("url"))
     runs = shaped_runs(ask, [row["run_id"] for row in rows if row["run_id"]])
     return total, [
         {

@@ -10,7 +10,6 @@ from pydantic import BeforeValidator
 
 from governance.server.marquez.asking import Asking, Asks, Pages, Row, among, answer, instant, naive
 from governance.server.marquez.datasets import present_facets
-from governance.server.marquez.jobs import job_facets
 from governance.server.marquez.naming import named_routes
 from governance.server.marquez.runs import STATES, shaped_runs
 from governance.server.served import ServedStore
@@ -90,7 +89,7 @@ def beta_router(_served: ServedStore) -> APIRouter:
     @routes.get("/search/jobs")
     def jobs(q: str, ask: Asks) -> Response:
         rows = _hits(ask, q, "job", ask.jobs, "'sourceCode', 'sql', 'documentation'")
-        facets = job_facets(ask, [(row["namespace"], row["name"]) for row in rows])
+        facets = ask.facets("job", [(row["namespace"], row["name"]) for row in rows])
         runs = shaped_runs(ask, [row["latest_run_id"] for row in rows if row["latest_run_id"]])
         hits = []
         for row in rows:

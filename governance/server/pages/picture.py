@@ -14,6 +14,7 @@ from governance.lineage.graph import View
 from governance.lineage.layout import Layout, Point, layered
 from governance.lineage.node_names import DATASET, JOB
 from governance.server.graph_data import classified, facets_of
+from governance.server.graph_data import drawn as from_graph
 from governance.server.marquez.asking import Asking, Asks, Row, answer, malformed, unknown
 from governance.server.pages.frame import HEADERS, HERE, Links, page, page_routes, render, short
 from governance.server.served import ServedStore
@@ -45,7 +46,8 @@ def router(served: ServedStore) -> APIRouter:
     def drawn(
         request: Request, ask: Asking, node: str, direction: str, depth: int, expand: list[str] | None
     ) -> Row:
-        picture = _picture(served.graph().view(ask.as_of), ask, node, direction, depth, expand or [])
+        ask, view = from_graph(served, ask)
+        picture = _picture(view, ask, node, direction, depth, expand or [])
         link = Links(request)
         asked: Row = {"node": node, "direction": direction, "depth": depth, "expand": expand or []}
         for one in picture.nodes:

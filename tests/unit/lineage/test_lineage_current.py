@@ -85,6 +85,20 @@ def _says_the_same(current: Current, index: Index) -> None:
     ):
         expected = index.query(f"FROM {table}_at($as_of) ORDER BY {order}")
         assert current.query(f"FROM {table} ORDER BY {order}", {}) == expected, table
+    for scope, kept_keys in (
+        ("job", jobs),
+        ("dataset", index.query("SELECT DISTINCT namespace, name FROM run_io")),
+    ):
+        said = index.query(
+            "SELECT namespace, name, facet, basis, max(body) AS body FROM ("
+            " SELECT *, rank() OVER (PARTITION BY namespace, name, facet, basis ORDER BY rank DESC) AS newest"
+            " FROM facets WHERE scope = $scope AND log_index < $as_of"
+            ") WHERE newest = 1 AND NOT deleted GROUP BY ALL ORDER BY ALL",
+            {"scope": scope},
+        )
+        found = current.facets(scope, [(row["namespace"], row["name"]) for row in kept_keys])
+        newest = {(f["namespace"], f["name"], f["facet"], f["basis"]): f["body"] for f in found}
+        assert newest == {(f["namespace"], f["name"], f["facet"], f["basis"]): f["body"] for f in said}, scope
     versions = index.query(
         "SELECT * EXCLUDE (job_namespace, job_name, schema_fields) FROM dataset_versions_at($as_of)"
         " ORDER BY namespace, name, version"

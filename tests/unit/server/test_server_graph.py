@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -297,3 +298,37 @@ def test_an_answer_does_not_depend_on_how_the_graph_caught_up(
     served.index.close()
     served._graph, served.index = None, Index.build(served.log)
     assert client.get(question).json() == grown
+
+
+def test_while_a_graph_is_drawn_anew_the_former_one_answers_and_says_its_log_size(
+    told: TestClient, served: ServedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"nodeId": f"dataset:{NS}:core.people"}
+    before = told.get("/api/v1/lineage", params=asked).json()
+    monkeypatch.setattr("governance.server.served._PATIENCE_S", 0.0)
+    with served.graph()._catching_up:
+        put(told, ran(2, "late", [dataset("core.people")], []))
+        assert told.get("/api/v1/lineage", params=asked).json() == before
+        reached = told.get("/api/v1/impact", params=asked).json()
+        assert (reached["asOf"], reached["totalJobs"]) == (before["asOf"], 1)
+    assert served._drawn is not None
+    served._drawn.result()
+    after = told.get("/api/v1/impact", params=asked).json()
+    assert (after["asOf"], after["totalJobs"]) == (served.index.size, 2)
+
+
+def test_after_a_redaction_no_former_graph_is_shown(
+    told: TestClient, served: ServedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = served.graph()
+    monkeypatch.setattr("governance.server.served._PATIENCE_S", 0.0)
+    answers: list[int] = []
+    with graph._catching_up:
+        index = next(e.index for e in served.log.entries() if b"mart:sum" in (e.body or b""))
+        served.log.redact(index, "personal data", "admin:test")
+        waits = threading.Thread(target=lambda: answers.append(served.graph().size))
+        waits.start()
+        waits.join(0.5)
+        assert answers == []
+    waits.join()
+    assert answers == [served.log.size()]

@@ -137,3 +137,12 @@ def test_the_index_is_kept_between_starts(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(second.index.runs()) == 4
     assert second.tokens.caller(made) is not None
     second.close()
+
+
+def test_the_graph_and_the_present_are_read_ahead(tmp_path: Path) -> None:
+    log = Log(open_storage(str(tmp_path / "store"), create=True), signer=None, clock=now)
+    served = ServedStore(log, clock=now, warm=True)
+    log.append([NewEntry(EVENT % 1, MEDIA_TYPE, "ingest:x")])
+    wait_until(lambda: served._graph is not None and served._graph.size == log.size())
+    wait_until(lambda: served._current is not None and served._current.size == log.size())
+    served.close()
