@@ -23,6 +23,7 @@ from tests.bench import (
     emission,
     governed_pass,
     ingest,
+    learned_scores,
     lineage_graph,
     lineage_index,
     log_keep,
@@ -66,6 +67,7 @@ def everything(quick: bool, rows: int | None, dsn: str | None) -> list[Experimen
         *subject_vault.experiments(quick, rows),
         *protection.experiments(quick, rows),
         *classification.experiments(quick, rows),
+        *learned_scores.experiments(quick),
         *validation.experiments(quick, rows),
         *governed_pass.experiments(quick, rows),
     ]

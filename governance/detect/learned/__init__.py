@@ -5,6 +5,7 @@
     train(notes, test) -> a model's file, with its scores
     measure(labelled, findings) -> Scores
     contained(batches, found, ner=…, crf=…) -> what models find in the free-text columns of a table
+    redact_with_models(texts, known, ner=…, crf=…) -> texts with what rules, models and the row know replaced by tags
 
 Nothing here is imported unless a model is asked for, and nothing is ever downloaded.
 """

@@ -16,6 +16,7 @@ NAMED = frozenset({
 AGREED = 0.25
 """Added to the score of a finding that another one of the same kind stands inside of."""
 
+_PARTS = {"person_name": ("given_name", "family_name"), "date": ("date_of_birth",)}
 _PERSON = frozenset({"person_name", "given_name", "family_name"})
 _PLACE = frozenset({"city", "country", "jurisdiction"})
 
@@ -32,13 +33,12 @@ def merged(
     Args:
         rules: what the rules found, without overlaps.
         model: what a model found.
-        decisive: classifications that the model was trained on for these very texts: of these only its findings
-            count, and its findings win over every rule's.
+        decisive: classifications that the model was trained on for these very texts: of these, and of the parts of
+            those that have any, only its findings count, and they win over every rule's.
     """
     found = list(model)
-    candidates = [
-        (_rank(f, model=False, decisive=decisive), f) for f in rules if f.classification not in decisive
-    ]
+    final = {*decisive, *(part for whole in decisive for part in _PARTS.get(whole, ()))}
+    candidates = [(_rank(f, model=False, decisive=final), f) for f in rules if f.classification not in final]
     candidates += [
         (_rank(f, model=True, decisive=decisive), f if f.classification in decisive else _agreed(f, rules))
         for f in found

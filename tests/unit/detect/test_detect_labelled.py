@@ -127,6 +127,7 @@ def test_of_what_a_model_was_trained_on_only_its_findings_count() -> None:
         TextFinding(0, 4, "city", 0.9),
         TextFinding(10, 20, "phone", 0.9),
         TextFinding(30, 34, "iban", 0.99),
+        TextFinding(40, 44, "given_name", 0.6),
     ]
     model = [TextFinding(10, 24, "person_name", 0.6)]
     assert merged(rules, model, {"city", "person_name"}) == [model[0], rules[2]]

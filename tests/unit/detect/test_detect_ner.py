@@ -14,6 +14,7 @@ import pytest
 from governance.detect import TableScanner, classify_text
 from governance.detect.learned import ner
 from governance.detect.learned.contained import contained
+from governance.detect.learned.redacting import redact_with_models
 from governance.detect.learned.weights import PINNED, Weights, digest_of, verified
 from governance.errors import SettingError
 from governance.model.classification import ColumnClassification
@@ -131,3 +132,17 @@ def test_columns_of_free_text_are_read_by_the_model(sample: int | None, read: in
     assert {c.classification: c.rows for c in after["note"].contains}["organization"] > 0.9 * read
     assert after["note"].evidence[-1] == f"the English name model read {read} of its texts"
     assert not {c.classification for c in before["note"].contains} & {"organization"}
+
+
+def test_redaction_removes_what_the_model_finds_and_what_the_row_knows() -> None:
+    texts = pa.array(
+        ["We met Hillary Clinton; mail a@example.org, the ward asked for xqzv.", None, "", "fine weather"]
+    )
+    known = {"family_name": pa.array(["Xqzv", None, None, None])}
+    assert redact_with_models(texts, known, ner=True).to_pylist() == [
+        "We met [NAME]; mail [EMAIL], the ward asked for [NAME].",
+        None,
+        "",
+        "fine weather",
+    ]
+    assert redact_with_models(texts.dictionary_encode(), ner=True)[0].as_py().startswith("We met [NAME];")
