@@ -17,6 +17,7 @@ def command() -> None:
 
 
 command.add_command(log_trust.rotate_key)
+command.add_command(log_trust.adopt)
 command.add_command(log_trust.witness)
 command.add_command(log_trust.timestamp)
 command.add_command(log_keep.export)
@@ -60,7 +61,8 @@ def status(home: str | None, store: str | None, as_json: bool) -> None:
     "reports",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A report's bundle, whose checkpoint the log must still be consistent with; repeat for more.",
+    help="A report's bundle, whose checkpoint the log must still be consistent with; repeat for more."
+    " Its key rotations lead --tiles from an older pinned key.",
 )
 @click.option("--files", is_flag=True, help="Read every file of the released versions too.")
 @click.option(
@@ -107,7 +109,7 @@ def verify(
 
     notes = [*(p.read_text("utf-8") for p in checkpoints), *map(log_keep.checkpoint_of, reports)]
     if tiles is not None:
-        log_keep.verify_export(tiles, key_text(key) if key else None, notes, as_json)
+        log_keep.verify_export(tiles, key_text(key) if key else None, notes, reports, as_json)
         return
     chosen = settings(home, store)
     outside = Outside()

@@ -318,13 +318,18 @@ def checkpoint_of(bundle: Path) -> str:
     return note.decode("utf-8", "replace")
 
 
-def verify_export(folder: Path, key: str | None, notes: list[str], as_json: bool) -> None:
+def verify_export(
+    folder: Path, key: str | None, notes: list[str], bundles: tuple[Path, ...], as_json: bool
+) -> None:
     """`governance log verify --tiles`: exits 1 when the export is not what was signed."""
+    from governance.audit.container import read
+    from governance.audit.rotations import read_rotations
     from governance.log.export import verify_tiles
 
     if key is None:
         raise click.UsageError("--tiles needs --key: the public key that you pinned")
-    report = verify_tiles(folder, key, notes)
+    handovers = [handover for bundle in bundles for handover in read_rotations(read(bundle).members)]
+    report = verify_tiles(folder, key, notes, handovers=handovers)
     result = {
         "ok": report.ok,
         "origin": report.origin,

@@ -43,6 +43,23 @@ def rotate_key(home: str | None, store: str | None, as_json: bool) -> None:
     show(done, as_json, text)
 
 
+@click.command("adopt")
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@home_options
+@json_option
+def adopt(checkpoint: Path, home: str | None, store: str | None, as_json: bool) -> None:
+    """Give the signer, whose memory was lost, the signed CHECKPOINT that the log must go on from.
+
+    Take the newest that you trust: from a report, a manifest, a witness. Whatever the log lost after it
+    goes unnoticed. Refused where the signer remembers another, or the log does not extend it.
+    """
+    from governance.pipeline.workspace import Workspace
+
+    adopted = Workspace.open(settings(home, store)).log.adopt(checkpoint.read_text("utf-8", errors="replace"))
+    done = {"origin": adopted.origin, "size": adopted.size, "root": adopted.root.hex()}
+    show(done, as_json, lambda: table(("", "value"), list(done.items()), "the signer goes on from"))
+
+
 @click.command("witness")
 @click.option("--show", "only_show", is_flag=True, help="Ask nobody; list the cosignatures that are kept.")
 @home_options

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from governance.errors import LogError
 from governance.log.envelope import Envelope
-from governance.log.note import Checkpoint, parse_checkpoint, read_checkpoint
+from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
 from governance.log.tree import Frontier, leaf_hash, verify_consistency
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from governance.log.rotation import Handover
 
 Row: TypeAlias = tuple[int, bytes, bytes | None, bytes | None]
 """Index, leaf, salt, body."""
@@ -244,15 +246,22 @@ class ArchiveFile:
         return rows
 
 
-def verify_archive(path: Path, vkey: str) -> ArchiveFile:
+def verify_archive(path: Path, vkey: str, handovers: Sequence[Handover] = ()) -> ArchiveFile:
     """Check an archive file with nothing but a pinned public key, and return it opened.
 
+    Args:
+        handovers: rotations of the log's key, where the pinned key is not the one that signed.
+
     Raises:
-        LogError: GOV-516, GOV-517 for the file, GOV-506 when its checkpoint is not signed by that key.
+        LogError: GOV-516, GOV-517 for the file, GOV-506 when its checkpoint is not signed by that key, GOV-511
+            when a handover of that key does not hold, or a retired key signed.
     """
+    from governance.log.rotation import follow, open_checkpoint
+
+    terms = follow(VerifierKey.parse(vkey), handovers)
     file = ArchiveFile(path)
     file.check()
-    if parse_checkpoint(file.header.checkpoint, vkey).origin != file.header.origin:
+    if open_checkpoint(file.header.checkpoint, terms).origin != file.header.origin:
         raise file.altered("it says that it is of another log")
     return file
 

@@ -200,9 +200,7 @@ class Log:
             SettingError: GOV-901 when this log was opened without a signer.
         """
         if self._signer is None:
-            raise SettingError(
-                "GOV-901", "the log was opened without its signing key", "Open the key store with the log."
-            )
+            raise _no_signer()
         storage = self.storage
         checkpoint = self._signer.sign(
             storage.size, storage.nodes, storage.latest_checkpoint, storage.save_checkpoint
@@ -214,6 +212,18 @@ class Log:
         if self._witnesses is None or not ask_witnesses:
             return checkpoint
         return self._witnesses(storage, checkpoint)
+
+    def adopt(self, note: str) -> Checkpoint:
+        """Let the signer, whose memory was lost, go on from a signed checkpoint that this log extends.
+
+        Raises:
+            LogError: GOV-503 when the log does not extend it or the signer remembers another, GOV-506 when
+                it is not signed by this log's key.
+            SettingError: GOV-901 when this log was opened without a signer.
+        """
+        if self._signer is None:
+            raise _no_signer()
+        return self._signer.adopt(note, self.storage.size(), self.storage.nodes)
 
     def latest(self) -> Checkpoint | None:
         """The newest signed checkpoint kept; its signature is verified only where the signer is at hand."""
@@ -343,6 +353,12 @@ def _redacted(sealed: Sequence[Sealed], refused: Mapping[bytes, int]) -> LogErro
 def no_entry(index: int) -> LogError:
     """There is no entry at ``index``."""
     return LogError("GOV-504", f"the log has no entry {index}", "Take an index below the log's size.")
+
+
+def _no_signer() -> SettingError:
+    return SettingError(
+        "GOV-901", "the log was opened without its signing key", "Open the key store with the log."
+    )
 
 
 def _check_signer(signer: CheckpointSigner, storage: Storage) -> None:

@@ -88,7 +88,7 @@ class CheckpointSigner:
             raise LogError(
                 "GOV-506",
                 "the signer's memory is damaged",
-                "Restore the file, or adopt the newest checkpoint known from manifests and reports.",
+                "Restore the file. Or move it away and `governance log adopt` the newest checkpoint you trust.",
             ) from None
         if origin != self.origin:
             raise LogError(
@@ -99,13 +99,15 @@ class CheckpointSigner:
         self._take_over(key)
         return parse_checkpoint(note, self.vkey)
 
-    def adopt(self, note: str) -> Checkpoint:
-        """Take a checkpoint of this log as the memory, when the memory file was lost.
+    def adopt(self, note: str, size: int, read: ReadNodes) -> Checkpoint:
+        """Take a checkpoint of a log of ``size`` leaves as the memory, when the memory file was lost.
 
         Raises:
-            LogError: GOV-506 when it is not signed by this key, GOV-503 when there is a memory.
+            LogError: GOV-506 when it is not signed by this key, GOV-503 when there is a memory, or the log
+                does not extend it.
         """
         checkpoint = parse_checkpoint(note, self.vkey)
+        self._extends(checkpoint, size, tree.root(size, read), read)
         with self._locked():
             last = self.last()
             if last is not None and last.note != note:
@@ -187,7 +189,7 @@ class CheckpointSigner:
             raise LogError(
                 "GOV-503",
                 "the store holds signed checkpoints and the signer remembers none",
-                "Restore the signer's memory file, or adopt the newest checkpoint you trust.",
+                "Restore the signer's memory file, or `governance log adopt` the newest checkpoint you trust.",
             )
         now = size()
         root = tree.root(now, read)

@@ -92,6 +92,23 @@ def test_an_export_is_extended_and_checked_offline(home: Home, tmp_path: Path) -
     assert "not verified" in done.output
 
 
+def test_a_lost_memory_goes_on_from_a_checkpoint_that_is_given(home: Home, tmp_path: Path) -> None:
+    note = home.json("status")["checkpoint"]
+    given = tmp_path / "checkpoint.txt"
+    given.write_text(note)
+    [memory] = (home.settings.home / "signer").glob("*.note")
+    memory.unlink()
+    assert "governance log adopt" in home.refused("status")
+    given.write_text(note.replace("governance.example/test", "governance.example/other"))
+    assert "GOV-506" in home.refused("adopt", str(given))
+    assert not memory.exists()
+    given.write_text(note)
+    assert f"{EVENTS + 1}" in home.run("adopt", str(given)).output
+    assert home.json("status")["size"] == EVENTS + 1
+    given.write_text("nothing signed")
+    assert "GOV-506" in home.refused("adopt", str(given))
+
+
 def test_the_life_of_a_body(home: Home, tmp_path: Path) -> None:
     for wrong in ([], ["--before", "2020-01-01", "--older-than", "P1D"]):
         assert "give one of" in home.refused("archive", *wrong)

@@ -85,6 +85,11 @@ def test_a_rotation_from_end_to_end(home: Home) -> None:
     assert home.json("log", "verify", "--key", old)["keys"] == [old, new, home.key]
     home.json("keys", "rotate")
     assert home.json("log", "verify", "--key", old)["ok"]
+    bundle, tiles = home.bundle("reports"), str(home.path / "tiles")
+    home.json("log", "export", "--out", tiles)
+    offline = ("log", "verify", "--tiles", tiles, "--key", old)
+    assert "GOV-506" in str(home.cli(*offline).exception)
+    assert home.json(*offline, "--report", str(bundle))["ok"]
 
 
 def test_roots_and_homes_from_before_a_rotation_stay_bound(home: Home, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from governance.errors import LogError
 from governance.log import CheckpointSigner, Log, NewEntry, open_storage, tree, verify_log
+from governance.log.archive import Selection, archive
+from governance.log.archive_file import verify_archive
 from governance.log.log import KEY_ROTATION
 from governance.log.note import (
     VerifierKey,
@@ -27,9 +29,11 @@ from governance.log.note import (
 )
 from governance.log.rotation import Handover, follow, handovers, open_checkpoint, rotate
 from governance.model.canonical import canonical
+from tests.contract.log.archived_log import LATER, event
 from tests.signing_key import Key
 
 ORIGIN = "example.com/log"
+
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -95,6 +99,20 @@ def test_whoever_pinned_any_key_follows(world: World) -> None:
         terms = [(term.key, term.first, term.last) for term in report.keys]
         assert terms == [(key_of(OLD), 0, 4), (key_of(NEW), 4, 9), (key_of(THIRD), 9, None)]
     assert "not signed by" in world.verdict(EVIL)
+
+
+def test_an_archive_verifies_under_a_key_pinned_before(world: World, tmp_path: Path) -> None:
+    world.log.append([event(number) for number in range(5)])
+    world.rotate(NEW)
+    world.append()
+    world.log.checkpoint()
+    [row] = archive(world.log, tmp_path / "archives", Selection(LATER), ground="old", authoriser=OPERATOR)
+    with pytest.raises(LogError, match="GOV-506"):
+        verify_archive(row.path, str(key_of(OLD)))
+    for pinned in (OLD, NEW):
+        assert verify_archive(row.path, str(key_of(pinned)), world.found()).header.origin == ORIGIN
+    with pytest.raises(LogError, match="GOV-506"):
+        verify_archive(row.path, str(key_of(EVIL)), world.found())
 
 
 def test_the_handover_is_signed_by_both_and_ends_with_the_leaf(world: World) -> None:
@@ -238,7 +256,7 @@ def test_the_same_statement_twice_is_refused(world: World) -> None:
     rotate(world.log, world.signer, NEW, at, OPERATOR)
     world.signer._private_key = OLD
     world.memory.unlink()
-    world.signer.adopt(world.log.storage.latest_checkpoint() or "")
+    world.log.adopt(world.log.storage.latest_checkpoint() or "")
     with pytest.raises(LogError, match="GOV-511"):
         rotate(world.log, world.signer, NEW, at, OPERATOR)
 

@@ -113,7 +113,7 @@ def test_a_lost_memory_is_not_taken_for_a_first_time(tmp_path: Path) -> None:
     assert log.note is not None
     (tmp_path / "memory").unlink()
     assert "remembers none" in refuses(log, signer(tmp_path / "memory"))
-    assert signer(tmp_path / "memory").adopt(log.note).size == 2
+    assert signer(tmp_path / "memory").adopt(log.note, 2, log.nodes).size == 2
     log.append(b"3")
     assert log.signed_by(signer(tmp_path / "memory")) == 3
 
@@ -125,9 +125,15 @@ def test_only_a_lost_memory_can_be_adopted(tmp_path: Path) -> None:
     fork.signed_by(signer(tmp_path / "other"))
     assert fork.note is not None
     with pytest.raises(LogError, match="GOV-503"):
-        signer(tmp_path / "memory").adopt(fork.note)
+        signer(tmp_path / "memory").adopt(fork.note, 3, fork.nodes)
     with pytest.raises(LogError, match="GOV-506"):
-        signer(tmp_path / "third", bytes(32)).adopt(fork.note)
+        signer(tmp_path / "third", bytes(32)).adopt(fork.note, 3, fork.nodes)
+    with pytest.raises(LogError, match="GOV-503"):
+        signer(tmp_path / "third").adopt(fork.note, 2, log.nodes)
+    other = MemoryLog(b"1", b"2", b"3")
+    with pytest.raises(LogError, match="GOV-503"):
+        signer(tmp_path / "third").adopt(fork.note, 3, other.nodes)
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_memory_behind_the_store_is_held_to_the_stores_checkpoint_too(tmp_path: Path) -> None:
