@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
@@ -17,3 +19,8 @@ class Key:
 
     def sign(self, data: bytes) -> bytes:
         return self._key.sign(data)
+
+
+def new_key() -> Key:
+    """A key of its own."""
+    return Key(secrets.token_bytes(32))

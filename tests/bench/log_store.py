@@ -22,25 +22,10 @@ from tests.bench.experiment import (
     value_of,
 )
 from tests.bench.measuring import measure
+from tests.signing_key import Key
 
 SIZE = 4_608
 THREADS = 16
-
-
-class _Key:
-    """An Ed25519 key as the keyring hands it out."""
-
-    def __init__(self) -> None:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        self._key = Ed25519PrivateKey.generate()
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
 
 
 def _log(location: str) -> tuple[Any, Any, Path]:
@@ -51,7 +36,7 @@ def _log(location: str) -> tuple[Any, Any, Path]:
     folder.mkdir(parents=True)
     place = location or str(folder / "store")
     storage = open_storage(place, create=True, origin="governance.example/bench")
-    signer = CheckpointSigner(_Key(), storage.origin, folder / "signer" / "memory.note")
+    signer = CheckpointSigner(Key(), storage.origin, folder / "signer" / "memory.note")
     return Log(storage, signer=signer, clock=lambda: datetime.now(UTC)), signer, folder
 
 

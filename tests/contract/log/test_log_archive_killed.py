@@ -77,14 +77,9 @@ VICTIM = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from governance.log import CheckpointSigner, Log, open_storage
 from governance.log.archive import Selection, archive
-
-class Key:
-    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    public_key = key.public_key().public_bytes_raw()
-    sign = key.sign
+from tests.signing_key import Key
 
 storage = open_storage(sys.argv[1])
 signer = CheckpointSigner(Key(), storage.origin, Path(sys.argv[2]))
@@ -104,7 +99,7 @@ print("end", flush=True)
 def struck(delay: float, *arguments: object) -> list[bytes]:
     """Run the victim, kill it ``delay`` seconds after it began; what it printed."""
     command = [sys.executable, "-c", VICTIM, *map(str, arguments)]
-    victim = subprocess.Popen(command, stdout=subprocess.PIPE)
+    victim = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
     assert victim.stdout is not None
     assert victim.stdout.readline() == b"start\n"
     time.sleep(delay)

@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from governance.lineage.naming import openlineage_run_id
 from governance.lineage.recorder import OpenLineageRecorder
 from governance.log import (
@@ -28,6 +26,7 @@ from governance.log import (
 )
 from governance.model.canonical import canonical, digest, timestamp
 from governance.model.evidence import Evidence, Stage, StageRecord
+from tests import signing_key
 
 ORIGIN = "governance.example/meridian"
 PRODUCER = "https://github.com/airflow-governance/airflow-governance/tree/0.1.0"
@@ -35,22 +34,15 @@ FROZEN = Path(__file__).resolve().parents[2] / "golden" / "audit"
 """Policy and contracts as they were when the golden records were made."""
 
 
-class Key:
-    """An Ed25519 key from a fixed seed."""
+class Key(signing_key.Key):
+    """A key with a name, from which it is made."""
 
     def __init__(self, name: str) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32, b"."))
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
+        super().__init__(name.encode().ljust(32, b"."))
 
     @property
     def text(self) -> str:
         return base64.b64encode(self.public_key).decode()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)
 
 
 @dataclass

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from lineage_samples import CONTEXT, PRODUCER, Key, MemoryLog, facts_of
+from lineage_samples import CONTEXT, PRODUCER, MemoryLog, facts_of
 
 from governance.lineage.recorder import OpenLineageRecorder
 from governance.model.evidence import Evidence, Stage, StageRecord
+from tests.signing_key import Key, new_key
 
 
 @pytest.fixture
@@ -19,12 +20,12 @@ def log() -> MemoryLog:
 
 @pytest.fixture
 def root_key() -> Key:
-    return Key()
+    return new_key()
 
 
 @pytest.fixture
 def run_key() -> Key:
-    return Key()
+    return new_key()
 
 
 @pytest.fixture

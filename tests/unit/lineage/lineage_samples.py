@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.model.evidence import Assertion, ColumnEdge, DatasetLineage, Stage
 
@@ -294,17 +293,3 @@ class MemoryLog:
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[MemoryEntry]:
         yield from self._entries[start:stop]
-
-
-class Key:
-    """An Ed25519 key in memory."""
-
-    def __init__(self) -> None:
-        self._key = Ed25519PrivateKey.generate()
-
-    @property
-    def public_key(self) -> bytes:
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data)

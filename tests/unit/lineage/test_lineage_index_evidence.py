@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lineage_samples import PRODUCER, RELEASED, SOURCE, VERSION, Key, MemoryLog, facts_of
+from lineage_samples import PRODUCER, RELEASED, SOURCE, VERSION, MemoryLog, facts_of
 from test_lineage_index import built, event
 
 from governance.lineage import as_sent
@@ -19,6 +19,7 @@ from governance.lineage.index import Index
 from governance.lineage.recorder import OpenLineageRecorder
 from governance.log import GENESIS, Log, NewEntry, open_storage
 from governance.model.evidence import Stage
+from tests.signing_key import Key, new_key
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def governed(log: MemoryLog, root_key: Key) -> MemoryLog:
 def test_evidence_is_observed_along_the_chain(governed, recorder, root_key, run_key, evidence) -> None:
     recorder.record(evidence(Stage.OPEN, inputs=(SOURCE,)), root_key)
     recorder.record(evidence(Stage.PROTECT, inputs=(SOURCE,), outputs=(RELEASED,)), run_key)
-    recorder.record(evidence(Stage.VALIDATE), Key())
+    recorder.record(evidence(Stage.VALIDATE), new_key())
     governed.put(governed.entry(2).body, "ingest:test")
     index = Index.build(governed)
     said = index.run_evidence(VERSION)
@@ -60,7 +61,7 @@ def test_evidence_is_observed_along_the_chain(governed, recorder, root_key, run_
 def test_a_pinned_key_goes_before_the_store_s(governed, recorder, root_key, evidence) -> None:
     recorder.record(evidence(Stage.OPEN), root_key)
     assert Index.build(governed).run_evidence(VERSION)[0]["basis"] == "observed"
-    other = Index.build(governed, evidence_public_key=Key().public_key)
+    other = Index.build(governed, evidence_public_key=new_key().public_key)
     assert other.run_evidence(VERSION)[0]["basis"] == "declared"
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from flowing import LEVELS, NS, OUT, column_of, corrected, declared, event, field, held
-from lineage_samples import CONTEXT, RELEASED, SOURCE, Key, MemoryLog, facts_of
+from lineage_samples import CONTEXT, RELEASED, SOURCE, MemoryLog, facts_of
 
 from governance.lineage.classification_answers import explained
 from governance.lineage.index import Index
 from governance.lineage.propagation import Classifications
 from governance.model.correction import CORRECTION
 from governance.model.evidence import ColumnEdge, Evidence, Stage, StageRecord
+from tests.signing_key import Key, new_key
 
 
 def rescan(
@@ -54,7 +55,7 @@ def run(governed, recorder, root_key, run_key, evidence) -> Run:
         recorder.record(evidence(Stage.PROTECT, inputs=(SOURCE,), outputs=(written,)), run_key)
         facts = facts_of(Stage.VALIDATE, b"") | {"rescan": list(rescans)}
         judged = StageRecord(Evidence(Stage.VALIDATE, facts), CONTEXT)
-        recorder.record(judged, run_key if signed else Key())
+        recorder.record(judged, run_key if signed else new_key())
 
     return record
 

@@ -17,7 +17,7 @@ from governance.lineage.snapshot import MANIFEST, open_snapshot, write_snapshot
 from governance.log import CheckpointSigner, Log, open_storage
 from governance.log.archive import Selection, archive
 from governance.log.retention import Limits, prune
-from tests.signing_key import Key
+from tests.signing_key import new_key
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 OFFICER = "admin:officer"
@@ -27,7 +27,7 @@ OFFICER = "admin:officer"
 def log(tmp_path: Path) -> Log:
     """Two events in an archive, about ``a`` and ``old``; one beside it, about ``b``."""
     storage = open_storage(str(tmp_path / "store"), create=True, origin="example.org/log")
-    signer = CheckpointSigner(Key(), storage.origin, tmp_path / "signer" / "memory.json")
+    signer = CheckpointSigner(new_key(), storage.origin, tmp_path / "signer" / "memory.json")
     log = Log(storage, signer=signer, clock=lambda: NOW)
     put(log, written(1, "old"), written(2, "old"))
     before = Selection(NOW + timedelta(seconds=1))

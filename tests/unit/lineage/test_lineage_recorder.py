@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
-from lineage_samples import CONTEXT, JUDGED, PRODUCER, RELEASED, SOURCE, Key, MemoryLog, facts_of
+from lineage_samples import CONTEXT, JUDGED, PRODUCER, RELEASED, SOURCE, MemoryLog, facts_of
 
 from governance.errors import LogError
 from governance.lineage import as_sent, openlineage_run_id, verify_evidence
@@ -12,6 +12,7 @@ from governance.lineage.events import ParentRun
 from governance.lineage.facets import nonconformities
 from governance.lineage.recorder import OpenLineageRecorder
 from governance.model.evidence import ColumnEdge, DatasetLineage, Evidence, Recorder, Stage, StageRecord
+from tests.signing_key import Key
 
 
 def event(log: MemoryLog, index: int) -> dict:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lineage_samples import RELEASED, SOURCE, Key, MemoryEntry
+from lineage_samples import RELEASED, SOURCE, MemoryEntry
 
 from governance.lineage import Declared, Observed, RunKeys, verify_event, verify_evidence
 from governance.model.evidence import Stage
+from tests.signing_key import Key, new_key
 
 PIPELINE = "evidence:pipeline"
 
@@ -87,7 +88,7 @@ def test_datasets_cannot_be_removed_or_added(protected, root_key, keys) -> None:
 
 
 def test_another_key_does_not_sign(recorder, log, root_key, evidence, keys) -> None:
-    for stage, signer in ((Stage.CONSENT, root_key), (Stage.CONSENT, Key()), (Stage.DISCLOSE, Key())):
+    for stage, signer in ((Stage.CONSENT, root_key), (Stage.CONSENT, new_key()), (Stage.DISCLOSE, new_key())):
         event = json.loads(log.entry(recorder.record(evidence(stage), signer)).body)
         verdict = judged(event, root_key, keys)
         assert isinstance(verdict, Declared)
@@ -115,7 +116,7 @@ def test_the_run_key_signs_one_run_only(protected, root_key, run_key, keys) -> N
 
 
 def test_an_opening_by_another_root_opens_nothing(opening, protected) -> None:
-    keys, stranger = RunKeys(), Key()
+    keys, stranger = RunKeys(), new_key()
     assert judged(opening, stranger, keys) == Declared(
         "it is not signed by the evidence root key", Stage.OPEN
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lineage_samples import PRODUCER, RELEASED, SOURCE, VERSION, Key
+from lineage_samples import PRODUCER, RELEASED, SOURCE, VERSION
 from projected import MACROS, projected
 from test_lineage_index import columns, dataset, event
 
@@ -27,6 +27,7 @@ from governance.lineage.recorder import OpenLineageRecorder
 from governance.lineage.snapshot import MANIFEST, open_snapshot, write_snapshot
 from governance.log import GENESIS, Log, NewEntry, open_storage
 from governance.model.evidence import Stage
+from tests.signing_key import Key
 
 
 def opened(place: Path, origin: str = "example.org/log") -> Log:
