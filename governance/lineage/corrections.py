@@ -17,8 +17,8 @@ class ReadableLog(Protocol):
         """Entries in log order."""
 
 
-def corrections_in(log: ReadableLog, stop: int) -> list[Correction]:
-    """Every correction in the log's first ``stop`` entries, withdrawn ones included, in log order.
+def corrections_in(log: ReadableLog, stop: int, *, start: int = 0) -> list[Correction]:
+    """Every correction in the log's entries from ``start`` to ``stop``, withdrawals included, in log order.
 
     Of other entries only the envelope is looked at.
 
@@ -26,7 +26,7 @@ def corrections_in(log: ReadableLog, stop: int) -> list[Correction]:
         LogError: GOV-501 when the store does not answer, GOV-504 for an envelope that cannot be read.
     """
     found = []
-    for entry in log.entries(0, stop):
+    for entry in log.entries(start, stop):
         if _MARK in entry.leaf and entry.body is not None:
             envelope = entry.envelope
             if envelope.media_type == CORRECTION:

@@ -6,12 +6,13 @@ from typing import Any
 
 from governance.detect import TableScanner
 from governance.errors import ContractError, ContractFindings
-from governance.lineage.corrections import correction_of, corrections_in
+from governance.lineage.corrections import correction_of
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification
 from governance.model.contract import ContractColumn
 from governance.model.correction import Correction
 from governance.model.evidence import DatasetLineage, Stage
 from governance.model.policy import Policy
+from governance.pipeline.corrections import corrections_before
 from governance.pipeline.open import DATASETS, source_lineage
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 
@@ -45,7 +46,7 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
             rows += batch.num_rows
             scanner.update(batch)
         found = scanner.finish()
-        people = corrections_in(context.workspace.log, context.run.corrections_position)
+        people = corrections_before(context.workspace, context.run.corrections_position)
         columns = [_compared(context, column, found, people) for column in context.contract.columns]
         read_whole = all(column["miss_bound"] is None for column in columns)
         facts = {"rows": rows, "full_scan": read_whole, "columns": columns}

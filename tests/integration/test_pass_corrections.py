@@ -11,6 +11,7 @@ import pyarrow.csv as pa_csv
 from governed_home import Home, edited, refused
 
 from governance.model.evidence import Stage
+from governance.pipeline.corrections import MEMORY, corrections_before
 
 CUSTOMERS = "customer_profiles"
 TIER = "marketing_segment"
@@ -163,3 +164,21 @@ def test_words_that_hold_personal_data_are_refused(released: Home) -> None:
         assert "GOV-118" in error
     code, _, _ = released.cli("classification", "correct", CUSTOMERS, TIER, "--by", "steward")
     assert code == 2
+
+
+def test_where_corrections_stand_is_remembered_and_what_they_say_is_not(released: Home) -> None:
+    said = correct(released, CUSTOMERS, TIER, "health_condition")
+    workspace = released.workspace()
+    size = workspace.log.size()
+    [found] = corrections_before(workspace, size)
+    assert (found.index, found.by, found.principal) == (said["log_index"], "data steward", "admin:cli")
+    assert corrections_before(workspace, said["log_index"]) == []
+    memory = released.path / MEMORY
+    assert json.loads(memory.read_bytes())["size"] == size
+    for wrong in (b"", b"[]", b"{}", b'{"origin": "another", "size": 9999, "indexes": [0]}'):
+        memory.write_bytes(wrong)
+        assert [each.index for each in corrections_before(workspace, size)] == [said["log_index"]]
+    second = correct(released, CUSTOMERS, TIER, "city", "--because", "quarters of the town")
+    assert len(corrections_before(workspace, workspace.log.size())) == 2
+    workspace.log.redact(second["log_index"], ground="a name stood in it", authoriser="admin:cli")
+    assert [each.to for each in corrections_before(workspace, workspace.log.size())] == ["health_condition"]

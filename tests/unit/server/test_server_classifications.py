@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import jsonschema
 import pytest
 from fastapi.testclient import TestClient
 
 from governance.log import POLICY, NewEntry
+from governance.model.resources import schemas
 from governance.server.served import ServedStore
 
 NS = "postgres://h:1"
@@ -122,3 +124,10 @@ def test_a_token_of_some_namespaces_learns_nothing(seeded: TestClient, token: Ca
     assert asked(seeded, f"dataset:{NS}:b").status_code == 403
     assert seeded.get(CORRECTIONS).status_code == 403
     assert seeded.post(CORRECTIONS, json=wanted()).status_code == 403
+
+
+def test_what_is_recorded_is_of_the_schema(seeded: TestClient, served: ServedStore) -> None:
+    made = seeded.post(CORRECTIONS, json=wanted(version="1", dataset="a*")).json()
+    schema = json.loads((schemas() / "classification-correction.schema.json").read_bytes())
+    entry = served.log.entry(made["log_index"])
+    jsonschema.Draft202012Validator(schema).validate(json.loads(entry.body or b""))
