@@ -22,6 +22,7 @@ from governance.detect.detectors import (
     expanded,
     text_detector,
 )
+from governance.detect.dictionaries import alternation, entries
 from governance.errors import SettingError
 
 __all__ = [
@@ -116,21 +117,28 @@ def fragments() -> Mapping[str, str]:
     known = {"months": vocabulary.MONTHS, "en_street": vocabulary.EN_STREET}
     for name, text in _load("text_detectors.yaml")["fragments"].items():
         known[name] = expanded(text, known)
-    return known
+    return known | {"trade_unions": f"(?:{alternation(entries('trade_unions'))})"}
 
 
 @cache
 def text_detectors() -> tuple[TextDetector, ...]:
-    """The detectors of ``text_detectors.yaml``, most specific first: an earlier span wins an overlap.
+    """The detectors of ``text_detectors.yaml`` and ``special_text_detectors.yaml``, most specific first: an earlier
+    span wins an overlap.
 
     Raises GOV-901 naming the entry that is wrong.
     """
+    special = _load("special_text_detectors.yaml")
     return tuple(
         _shipped(
-            f"text_detectors.yaml: {entry['name']}",
+            f"{file}: {entry['name']}",
             lambda entry=entry: text_detector(entry, taxonomy(), fragments()),  # type: ignore[misc]
         )
-        for entry in _load("text_detectors.yaml")["text"]
+        for file, entries_ in (
+            ("special_text_detectors.yaml", special["first"]),
+            ("text_detectors.yaml", _load("text_detectors.yaml")["text"]),
+            ("special_text_detectors.yaml", special["last"]),
+        )
+        for entry in entries_
     )
 
 
