@@ -274,12 +274,6 @@ class Index:
             {"as_of": as_of, "namespace": namespace, "name": name, "column": column, "depth": depth},
         )
 
-    def run_evidence(
-        self, version: str, dataset: str | None = None, as_of: int | None = None
-    ) -> list[dict[str, Any]]:
-        """What the stages of a version proved or claimed, in log order; facts and context are parsed."""
-        return self.evidence(as_of=as_of, version=version, dataset=dataset)
-
     def evidence(
         self,
         *,

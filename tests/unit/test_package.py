@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,26 @@ def test_constraints_pin_by_name_and_version() -> None:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     assert lines
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[^\s@/]+", line)] == []
+
+
+def test_every_file_of_the_package_goes_into_the_wheel() -> None:
+    """Hatchling takes whole folders, less what git ignores: so nothing that is data may be ignored."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert build["targets"]["wheel"] == {
+        "packages": ["governance"],
+        "force-include": {"schemas": "governance/schemas", "dags": "governance/example_dags"},
+    }
+    assert set(build) == {"targets"}
+    ignored = [
+        "git",
+        "ls-files",
+        "--others",
+        "--ignored",
+        "--exclude-standard",
+        "governance",
+        "schemas",
+        "dags",
+    ]
+    names = subprocess.run(ignored, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [name for name in names if "__pycache__" not in name] == []
+    assert ROOT / "governance" / "py.typed" in tracked()

@@ -35,7 +35,7 @@ def test_evidence_is_observed_along_the_chain(governed, recorder, root_key, run_
     recorder.record(evidence(Stage.VALIDATE), new_key())
     governed.put(governed.entry(2).body, "ingest:test")
     index = Index.build(governed)
-    said = index.run_evidence(VERSION)
+    said = index.evidence(version=VERSION)
     assert [(e["stage"], e["basis"]) for e in said] == [
         ("open", "observed"),
         ("protect", "observed"),
@@ -47,7 +47,7 @@ def test_evidence_is_observed_along_the_chain(governed, recorder, root_key, run_
     assert said[1]["context"]["purpose"] == "model_training"
     assert said[2]["reason"] == "it is not signed by the run's key"
     assert [e["stage"] for e in index.evidence(stage="protect", as_of=3)] == ["protect"]
-    assert [e["stage"] for e in index.run_evidence(VERSION, "another")] == []
+    assert [e["stage"] for e in index.evidence(version=VERSION, dataset="another")] == []
     # Evidence never turns up as an ordinary facet.
     assert index.query("FROM facets WHERE scope = 'run' AND starts_with(facet, 'governance_')") == []
     state = index.dataset("gov", "clinical_encounters")
@@ -60,15 +60,15 @@ def test_evidence_is_observed_along_the_chain(governed, recorder, root_key, run_
 
 def test_a_pinned_key_goes_before_the_store_s(governed, recorder, root_key, evidence) -> None:
     recorder.record(evidence(Stage.OPEN), root_key)
-    assert Index.build(governed).run_evidence(VERSION)[0]["basis"] == "observed"
+    assert Index.build(governed).evidence(version=VERSION)[0]["basis"] == "observed"
     other = Index.build(governed, evidence_public_key=new_key().public_key)
-    assert other.run_evidence(VERSION)[0]["basis"] == "declared"
+    assert other.evidence(version=VERSION)[0]["basis"] == "declared"
 
 
 def test_evidence_before_its_opening_is_declared(governed, recorder, root_key, run_key, evidence) -> None:
     recorder.record(evidence(Stage.CONSENT), run_key)
     recorder.record(evidence(Stage.OPEN), root_key)
-    assert [e["basis"] for e in Index.build(governed).run_evidence(VERSION)] == ["declared", "observed"]
+    assert [e["basis"] for e in Index.build(governed).evidence(version=VERSION)] == ["declared", "observed"]
 
 
 def test_a_declaration_displaces_no_evidence(governed, recorder, root_key, run_key, evidence) -> None:
@@ -171,7 +171,7 @@ def test_over_the_real_log(tmp_path, root_key, run_key, evidence) -> None:
         recorder.record(record, signer)
         recorder.completed(stage, record.context, record)
     index = Index.build(log)
-    assert [(e["stage"], e["basis"]) for e in index.run_evidence(VERSION)] == [
+    assert [(e["stage"], e["basis"]) for e in index.evidence(version=VERSION)] == [
         ("open", "observed"),
         ("protect", "observed"),
     ]

@@ -136,7 +136,7 @@ def test_evidence_after_a_snapshot_verifies(
     index = open_snapshot(folder, log)
     assert index is not None
     index.catch_up(log)
-    assert [e["basis"] for e in index.run_evidence(VERSION)] == ["observed", "observed"]
+    assert [e["basis"] for e in index.evidence(version=VERSION)] == ["observed", "observed"]
     index.close()
     log.close()
 
