@@ -159,20 +159,29 @@ def take(events: int, batch: int, clients: int, location: str) -> dict[str, Any]
 
 
 def floor(events: int, batch: int, clients: int, location: str) -> dict[str, Any]:
-    """The bare table with the same grouping, and the HTTP stack alone: the slower one."""
+    """The bare table with the same grouping, and the HTTP stack alone: the slower one, and what both cost."""
     size = ("--batch", str(batch * clients), "--size", str(SIZE))
     bare = ("postgres", location, str(events), *size) if location else ("sqlite", str(events), *size)
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "bench" / "floors.py"), *bare],
         cwd=ROOT, check=True, capture_output=True, text=True,
     )  # fmt: skip
-    table = json.loads(done.stdout)["rows_per_s"]
+    table = json.loads(done.stdout)
     work = requests(events, batch, "gov_0000000000000000_" + "0" * 43)
-    with server("tests.bench.empty_server") as (port, _):
+    with server("tests.bench.empty_server") as (port, pid):
         drive(port, work[: clients * 5], clients)
+        before = _cpu(pid)
         result = measure(lambda: drive(port, work, clients))
+        spent = _cpu(pid) - before
     http = events / result["wall_s"]
-    return {**result, "rows": events, "table": table, "http": http, "slower": min(table, http)}
+    return {
+        **result,
+        "rows": events,
+        "table": table["rows_per_s"],
+        "http": http,
+        "slower": min(table["rows_per_s"], http),
+        "both_cpu_s": table["cpu_s"] + spent,
+    }
 
 
 def _cpu(pid: int) -> float:
@@ -196,7 +205,12 @@ def experiments(quick: bool, rows: int | None, dsn: str | None) -> list[Experime
                         Figure(
                             name, "events/s", per_second("rows"), Goal("ratio", 0.5, at_most=False),
                             floor=value_of("slower"),
-                        )
+                        ),
+                        # A waiting queue of other processes is in the figure above, not in this one.
+                        Figure(
+                            f"{name}.cpu", "us", lambda result: result["server_cpu_s"] / result["rows"] * 1e6,
+                            floor=None if location else lambda result: result["both_cpu_s"] / result["rows"] * 1e6,
+                        ),
                     ],
                     floor=Call("ingest:floor", shape),
                     pairs=3,
