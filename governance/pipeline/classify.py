@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from governance.detect import TableScanner
@@ -79,7 +80,8 @@ def _compared(
     found: dict[str, ColumnClassification],
     people: list[Correction],
 ) -> dict[str, Any]:
-    policy, finding, declared = context.policy, found[column.source_name], column.classification
+    policy, declared = context.policy, column.classification
+    finding = finding_of(column.source_name, found, policy)
     correction = _correction(context, column, finding, people)
     agreement, effective = _agreed(policy, declared, finding.classification)
     facts: dict[str, Any] = {}
@@ -104,6 +106,19 @@ def _compared(
         "agreement": agreement,
         **facts,
     }
+
+
+def finding_of(column: str, found: dict[str, ColumnClassification], policy: Policy) -> ColumnClassification:
+    """The finding for a source column: of a nested one the strictest of its fields, each of them named as evidence."""
+    if column in found:
+        return found[column]
+    fields = [f for name, f in found.items() if name.startswith(f"{column}.")]
+    if not fields:
+        return ColumnClassification(column, UNCLASSIFIED, 0.0, ("it has no field that can be read",), 0, 0)
+    # What nobody can name is stricter than anything: the policy has to decide.
+    worst = max(fields, key=lambda f: (f.classification == UNCLASSIFIED, _level(policy, f.classification)))
+    told = tuple(f"{f.column} is {f.classification}" for f in fields if f.classification != HARMLESS)
+    return replace(worst, column=column, evidence=told or worst.evidence)
 
 
 def _agreed(policy: Policy, declared: str | None, seen: str) -> tuple[str, str]:

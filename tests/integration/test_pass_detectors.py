@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from governed_home import Home, edited, refused
+from pyarrow import csv
 
 from governance.cli.contract_command import command
 from governance.model.evidence import Stage
@@ -101,3 +104,17 @@ def test_a_drafted_contract_carries_a_governed_run(home: Home) -> None:
     for stage in (Stage.CLASSIFY, Stage.CONSENT):
         STEPS[stage](context)
     assert protect(context)["rows_out"] > 0
+
+
+def test_a_nested_column_is_drafted_dropped_and_judged_by_its_fields(home: Home) -> None:
+    table = csv.read_csv(home.source(CUSTOMERS))
+    address = pa.array([{"street": f"{n} Main Street", "tier": "gold"} for n in range(table.num_rows)])
+    source = home.path / "input" / "nested.parquet"
+    pq.write_table(table.append_column("home", address), source)
+    out = home.path / "contracts" / "nested.odcs.yaml"
+    asked = ["draft", str(source), "--policy", str(home.settings.policy), "--out", str(out)]
+    assert CliRunner().invoke(command, asked).exit_code == 0
+    context = home.open(CUSTOMERS, contract_path=out, source=str(source))
+    nested = next(c for c in classify(context)["columns"] if c["column"] == "home")
+    assert (nested["found"], nested["agreement"]) == ("street_address", "agrees")
+    assert nested["evidence"] == ["home.street is street_address"]
