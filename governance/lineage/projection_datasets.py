@@ -87,7 +87,9 @@ MACROS = (
             END AS type
         FROM facet_at(as_of, 'datasetType') WHERE scope = 'dataset'
     ), source AS (
-        SELECT namespace, name, nullif(said(body, '$.name'), '') AS source
+        SELECT
+            namespace, name, rank AS source_rank,
+            nullif(said(body, '$.name'), '') AS source, said(body, '$.uri') AS source_url
         FROM facet_at(as_of, 'dataSource') WHERE scope = 'dataset'
     ), change AS (
         SELECT namespace, name, rank, said(body, '$.lifecycleStateChange') = 'DROP' AS dropped
@@ -95,6 +97,7 @@ MACROS = (
     )
     SELECT
         d.namespace, d.name, kind.type, coalesce(source.source, d.namespace) AS source,
+        CASE WHEN source.source IS NOT NULL THEN source.source_url END AS source_url, source.source_rank,
         told.version,
         coalesce(change.dropped AND change.rank >= coalesce(d.written, -1), false) AS deleted,
         d.created_at, d.updated_at, d.last_event_at, d.written_at, d.first_index, d.last_index

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
+from governance.lineage.reading import mapping
 from governance.server.marquez.asking import (
     Asking,
     Asks,
@@ -196,19 +197,13 @@ def _io(ask: Asking, rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _snapshots(ask: Asking, rows: Sequence[Row]) -> frozenset[str]:
     """The runs of which each event says everything, so that the newest counts (spec 2-0-2, emissionPattern)."""
-    condition, bound = among((row["job_namespace"], row["job_name"]) for row in rows if row["job_name"])
-    if not bound:
-        return frozenset()
-    jobs = {
-        (row["namespace"], row["name"])
-        for row in ask.rows(
-            f"""
-            SELECT namespace, name FROM facet_at($as_of, 'jobType') WHERE scope = 'job' AND {condition}
-                AND said(body, '$.emissionPattern.eventContentMode') = 'COMPLETE_SNAPSHOT'
-            """,
-            **bound,
-        )
+    said = ask.facets(
+        "job", ((row["job_namespace"], row["job_name"]) for row in rows if row["job_name"]), ("jobType",)
+    )
+    patterns = {
+        job: mapping(mapping(facets.get("jobType")).get("emissionPattern")) for job, facets in said.items()
     }
+    jobs = {job for job, how in patterns.items() if how.get("eventContentMode") == "COMPLETE_SNAPSHOT"}
     return frozenset(row["run_id"] for row in rows if (row["job_namespace"], row["job_name"]) in jobs)
 
 

@@ -15,7 +15,6 @@ from governance.server.marquez.asking import (
     Paging,
     Row,
     answer,
-    any_of,
     instant,
     unknown,
 )
@@ -46,32 +45,22 @@ def router(_served: ServedStore) -> APIRouter:
 def _sources(ask: Asking, pages: Paging, name: str | None = None) -> tuple[int, list[Row]]:
     total, rows = ask.page(
         f"""
-        SELECT source AS name, min(created_at) AS created_at, max(updated_at) AS updated_at
+        SELECT
+            source AS name, min(created_at) AS created_at, max(updated_at) AS updated_at,
+            arg_max(source_url, source_rank) AS url
         FROM {ask.datasets} WHERE {ask.visible()} AND ($name::VARCHAR IS NULL OR source = $name) GROUP BY source
         """,
         "name",
         pages,
         name=name,
     )
-    condition, bound = any_of("source", [row["name"] for row in rows], "source")
-    urls = {
-        said["source"]: said["url"]
-        for said in ask.rows(
-            f"""
-            SELECT said(body, '$.name') AS source, arg_max(said(body, '$.uri'), rank) AS url
-            FROM facet_at($as_of, 'dataSource')
-            WHERE scope = 'dataset' AND {condition} AND {ask.visible()} GROUP BY source
-            """,
-            **bound,
-        )
-    }
     return total, [
         {
-            "type": source_type(urls.get(row["name"]) or row["name"]),
+            "type": source_type(row["url"] or row["name"]),
             "name": row["name"],
             "createdAt": instant(row["created_at"]),
             "updatedAt": instant(row["updated_at"]),
-            "connectionUrl": urls.get(row["name"]) or row["name"],
+            "connectionUrl": row["url"] or row["name"],
             "description": None,
         }
         for row in rows
