@@ -36,9 +36,6 @@ class Storage(Protocol):
     def write(self, relative: str, data: bytes) -> None:
         """Write a whole file, replacing what is there in one step."""
 
-    def write_once(self, relative: str, data: bytes) -> bool:
-        """Create a file. False if it is there with the same bytes; GOV-721 if with others."""
-
     def read(self, relative: str) -> bytes:
         """The bytes of a file; GOV-724 if there is none."""
 

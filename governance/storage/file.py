@@ -95,26 +95,6 @@ class FileStorage:
             _make_directory(target.parent)
             _replace(target, data)
 
-    def write_once(self, relative: str, data: bytes) -> bool:
-        target = self._target(relative)
-        with _reported(relative):
-            _make_directory(target.parent)
-            with _temporary(target, data) as temporary:
-                try:
-                    os.link(temporary, target)  # atomic, and never replaces
-                except FileExistsError:
-                    created = False
-                else:
-                    created = True
-            sync(target.parent)
-            if not created and target.read_bytes() != data:
-                raise StorageError(
-                    "GOV-721",
-                    f"{relative} was written before with other bytes",
-                    "run again: the new run starts from what is published now",
-                )
-            return created
-
     def read(self, relative: str) -> bytes:
         with _reported(relative):
             return self._target(relative).read_bytes()
@@ -230,12 +210,8 @@ def _reported(relative: str) -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def _temporary(target: Path, data: bytes) -> Iterator[Path]:
-    """A durable file beside ``target`` that holds ``data``; removed at the end unless renamed.
-
-    The writer keeps it locked, so that :meth:`FileStorage.sweep` can tell it from an abandoned one.
-    """
+def _replace(target: Path, data: bytes) -> None:
+    """Through a durable file beside ``target``, kept locked: :meth:`FileStorage.sweep` sees that it is alive."""
     path = target.with_name(_TEMPORARY + secrets.token_hex(8))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -244,15 +220,10 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
         while view:
             view = view[os.write(descriptor, view) :]
         os.fsync(descriptor)
-        yield path
+        path.replace(target)
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
-
-
-def _replace(target: Path, data: bytes) -> None:
-    with _temporary(target, data) as temporary:
-        temporary.replace(target)
     sync(target.parent)
 
 

@@ -98,17 +98,6 @@ class S3Storage:
     def write(self, relative: str, data: bytes) -> None:
         self._put(_key(relative), data, "overwrite")
 
-    def write_once(self, relative: str, data: bytes) -> bool:
-        if self._put(_key(relative), data, "create"):
-            return True
-        if self.read(relative) != data:
-            raise StorageError(
-                "GOV-721",
-                f"{relative} was written before with other bytes",
-                "run again: the new run starts from what is published now",
-            )
-        return False
-
     def read(self, relative: str) -> bytes:
         with _reported(relative):
             return self._get(_key(relative))[0]

@@ -42,15 +42,6 @@ def test_what_arrow_writes_is_listed_and_synced(storage: Storage) -> None:
     assert storage.list("v") == ["v/data/x.parquet"]
 
 
-def test_write_once(storage: Storage) -> None:
-    assert storage.write_once("m/1.json", b"x")
-    assert not storage.write_once("m/1.json", b"x")
-    with pytest.raises(StorageError, match="GOV-721"):
-        storage.write_once("m/1.json", b"y")
-    assert storage.read("m/1.json") == b"x"
-    assert storage.list() == ["m/1.json"]
-
-
 def test_remove_tree(storage: Storage) -> None:
     storage.write("v/1/a", b"a")
     storage.write("v/2/a", b"a")
@@ -66,7 +57,6 @@ def test_remove_tree(storage: Storage) -> None:
 def test_paths_stay_below_the_root(storage: Storage, path: str) -> None:
     for use in (
         lambda: storage.write(path, b""),
-        lambda: storage.write_once(path, b""),
         lambda: storage.read(path),
         lambda: storage.exists(path),
         lambda: storage.list(path),

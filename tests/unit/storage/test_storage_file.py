@@ -50,7 +50,6 @@ def test_modes_are_private_whatever_the_umask(tmp_path: Path) -> None:
     try:
         storage = FileStorage(tmp_path / "root")
         storage.write("a/b/c", b"")
-        storage.write_once("a/once", b"")
         storage.swap_pointer("current", None, b"")
         (tmp_path / "root/a/b/loose").write_bytes(b"")
         (tmp_path / "root/a/b/open").mkdir()
@@ -76,7 +75,6 @@ def test_links_out_of_the_root_are_refused(tmp_path: Path) -> None:
         lambda: storage.read("file"),
         lambda: storage.write("dir/new", b""),
         lambda: storage.write("file", b""),
-        lambda: storage.write_once("dir/new", b""),
         lambda: storage.list("dir"),
         lambda: storage.remove_tree("dir/secret"),
         lambda: storage.swap_pointer("dir/current", None, b""),
@@ -120,7 +118,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="GOV-724"):
             storage.swap_pointer("current", b"old", b"n" * 8192)
         with pytest.raises(StorageError, match="GOV-724"):
-            storage.write_once("m", b"n" * 8192)
+            storage.write("m", b"n" * 8192)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert storage.pointer("current") == b"old"
