@@ -21,6 +21,11 @@ _RUN = re.compile(
     rf"(?:(?:,? |\. ?|-)(?:(?:de|del|de la|von|van|der|den|da|di|dos|la|le|y) )?(?:{_CAP}(?:-{_CAP})*))*"
 )
 _WORD = re.compile(rf"{_LETTER}{_TAIL}")
+_SPEAKS = re.compile(
+    r" (?:says|said|told|asks|asked|replied|wrote|writes|explained|admitted|denies|denied|reports|reported|complains|states"
+    r"|complained|added|called|thinks|sagte|sagt|berichtet|klagt|meint|dit|déclare|explique|dice|dijo|refiere|acude|comenta)\b"
+)
+"""What follows a person and hardly anything else."""
 _MAXIMUM_PLACE_WORDS = 4
 
 PERSON, GIVEN, PLACE, COUNTRY, STATE, PEOPLE = "person", "given", "place", "country", "state", "people"
@@ -129,6 +134,8 @@ def _at(text: str, words: list[tuple[int, int, str]], at: int) -> tuple[int, str
         return 2, PERSON
     if place:
         return place, kind
+    if not following and word in _family() and len(word) > 3 and _SPEAKS.match(text, words[at][1]):
+        return 1, PERSON
     return 1, GIVEN if word in _given() and len(word) > 3 else None
 
 

@@ -194,6 +194,8 @@ def _names(
     person |= ((kinds & _FAMILY) != 0) & (
         (following == ord(",")) | (before == ord(".")) | ((before == ord(" ")) & (earlier == ord("."))) | long
     )
+    # A family name that somebody says or asks after: a blank and a lower-case letter of such a verb.
+    person |= ((kinds & _FAMILY) != 0) & (following == ord(" ")) & _SPEAKERS[second]
     some = person | ((kinds & (_GIVEN | _PLACE)) != 0)
     flags[row[some]] |= LEXICON
     flags[row[person]] |= PERSON
@@ -206,6 +208,7 @@ _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _PREFIX = np.array([(1 << (8 * n)) - 1 for n in range(9)], np.uint64)
 _OPENS = ~np.isin(np.arange(256), [*b"abcefghijkmnopqrstuwxz0123456789 "])
 """Bytes with which the second word of a name may start: any but a lower-case letter that starts no particle."""
+_SPEAKERS = np.isin(np.arange(256), [*b"stareqwcdbkm"])
 _GIVEN, _AMBIGUOUS, _FAMILY, _PLACE = 1, 2, 4, 8
 
 

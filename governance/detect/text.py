@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 import re2
 from numpy.typing import NDArray
 
-from governance.detect import lexicon, sieves
+from governance.detect import lexicon, sieves, vocabulary
 from governance.detect.registry import Detectors, DetectorsLike, TextDetector, builtin, resolve
-from governance.detect.validators import named
+from governance.detect.validators import Validator, named
 
 if TYPE_CHECKING:
     from governance.detect.learned.crf import CrfLike
@@ -118,6 +118,8 @@ class TextEngine:
         for index in sorted(candidates):
             detector = self.detectors[index]
             for start, end in self.found(index, text):
+                if detector.classification == "person_name":
+                    end = _name_end(text, start, end)
                 if all(end <= s or e <= start for s, e, _, _ in taken):
                     taken.append((start, end, detector.classification, detector.score))
         if names:
@@ -132,7 +134,11 @@ class TextEngine:
         check = None if validator is None or unchecked else named(validator)
         for match in self.expressions[index].finditer(text):
             start, end = match.span(2)
-            if check is None or check(text[start:end].decode("utf-8", "replace").strip()):
+            if validator == "iban" and check is not None:
+                end = _checked_end(text, start, end, check)
+            elif check is not None and not check(text[start:end].decode("utf-8", "replace").strip()):
+                continue
+            if end > start:
                 yield start, end
 
     def contained(self, texts: pa.Array) -> Counter[str]:
@@ -194,6 +200,25 @@ def byte_lookup(data: bytes) -> Iterator[tuple[int, int, str]]:
     if int(offsets[-1]) == len(data):
         for start, end, kind in lexicon.lookup(text):
             yield int(offsets[start]), int(offsets[end]), kind
+
+
+def _checked_end(text: bytes, start: int, end: int, check: Validator) -> int:
+    """The end of the longest run of whole words from ``start`` that passes, or ``start``: IBANs stand in groups."""
+    while end > start and not check(text[start:end].decode("utf-8", "replace")):
+        end = max(text.rfind(b" ", start, end), start)
+    return end
+
+
+def _name_end(text: bytes, start: int, end: int) -> int:
+    """Where a name ends that an expression took together with the capitalised words behind it."""
+    at = text.find(b" ", start, end)
+    while at >= 0:
+        following = text.find(b" ", at + 1, end)
+        word = text[at + 1 : following if following >= 0 else end]
+        if word.decode("utf-8", "replace").lower().strip(".:,") in vocabulary.AFTER_NAMES:
+            return at
+        at = following
+    return end
 
 
 def _as_bool(mask: pa.Array) -> NDArray[np.bool_]:

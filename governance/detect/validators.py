@@ -137,12 +137,13 @@ def vin(value: str) -> bool:
 
 
 def ip(value: str) -> bool:
-    """An IPv4 or IPv6 address as :mod:`ipaddress` reads it."""
+    """An IPv4 or IPv6 address as :mod:`ipaddress` reads it, but no ``a::b``, which is a name of a program."""
     try:
         ip_address(value)
     except ValueError:
         return False
-    return value != "::"
+    digits = value.replace(":", "")
+    return ":" not in value or value == "::1" or (len(digits) >= 4 and any(c.isdecimal() for c in digits))
 
 
 def date(value: str) -> bool:

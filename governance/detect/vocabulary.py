@@ -9,6 +9,9 @@ HONORIFICS = frozenset(entries("honorifics"))
 ORGANISATION_WORDS = frozenset(entries("organisation_words"))
 """Words of which a person's name has none, in lower case."""
 
+AFTER_NAMES = ORGANISATION_WORDS | frozenset(entries("after_names"))
+"""Words that stand behind a name in forms and letters and end it, in lower case."""
+
 NOT_GREETED = frozenset(entries("not_greeted"))
 """Forms of address that follow a greeting and are no name, in lower case."""
 

