@@ -30,6 +30,7 @@ from governance.detect.detector_files import (
 from governance.detect.detectors import (
     EXAMPLE,
     INVALID,
+    PATTERN,
     ColumnDetector,
     DetectorFault,
     TextDetector,
@@ -44,6 +45,10 @@ from governance.model.canonical import digest as digest_of
 
 MAXIMUM_WORDS = 200_000
 """Entries of one dictionary."""
+MAXIMUM_DETECTORS = 500
+"""Entries of one file."""
+_MAXIMUM_REFUSED = 10
+"""Refused patterns after which no further one is tried: each may take a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +181,24 @@ class _Examination:
         self._parts = [(document.path, document.digest)]
         self._known = known
         self._entries: list[ExaminedEntry] = []
+        self._refused = 0
 
     def result(self) -> ExaminedFile:
         classifications: dict[str, TaxonomyEntry] = {}
         columns: list[ColumnDetector] = []
         text: list[TextDetector] = []
         # What a file with a wrong structure means is not judged: its faults would only echo.
+        root = self._document.root
+        if not self._faults and len(root.get("columns", ())) + len(root.get("text", ())) > MAXIMUM_DETECTORS:
+            self._say((), INVALID, f"more than {MAXIMUM_DETECTORS} detectors; split it")
         if not self._faults:
-            root = self._document.root
             classifications = self._classifications(root.get("classifications", {}))
             words = self._dictionaries(root.get("dictionaries", {}))
             names = {*self._known, *classifications}
             columns = self._columns(root.get("columns", ()), names, words)
             text = self._text(root.get("text", ()), names)
+            if self._refused >= _MAXIMUM_REFUSED:
+                self._say((), PATTERN, "too many refused patterns; the rest of the file was not tried")
         return ExaminedFile(
             self._document.path,
             tuple(self._parts),
@@ -200,7 +210,8 @@ class _Examination:
         )
 
     def _say(self, pointer: Pointer, code: str, reason: str) -> None:
-        where = ".".join(str(part) for part in pointer)
+        self._refused += code == PATTERN
+        where = ".".join(str(part) for part in pointer) or "the file"
         self._faults.append(FileFault(self._document.line(pointer), code, f"{where}: {reason}"))
 
     def _classifications(self, stated: Mapping[str, Any]) -> dict[str, TaxonomyEntry]:
@@ -246,6 +257,8 @@ class _Examination:
     ) -> list[ColumnDetector]:
         found = []
         for number, entry in enumerate(stated):
+            if self._refused >= _MAXIMUM_REFUSED:
+                break
             pointer: Pointer = ("columns", number)
             try:
                 detector = column_detector(entry, names, words, custom=True)
@@ -261,6 +274,8 @@ class _Examination:
         found: dict[int, TextDetector] = {}
         speeds = {}
         for number, entry in enumerate(stated):
+            if self._refused >= _MAXIMUM_REFUSED:
+                break
             try:
                 detector = text_detector(entry, names, fragments(), sieve="own")
                 speeds[number] = _slowest([detector.expression])

@@ -87,6 +87,13 @@ def require_fast(pattern: str) -> Speed:
         DetectorFault: it is slower than :data:`MINIMUM_SPEED` on one of :func:`corpora`.
     """
     worst: Speed | None = None
+    try:
+        pc.match_substring_regex(sentences()[:1], pattern)
+    except pa.ArrowInvalid:
+        raise DetectorFault(
+            PATTERN,
+            "the pattern needs more memory than a scan gives it; use * or + for long counted repetitions",
+        ) from None
     for name, texts in corpora().items():
         reached = max(_speeds(lambda texts=texts: pc.match_substring_regex(texts, pattern), texts.nbytes))  # type: ignore[misc]
         if worst is None or reached < worst.slowest:

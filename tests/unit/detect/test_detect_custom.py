@@ -262,3 +262,40 @@ def test_check_says_which_example_is_wrong_and_fails(tmp_path: Path) -> None:
     assert [e["holds"] for e in entry["examples"]] == [False, True]
     shown = CliRunner().invoke(check, [str(path)])
     assert "WRONG" in shown.stdout
+
+
+def test_a_file_of_bombs_ends_early(tmp_path: Path) -> None:
+    bombs = "\n".join(
+        "  - {classification: email, pattern: '(?:[a-f0-9]{1,40}x){9}[0-9]', examples: {match: [a], no_match: [b]}}".replace(
+            "{9}", f"{{{n}}}"
+        )
+        for n in range(40, 90)
+    )
+    faults = examine(_written(tmp_path, f"text:\n{bombs}\n")).faults
+    assert {fault.code for fault in faults} == {"GOV-114"}
+    assert len(faults) == 11
+    assert "was not tried" in faults[0].reason
+    many = "columns:\n" + "  - {classification: email, header: {decisive: [a]}}\n" * 501
+    with pytest.raises(ContractError, match="more than 500 detectors"):
+        load_detectors(_written(tmp_path, many))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(?:[\\p{L}\\d]{1,30}){1,8}!", "(?i:" + "|".join(f"word{n}" for n in range(1500)) + ")"]
+)
+def test_what_arrow_has_no_memory_for_is_refused_or_runs(tmp_path: Path, pattern: str) -> None:
+    path = _written(
+        tmp_path,
+        json.dumps(
+            {
+                "text": [
+                    {
+                        "classification": "email",
+                        "pattern": pattern,
+                        "examples": {"match": ["word7"], "no_match": ["b"]},
+                    }
+                ]
+            }
+        ),
+    )
+    assert {fault.code for fault in examine(path).faults} <= {"GOV-114", "GOV-115"}
