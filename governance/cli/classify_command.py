@@ -155,7 +155,7 @@ def _print(found: Mapping[str, ColumnClassification], known: Mapping[str, Taxono
                     content.sensitivity,
                     "",
                     ", ".join(content.clauses),
-                    f"in {inside.rows:,} rows",
+                    f"in {inside.rows:,} {'row' if inside.rows == 1 else 'rows'}",
                     "",
                 )
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from governance.errors import ContractError
 from governance.model.classification import HARMLESS, UNCLASSIFIED, ColumnClassification
@@ -106,7 +106,19 @@ class _Drafting:
             d.classification and self._special(d.classification) and d.method != "drop" for d in drafted
         )
         constant = None if where else self._strictest()
-        purpose, covered = self._purpose(constant, special, health)
+        inside = [d for d in drafted if d.method != "drop" and self._tells_special(d.column)]
+        try:
+            purpose, covered = self._purpose(constant, special or bool(inside), health)
+            special = special or bool(inside)
+        except ContractError:
+            if not inside or any(d.column.name == subject for d in inside):
+                raise
+            # Without a purpose that may hold special categories, the text that tells of them cannot stay.
+            why = "dropped: its text tells of special categories, and no purpose has an Art. 9(2) condition"
+            drafted = [
+                replace(d, method="drop", comments=(*d.comments, why)) if d in inside else d for d in drafted
+            ]
+            purpose, covered = self._purpose(constant, special, health)
         lines = [
             "# Drafted from a scan of the file; the evidence stands above each column. Before use, look at every",
             f"# line with {CONFIRM} and have the owner of the data approve it. Reference: docs/contracts.md.",
@@ -163,6 +175,9 @@ class _Drafting:
             rule = self._policy.classifications.get(classification)
             return rule is not None and rule.special_category
         return self._terms[classification].special_category
+
+    def _tells_special(self, column: DraftColumn) -> bool:
+        return any(self._special(c.classification) for f in column.findings for c in f.contains)
 
     def _allowed(self, classification: str | None) -> tuple[str, ...] | None:
         """The protections that are enough; ``None``: any."""
@@ -270,7 +285,7 @@ class _Drafting:
         found, declared = self._found[column.name], self._declared(column.name)
         comments = [self._evidence(f, nested=len(column.findings) > 1) for f in column.findings]
         comments += [
-            f"inside: {self._title(c.classification)} in {c.rows:,} rows"
+            f"inside: {self._title(c.classification)} in {c.rows:,} {'row' if c.rows == 1 else 'rows'}"
             for f in column.findings
             for c in f.contains
         ]

@@ -132,6 +132,21 @@ def test_hostile_column_names_stay_one_scalar(tmp_path: Path) -> None:
     assert {c.source_name for c in _loaded(tmp_path, text, None).columns} == {"id", *names}
 
 
+def test_text_that_tells_of_special_categories_needs_a_purpose_that_may(
+    tmp_path: Path, policy: Policy
+) -> None:
+    columns = [_column("email", "email"), _column("note", "free_text", contains=(Contained("religion", 3),))]
+    contract = _loaded(tmp_path, draft_contract("d", columns, TERMS, policy=policy), policy)
+    assert contract.special_category
+    assert contract.columns[1].protection.method == "redact"
+    assert all(policy.purposes[name].gdpr_condition for name in contract.purposes)
+    without = {n: dataclasses.replace(p, gdpr_condition=None) for n, p in policy.purposes.items()}
+    bare = dataclasses.replace(policy, purposes=without)
+    contract = _loaded(tmp_path, draft_contract("d", columns, TERMS, policy=bare), bare)
+    assert not contract.special_category
+    assert contract.columns[1].protection.method == "drop"
+
+
 def test_a_file_without_any_possible_subject_is_refused(policy: Policy) -> None:
     with pytest.raises(ContractError) as caught:
         draft_contract("d", [_column("konfession", "religion")], TERMS, policy=policy)
