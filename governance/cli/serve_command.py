@@ -28,6 +28,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--root-path", default="", metavar="/PATH", help="Where a proxy shows this server.")
 @click.option(
+    "--frame-ancestor",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this origin, https://portal.example, show these in a frame. Repeatable.",
+)
+@click.option(
     "--checkpoint-every",
     default=10.0,
     show_default=True,
@@ -67,6 +73,7 @@ def command(
     tls_key: Path | None,
     trusted_proxy: tuple[str, ...],
     root_path: str,
+    frame_ancestor: tuple[str, ...],
     checkpoint_every: float,
     snapshots: Path | None,
     snapshot_every: float,
@@ -92,6 +99,7 @@ def command(
             tls_key=tls_key,
             trusted_proxy=trusted_proxy,
             root_path=root_path,
+            frame_ancestors=frame_ancestor,
             checkpoint_every=checkpoint_every,
             snapshots=snapshots,
             snapshot_every=snapshot_every,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,13 @@ class LineageApp(FastAPI):
             _log.error("unexpected %s", named_fault(fault))
 
 
-def build_app(served: ServedStore, *, reader: BodyReader | None = None, root_path: str = "") -> FastAPI:
+def build_app(
+    served: ServedStore,
+    *,
+    reader: BodyReader | None = None,
+    root_path: str = "",
+    frame_ancestors: Sequence[str] = (),
+) -> FastAPI:
     """The application over an opened store, which it closes when it stops."""
 
     @asynccontextmanager
@@ -85,6 +91,7 @@ def build_app(served: ServedStore, *, reader: BodyReader | None = None, root_pat
         docs_url=None,
         redoc_url=None,
     )
+    app.state.frame_ancestors = " ".join(["frame-ancestors 'self'", *frame_ancestors])
     # Not include_router: it would analyse each route once more, half the time that a start takes.
     app.router.routes += [
         *ingest_routes.router(app.ingest).routes,

@@ -46,6 +46,7 @@ def serve(home: Settings | None, store: str, settings: ServerSettings, *, create
         _opened(home, store, settings, create),
         reader=BodyReader(largest=settings.max_body),
         root_path=settings.root_path,
+        frame_ancestors=settings.frame_ancestors,
     )
     tls: dict[str, Any] = {}
     if settings.tls_cert is not None and settings.tls_key is not None:

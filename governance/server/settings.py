@@ -8,6 +8,7 @@ from pathlib import Path
 
 from governance.errors import SettingError
 
+_ORIGIN = re.compile(r"https?://(\*\.)?([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
 _MEMORY = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?(%|[KMGT]i?B)")
 
 
@@ -16,6 +17,7 @@ class ServerSettings:
     """Everything but the store.
 
     ``checkpoint_every`` and ``snapshot_every`` are seconds; ``max_body`` is bytes of one request, both as sent and gunzipped;
+    ``frame_ancestors`` are origins, besides this server's, whose pages may hold these in a frame;
     ``trusted_proxy`` holds addresses or networks whose X-Forwarded headers are believed; ``index_memory`` is a
     share of the machine's memory or an amount, for the index and once more for the present kept beside it.
     """
@@ -26,6 +28,7 @@ class ServerSettings:
     tls_key: Path | None = None
     trusted_proxy: tuple[str, ...] = ()
     root_path: str = ""
+    frame_ancestors: tuple[str, ...] = ()
     checkpoint_every: float = 10.0
     snapshots: Path | None = None
     snapshot_every: float = 600.0
@@ -47,6 +50,12 @@ class ServerSettings:
                 "GOV-901",
                 "the root path is not a path",
                 "pass --root-path /lineage: it begins with / and ends without",
+            )
+        if not all(map(_ORIGIN.fullmatch, self.frame_ancestors)):
+            raise SettingError(
+                "GOV-901",
+                "a frame ancestor is not an origin",
+                "pass --frame-ancestor https://portal.example:8443: scheme, host and port, without a path",
             )
         if not _MEMORY.fullmatch(self.index_memory):
             raise SettingError(

@@ -27,10 +27,9 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 SECURITY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
-    " form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    " form-action 'self'; base-uri 'none'"
 )
 HEADERS: Mapping[str, str] = {
-    "content-security-policy": SECURITY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cache-control": "private, no-store",
@@ -148,7 +147,7 @@ def STATIC(name: str) -> Response:  # noqa: N802 - a route, not called
 
 
 class PageRoute(APIRoute):
-    """A route whose refusals are pages: sign in, not there, cannot be understood."""
+    """A route whose refusals are pages: sign in, not there, cannot be understood; all say who may frame them."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with refusals answered."""
@@ -156,13 +155,15 @@ class PageRoute(APIRoute):
 
         async def handled(request: Request) -> Response:
             try:
-                return await handle(request)
+                answer = await handle(request)
             except GovernanceError as fault:
-                return _refused(request, fault)
+                answer = _refused(request, fault)
             except RequestValidationError as fault:
                 where = ", ".join(".".join(map(str, error["loc"][1:])) for error in fault.errors()[:5])
                 told = AccessError("GOV-613", f"this cannot be understood: {where}", "follow a link instead")
-                return _refused(request, told)
+                answer = _refused(request, told)
+            answer.headers["content-security-policy"] = f"{SECURITY}; {request.app.state.frame_ancestors}"
+            return answer
 
         return handled
 

@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from governance.errors import SettingError
 from governance.server.access import COOKIE
+from governance.server.app import build_app
+from governance.server.served import ServedStore
+from governance.server.settings import ServerSettings
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}"
 RUN = "01a20b6a-c323-7f68-b456-23cd917a82a0"
@@ -265,3 +269,20 @@ def test_without_a_token_only_signing_in_is_shown(told: TestClient) -> None:
     assert told.get("/pages/graph.json?node=dataset:a:b", follow_redirects=False).status_code == 303
     assert told.get("/pages/", headers={"authorization": "Bearer wrong"}).status_code == 401
     assert told.get("/pages/static/pages.css").status_code == 200
+
+
+@pytest.mark.parametrize("more", [(), ("https://portal.example:8443", "https://*.example")])
+def test_only_named_origins_may_frame_a_page(served: ServedStore, more: tuple[str, ...]) -> None:
+    said = " ".join(["; frame-ancestors 'self'", *ServerSettings(frame_ancestors=more).frame_ancestors])
+    with TestClient(build_app(served, frame_ancestors=more)) as client:
+        for path in ("sign-in", "static/pages.css", "datasets", "graph"):
+            answer = client.get(f"/pages/{path}", headers={"authorization": "Bearer none"})
+            assert answer.headers["content-security-policy"].endswith(said), path
+
+
+@pytest.mark.parametrize(
+    "origin", ["portal.example", "https://portal.example/", "*", "https://a; script-src *"]
+)
+def test_what_is_no_origin_may_frame_nothing(origin: str) -> None:
+    with pytest.raises(SettingError, match="GOV-901"):
+        ServerSettings(frame_ancestors=(origin,))
