@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from governance.lineage import propagation_rows as rows_of
 from governance.lineage.adjacency import Adjacency, Edges, Ids, Indexes, Mask
 from governance.lineage.node_names import NodeName
-from governance.lineage.propagation import Classifications, Finding, Label, Rows
+from governance.lineage.propagation import Bits, Classifications, Finding, Label, Rows
 from governance.lineage.sensitivity_levels import Levels
 from governance.model.correction import Column, Correction
 
@@ -99,7 +99,7 @@ class Explainer:
             "contained": label.contained,
             "sensitivity": self._levels.level(label.classification),
         }
-        if self._has(self._flow.own, number)[node]:
+        if _has(self._flow.own[node : node + 1], number)[0]:
             origin = self._origin(where, label)
             masks = [
                 self._step(position, label)
@@ -108,7 +108,7 @@ class Explainer:
             ]
             rest = {"origin": origin, "path": [], "despite": masks}
             return said_here | {"status": origin["status"], **rest}
-        way = self._way_back(node, number, ~self._masking)
+        way = self._way_back(node, number, self._plain)
         status = DERIVED if way else UNVERIFIED
         way = way or self._way_back(node, number, self._every)
         path = [self._step(position, label) for position in way]
@@ -250,36 +250,38 @@ class Explainer:
         return np.asarray(masking[self._flow.row], bool)
 
     @cached_property
+    def _plain(self) -> Mask:
+        return ~self._masking
+
+    @cached_property
     def _every(self) -> Mask:
         return np.ones(len(self._flow.row), bool)
 
     def _carries(self, position: int, number: int) -> bool:
         """Whether the column that an edge reads holds a label."""
-        return bool(self._has(self._flow.bits, number)[self._flow.forward.edges.near[position]])
+        near = self._flow.forward.edges.near[position : position + 1]
+        return bool(_has(self._flow.bits[near], number)[0])
 
     def _into(self, node: int) -> Indexes:
         backward = self._backward
         return backward.edges.first[backward.start[node] : backward.start[node + 1]]
 
-    def _has(self, bits: Any, number: int) -> Mask:
-        return np.asarray(bits[:, number // 64] >> np.uint64(number % 64) & np.uint64(1), bool)
-
     def _way_back(self, node: int, number: int, usable: Mask) -> list[int]:
         """The edges from a column back to the nearest one at which a label stands; none if there is no way."""
         flow, backward = self._flow, self._backward
-        carried, own = self._has(flow.bits, number), self._has(flow.own, number)
-        passes = self._has(flow.passes, number) & usable
-        came: Indexes = np.full(len(carried), -1)
-        seen = np.zeros(len(carried), bool)
+        came: Indexes = np.full(len(flow.bits), -1)
+        seen = np.zeros(len(flow.bits), bool)
         front: Ids = np.array([node], np.int32)
         seen[front] = True
         while len(front):
             at = backward.positions(front)
             position, near = backward.edges.first[at], backward.edges.far[at]
-            live = carried[near] & passes[position] & ~seen[near]
+            live = ~seen[near] & usable[position]
+            position, near = position[live], near[live]
+            live = _has(flow.bits[near], number) & _has(flow.passes[position], number)
             near, first = np.unique(near[live], return_index=True)
             came[near], seen[near] = position[live][first], True
-            found = near[own[near]]
+            found = near[_has(flow.own[near], number)]
             if len(found):
                 way: list[int] = []
                 place = self._by_name(found)
@@ -337,3 +339,8 @@ def said(correction: Correction) -> Answer:
 
 def _trust(finding: Finding) -> tuple[bool, bool, int]:
     return finding.basis == "observed", finding.by == "classify", finding.index
+
+
+def _has(bits: Bits, number: int) -> Mask:
+    """Of each row of bits, whether it holds a label."""
+    return np.asarray(bits[:, number // 64] >> np.uint64(number % 64) & np.uint64(1), bool)
