@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from governed_home import Home, edited, refused
+from governed_home import DATASETS, Home, edited, refused
 from pyarrow import csv
 
 from governance.cli.contract_command import command
+from governance.contracts import load_contract
 from governance.model.evidence import Stage
 from governance.pipeline.classify import classify
 from governance.pipeline.protect import protect
@@ -93,17 +92,17 @@ def test_no_run_opens_on_missing_or_wrong_detectors(with_detectors: Home, own: s
         with_detectors.open(CUSTOMERS)
 
 
-def test_a_drafted_contract_carries_a_governed_run(home: Home) -> None:
-    source = home.source(CUSTOMERS)
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_drafted_contract_carries_a_governed_run(home: Home, dataset: str) -> None:
     out = home.path / "contracts" / "drafted.odcs.yaml"
-    drafted = CliRunner().invoke(
-        command, ["draft", str(source), "--policy", str(home.settings.policy), "--out", str(out)]
-    )
+    asked = ["draft", str(home.source(dataset)), "--policy", str(home.settings.policy), "--out", str(out)]
+    drafted = CliRunner().invoke(command, asked)
     assert drafted.exit_code == 0, drafted.output
-    context = home.open(CUSTOMERS, contract_path=Path(out))
+    purpose = load_contract(out).purposes[0]
+    context = home.open(dataset, contract_path=out, purpose=purpose)
     for stage in (Stage.CLASSIFY, Stage.CONSENT):
         STEPS[stage](context)
-    assert protect(context)["rows_out"] > 0
+    assert protect(context)["rows_in"] > 0
 
 
 def test_a_nested_column_is_drafted_dropped_and_judged_by_its_fields(home: Home) -> None:
