@@ -51,10 +51,9 @@ class CrfModel:
         return [self._found(text, list(found)) for text, found in zip(texts, rules, strict=True)]
 
     def _found(self, text: str, rules: list[TextFinding]) -> list[TextFinding]:
-        lines = list(lines_of(text))
         tagged: list[tuple[int, int, str, float]] = []
         with self._turn:
-            for line, features in zip(lines, features_of(lines, rules), strict=True):
+            for line, features in features_of(lines_of(text), rules):
                 tags = self._tagger.tag(features)
                 tagged += (
                     (start, end, tag, self._tagger.marginal(tag, place))

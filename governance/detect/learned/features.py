@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -165,16 +165,15 @@ def _listed(word: str) -> tuple[str, ...]:
 
 
 def features_of(
-    lines: Sequence[Line], rules: Sequence[TextFinding], common: CommonWords | None = None
-) -> list[list[list[str]]]:
-    """For each line and token its features.
+    lines: Iterable[Line], rules: Sequence[TextFinding], common: CommonWords | None = None
+) -> Iterator[tuple[Line, list[list[str]]]]:
+    """Each line of a text, and for each of its tokens the features.
 
     Args:
         lines: :func:`lines_of` one text.
         rules: what the rules found in the text, in order of position.
         common: which words may be features; ``None`` lets all be, for a model that knows only common ones anyway.
     """
-    made = []
     at = 0
     before = ""
     for line in lines:
@@ -186,9 +185,8 @@ def features_of(
             said.append(
                 "" if found is None else f"{'B' if found.start >= start else 'I'}-{found.classification}"
             )
-        made.append(_features(line, said, before, common))
+        yield line, _features(line, said, before, common)
         before = fold(line.tokens[0])
-    return made
 
 
 def _features(line: Line, said: Sequence[str], before: str, common: CommonWords | None) -> list[list[str]]:

@@ -7,9 +7,10 @@ often it is right, is decided here: spaCy itself gives no probabilities.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, TypeAlias
 
 from governance.detect.dictionaries import fold, folded
@@ -21,6 +22,7 @@ from governance.errors import SettingError
 PIECE = 10_000
 """Characters of one piece of a long text; the memory that NER needs grows with it."""
 _BATCH = 64
+_ZONE = 256
 _UNUSED = ("tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemmatizer")
 
 SCORES: dict[str, tuple[float, float]] = {
@@ -75,11 +77,12 @@ _NO_NAME = re.compile(
 
 
 class NerModel:
-    """A loaded pipeline. Make one by :func:`load`; it may be shared by threads that take turns."""
+    """A loaded pipeline. Make one by :func:`load`; it may be shared by threads, which take turns."""
 
     def __init__(self, name: str, pipeline: Any) -> None:
         self.name = name
         self._pipeline = pipeline
+        self._turn = threading.Lock()
 
     def findings(self, texts: Sequence[str]) -> list[list[TextFinding]]:
         """The findings of each text, in order of position; texts in other languages than English have none.
@@ -89,12 +92,21 @@ class NerModel:
         """
         found: list[list[TextFinding]] = [[] for _ in texts]
         pieces = (
-            (piece, place) for place, text in enumerate(texts) if english(text) for piece in _pieces(text)
+            (piece.translate(UNREADABLE), (place, offset))
+            for place, text in enumerate(texts)
+            if english(text)
+            for piece, offset in _pieces(text)
         )
-        read = ((piece.translate(UNREADABLE), (place, offset)) for (piece, offset), place in pieces)
-        for document, (place, offset) in self._pipeline.pipe(
-            read, as_tuples=True, batch_size=_BATCH, n_process=1
-        ):
+        with self._turn:
+            while several := list(islice(pieces, _ZONE)):
+                # Outside of a zone the vocabulary keeps every new word for ever.
+                with self._pipeline.memory_zone():
+                    self._read(several, found)
+        return found
+
+    def _read(self, pieces: list[tuple[str, tuple[int, int]]], found: list[list[TextFinding]]) -> None:
+        read = self._pipeline.pipe(pieces, as_tuples=True, batch_size=_BATCH, n_process=1)
+        for document, (place, offset) in read:
             text = document.text
             for entity in document.ents:
                 found[place].extend(
@@ -103,7 +115,6 @@ class NerModel:
                         text, entity.start_char, entity.end_char, entity.label_
                     )
                 )
-        return found
 
 
 @cache

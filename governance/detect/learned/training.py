@@ -70,8 +70,7 @@ def fit(notes: Sequence[LabelledText], rules: Sequence[Sequence[TextFinding]]) -
     trainer = library().Trainer(algorithm="lbfgs", verbose=False)
     trainer.set_params(SETTINGS)
     for note, found in zip(notes, rules, strict=True):
-        lines = list(lines_of(note.text))
-        for line, features in zip(lines, features_of(lines, found, common), strict=True):
+        for line, features in features_of(lines_of(note.text), found, common):
             trainer.append(features, tags_of(line, note.spans))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model"
