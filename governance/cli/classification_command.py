@@ -167,13 +167,15 @@ def _rows(column: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         entries = [step["log_index"] for step in path] + [origin["log_index"]]
         yield named, level, _label(held), how, where + " ← ".join(steps), _places(entries)
         named = level = ""
-    for stop in column["stopped"]:
-        at, rescan = stop["at"], stop["rescan"]
+    for stops in _together(column["stopped"]):
+        at, rescan = stops[0]["at"], stops[0]["rescan"]
         read = f"stopped: not found again in {rescan['values_read']:,} values"
         if rescan["miss_bound"] is not None:
             read += f", a sample; more than {rescan['miss_bound']:.2%} of them would have shown"
         where = f"{_short(at['from']['dataset'])}: {at['from']['column']} ({at['by']})"
-        yield named, level, f"no {_label(stop)}", read, where, _places([at["log_index"], rescan["log_index"]])
+        holds = f"no {', '.join(stop['classification'] for stop in stops)}"
+        holds += " (in text)" if stops[0]["contained"] else ""
+        yield named, level, holds, read, where, _places([at["log_index"], rescan["log_index"]])
         named = level = ""
     for overruled in column["overruled"]:
         new = "" if overruled["seen"] else ", which the person had not seen"
@@ -182,6 +184,16 @@ def _rows(column: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         named = level = ""
     if named:
         yield named, level, "none" if column["known"] else "unknown", "", "", ""
+
+
+def _together(stopped: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """What the same edges stopped."""
+    edges: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for stop in stopped:
+        at = stop["at"]
+        edge = (at["log_index"], *at["from"].values(), stop["contained"])
+        edges.setdefault(edge, []).append(stop)
+    return list(edges.values())
 
 
 def _label(held: dict[str, Any]) -> str:
