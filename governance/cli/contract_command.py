@@ -43,7 +43,10 @@ def check_contract(contract: Path, policy: Path, as_json: bool) -> None:
     help="Whose protections and purposes to propose.",
 )
 @click.option(
-    "--detectors", multiple=True, metavar="FILE|FOLDER", help="YAML of your own detectors; repeat for more."
+    "--detectors",
+    multiple=True,
+    metavar="FILE|FOLDER",
+    help="YAML of your own detectors, beside those the policy names; repeat for more.",
 )
 @click.option("--name", help="The dataset's name. Default: the file's.")
 @click.option(
@@ -67,7 +70,8 @@ def draft(
     from governance.detect.registry import resolve
 
     rules = load_policy(policy) if policy else None
-    known = resolve([Path(file) for file in detectors] or None)
+    own = [*(rules.detectors if rules else ()), *detectors]
+    known = resolve([Path(file) for file in own] or None)
     snapshot = sources.pin(source)
     schema = sources.schema(snapshot)
     scanner = TableScanner(schema, detectors=known)

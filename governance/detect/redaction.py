@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from governance.detect import lexicon
-from governance.detect.registry import DetectorsLike, resolve
+from governance.detect.classifications import taxonomy
+from governance.detect.registry import Detectors, DetectorsLike, resolve
 from governance.detect.text import Hits, TextEngine, byte_lookup, engine
 
 TAGS: Mapping[str, str] = {
@@ -28,7 +29,7 @@ TAGS: Mapping[str, str] = {
     "device_id": "DEVICE", "vehicle_id": "ID", "url": "URL", "username": "USERNAME", "customer_id": "ID",
     "geo_coordinates": "GEO", "secret": "SECRET",
 }  # fmt: skip
-"""The tag of each classification whose values are removed where a structured column knows them."""
+"""The tag of each classification of the package whose values are removed where a structured column knows them."""
 
 MAXIMUM_ROWS = 32_768
 MINIMUM_KNOWN = 3
@@ -51,6 +52,20 @@ _NAMES = frozenset({"person_name", "given_name", "family_name"})
 _PUNCTUATED = frozenset(
     {"phone", "ssn", "iban", "credit_card", "national_id", "medical_record_number", "health_plan_id"}
 )
+
+
+@lru_cache(maxsize=8)
+def known_tags(detectors: Detectors) -> Mapping[str, str]:
+    """:data:`TAGS`, and the tag of each classification of a team that identifies: confidential or more, no opinion or state
+    of a person (GDPR Art. 9)."""
+    own = {d.classification: d.tag for d in reversed(detectors.text)}
+    return {
+        name: own.get(name, "ID")
+        for name, entry in detectors.taxonomy.items()
+        if name not in taxonomy()
+        and entry.sensitivity in ("confidential", "restricted")
+        and entry.special_category is None
+    } | dict(TAGS)
 
 
 def redact(
@@ -76,7 +91,8 @@ def redact(
         return texts.cast(pa.string())
     if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
         texts = texts.cast(pa.large_string())
-    matcher = engine(resolve(detectors))
+    team = resolve(detectors)
+    matcher, tags = engine(team), known_tags(team)
     parts = []
     for start in range(0, len(texts), MAXIMUM_ROWS):
         part = texts.slice(start, MAXIMUM_ROWS)
@@ -86,7 +102,9 @@ def redact(
                 {
                     name: [array.slice(start, MAXIMUM_ROWS) for array in _listed(given)]
                     for name, given in known.items()
+                    if name in tags
                 },
+                tags,
             )
         parts.append(_without_found(part, matcher))
     return pa.concat_arrays(parts) if parts else texts
@@ -169,10 +187,12 @@ class _Needles:
     whole: bool
 
 
-def _without_known(texts: pa.Array, known: Mapping[str, pa.Array | Sequence[pa.Array]]) -> pa.Array:
+def _without_known(
+    texts: pa.Array, known: Mapping[str, Sequence[pa.Array]], tags: Mapping[str, str]
+) -> pa.Array:
     """Replace each row's own known values: whole values first, so that the parts of names do not break them up."""
-    columns = [(name, array) for name, given in known.items() if name in TAGS for array in _listed(given)]
-    needles = [_Needles(way, TAGS[name], False) for name, array in columns for way in _ways(name, array)]
+    columns = [(name, array) for name, given in known.items() for array in given]
+    needles = [_Needles(way, tags[name], False) for name, array in columns for way in _ways(name, array)]
     needles += [
         _Needles(part, "NAME", True)
         for name, array in columns

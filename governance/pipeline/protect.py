@@ -47,7 +47,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             pseudonyms=_pseudonyms(context),
             token_key=lambda domain: context.workspace.keyring.secret(f"token:{domain}"),
             redact=_redactor(context, columns),
-            beside=_beside(columns),
+            beside=_beside(context, columns),
             year=context.run.opened_at.year,
             segment_prefix=context.run.version,
             partition_by=context.contract.partition_by,
@@ -145,14 +145,16 @@ def _redactor(
     context: RunContext, columns: tuple[ColumnPlan, ...]
 ) -> Callable[[pa.Array, pa.RecordBatch], pa.Array]:
     """Redaction that is told what the row's own columns hold, so that it finds that in the prose too."""
-    from governance.detect.redaction import TAGS
+    from governance.detect.redaction import known_tags
     from governance.detect.redaction import redact as redacted
+
+    tags = known_tags(context.detectors)
 
     def redact(texts: pa.Array, source: pa.RecordBatch) -> pa.Array:
         # Several columns of one classification are told one after the other.
         layers: list[dict[str, pa.Array]] = [{}]
         for column in columns:
-            if column.classification in TAGS:
+            if column.classification in tags:
                 layer = next((x for x in layers if column.classification not in x), None)
                 if layer is None:
                     layers.append(layer := {})
@@ -164,12 +166,13 @@ def _redactor(
     return redact
 
 
-def _beside(columns: tuple[ColumnPlan, ...]) -> tuple[str, ...]:
+def _beside(context: RunContext, columns: tuple[ColumnPlan, ...]) -> tuple[str, ...]:
     if not any(c.method == "redact" for c in columns):
         return ()
-    from governance.detect.redaction import TAGS
+    from governance.detect.redaction import known_tags
 
-    return tuple(c.source_name for c in columns if c.classification in TAGS)
+    tags = known_tags(context.detectors)
+    return tuple(c.source_name for c in columns if c.classification in tags)
 
 
 def _facts(result: RewriteResult, columns: tuple[ColumnPlan, ...]) -> dict[str, Any]:

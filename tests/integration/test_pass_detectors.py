@@ -105,6 +105,12 @@ def test_a_drafted_contract_carries_a_governed_run(home: Home, dataset: str) -> 
     assert protect(context)["rows_in"] > 0
 
 
+def test_a_draft_knows_the_detectors_of_its_policy(with_detectors: Home) -> None:
+    asked = ["draft", str(with_detectors.source(CUSTOMERS)), "--policy", str(with_detectors.settings.policy)]
+    drafted = CliRunner().invoke(command, asked)
+    assert "classification: loyalty" in drafted.stdout
+
+
 def test_a_nested_column_is_drafted_dropped_and_judged_by_its_fields(home: Home) -> None:
     table = csv.read_csv(home.source(CUSTOMERS))
     address = pa.array([{"street": f"{n} Main Street", "tier": "gold"} for n in range(table.num_rows)])

@@ -299,3 +299,20 @@ def test_what_arrow_has_no_memory_for_is_refused_or_runs(tmp_path: Path, pattern
         ),
     )
     assert {fault.code for fault in examine(path).faults} <= {"GOV-114", "GOV-115"}
+
+
+def test_what_a_column_of_a_team_knows_leaves_the_text_of_its_row(tmp_path: Path) -> None:
+    path = _written(
+        tmp_path,
+        """
+classifications:
+  staff_code: {description: Staff code, sensitivity: confidential}
+  ward: {description: A ward, sensitivity: internal}
+columns:
+  - {classification: staff_code, header: {decisive: [staff code]}}
+  - {classification: ward, header: {decisive: [ward]}}
+""",
+    )
+    known = {"staff_code": pa.array(["wolfram"]), "ward": pa.array(["North wing"])}
+    redacted = redact(pa.array(["seen by Wolfram in north wing"]), known, detectors=path)
+    assert redacted.to_pylist() == ["seen by [ID] in north wing"]
