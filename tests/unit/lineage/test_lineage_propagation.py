@@ -283,6 +283,19 @@ def test_a_correction_of_one_version_ends_with_it() -> None:
     assert held(Index.build(log), "a", "x") == ["email"]
 
 
+def test_a_pattern_means_every_dataset_that_begins_so() -> None:
+    log = MemoryLog()
+    for day in ("lake/2026-01", "lake/2026-02", "pond/2026-01"):
+        log.put(declared(day, x="email", y="email"))
+    log.put(event(1, "b", x=[field("lake/2026-02", "x")]))
+    corrected(log, "lake/*", "x", "none")
+    corrected(log, "lake/2026-01", "x", "city")
+    index = Index.build(log)
+    assert [held(index, f"{name}/2026-01", "x") for name in ("lake", "pond")] == [["city"], ["email"]]
+    assert held(index, "lake/2026-02", "x") == held(index, "b", "x") == []
+    assert held(index, "lake/2026-02", "y") == ["email"]
+
+
 @pytest.mark.parametrize("principal", ["ingest:x", "evidence:pipeline", "read:x", "audit:x"])
 def test_who_may_not_correct_corrects_nothing(principal: str) -> None:
     log = MemoryLog()
