@@ -25,6 +25,7 @@ KNOWN_FORMATS = (
 """Formats vendors document: AWS, JWT (RFC 7519), GitHub, GitLab, Slack, OpenAI, Stripe, Google, PEM (RFC 7468)."""
 
 _KNOWN = re.compile("|".join(f"(?:{pattern})" for pattern in KNOWN_FORMATS))
+_LOWER, _UPPER, _TWO_DIGITS = re.compile("[a-z]"), re.compile("[A-Z]"), re.compile(r"\d[^\d]*\d")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -41,13 +42,9 @@ def is_high_entropy(token: str) -> bool:
     """
     if not MINIMUM_LENGTH <= len(token) <= 4096 or _UUID.search(token):
         return False
-    classes = (
-        any(c.isascii() and c.islower() for c in token)
-        + any(c.isascii() and c.isupper() for c in token)
-        + any(c.isdigit() for c in token)
-    )
-    digits = sum(c.isdigit() for c in token)
-    return classes == 3 and digits >= 2 and entropy(token) >= MINIMUM_BITS
+    if not (_LOWER.search(token) and _UPPER.search(token) and _TWO_DIGITS.search(token)):
+        return False
+    return entropy(token) >= MINIMUM_BITS
 
 
 def is_secret(value: str) -> bool:

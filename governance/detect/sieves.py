@@ -80,8 +80,10 @@ def _window(
     flags: NDArray[np.uint8],
 ) -> None:
     """Add to each row's classes of bytes and flags of names what the bytes ``[start, end)`` of the column say."""
-    first = int(np.searchsorted(offsets, start, "right")) - 1
-    last = int(np.searchsorted(offsets, end, "left"))
+    # A number of another width would make numpy copy all offsets.
+    wide = offsets.dtype.type
+    first = int(np.searchsorted(offsets, wide(start), "right")) - 1
+    last = int(np.searchsorted(offsets, wide(end), "left"))
     begins = np.maximum(offsets[first:last].astype(np.int64), start) - start
     size = end - start
     # Room on both sides, so that a neighbour can be asked for without looking at ends.
@@ -134,7 +136,9 @@ def _classified(room: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], 
     slash, colon = here == ord("/"), here == ord(":")
     if dash.any():
         marked |= dash & ((before == ord("-")) | (before == ord("k")) | (before == ord("t")))
-        marked |= dash & ((at(room, -2) == ord("x")) | (at(room, 3) == ord("-")))
+        marked |= dash & (
+            (at(room, -2) == ord("x")) | ((at(room, 3) == ord("-")) & (at(room, 6) == ord("-")))
+        )
     if slash.any():
         marked |= slash & (at(room, 1) == ord("/"))
     if colon.any():

@@ -9,7 +9,7 @@ Detectors are grouped because one automaton for all of them explodes on base64 a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -70,12 +70,14 @@ def options() -> Any:
     return stated
 
 
-def _set(expressions: Sequence[str]) -> Any:
+def _matcher(expressions: Sequence[str]) -> Callable[[bytes], list[int]]:
     compiled = re2.Set.SearchSet(options())
     for expression in expressions:
         compiled.Add(expression)
     compiled.Compile()
-    return compiled
+    # The wrapper only encodes strings; called for every flagged row it costs a quarter of the match.
+    match: Callable[[bytes], list[int]] = getattr(compiled, "_set", compiled).Match
+    return match
 
 
 class TextEngine:
@@ -84,11 +86,11 @@ class TextEngine:
     def __init__(self, detectors: Sequence[TextDetector]) -> None:
         self.detectors = tuple(detectors)
         self.expressions = [re2.compile(d.expression.encode(), options()) for d in self.detectors]
-        self._groups: list[tuple[int, Any, list[int]]] = []
+        self._groups: list[tuple[int, Callable[[bytes], list[int]], list[int]]] = []
         for names, flag in _GROUPS.items():
             members = [i for i, d in enumerate(self.detectors) if d.sieve in names]
             if members:
-                self._groups.append((flag, _set([self._uncaptured(i) for i in members]).Match, members))
+                self._groups.append((flag, _matcher([self._uncaptured(i) for i in members]), members))
         own = [i for i, d in enumerate(self.detectors) if d.sieve == "own"]
         self.own = "|".join(self._uncaptured(i) for i in own)
 
@@ -151,7 +153,7 @@ class TextEngine:
             alike.setdefault(found, []).append(place)
         for found, places in alike.items():
             for classification, doubtful in self._decided(found).items():
-                sure = [p for p in places if self._holds(hits.texts[p], doubtful)] if doubtful else places
+                sure = self._confirmed(hits.texts, places, doubtful) if doubtful else places
                 rows[classification] += len(sure)
                 if classification == "person_name":
                     persons[sure] = False
@@ -174,8 +176,29 @@ class TextEngine:
                     asked.append(index)
         return decided
 
-    def _holds(self, text: bytes, detectors: Sequence[int]) -> bool:
-        return any(next(self.found(index, text), None) is not None for index in detectors)
+    def _confirmed(self, texts: list[bytes], places: list[int], detectors: Sequence[int]) -> list[int]:
+        """Those of ``places`` whose text one of the detectors holds, its validator asked."""
+        sure: list[int] = []
+        for index in detectors:
+            detector, left = self.detectors[index], []
+            # Arrow takes the first span of all rows at once; a search from Python costs twenty times as much.
+            firsts = (
+                pc.extract_regex(
+                    pa.array([texts[place] for place in places], pa.large_binary()).view(pa.large_string()),
+                    f"(?:{detector.before})(?P<first>{detector.pattern})(?:{detector.after})",
+                )
+                .field("first")
+                .cast(pa.large_binary())
+            )
+            check = named(str(detector.validator))
+            for place, first in zip(places, firsts.to_pylist(), strict=True):
+                holds = first is not None and check(first.decode("utf-8", "replace").strip())
+                if holds or next(self.found(index, texts[place]), None) is not None:
+                    sure.append(place)
+                else:
+                    left.append(place)
+            places = left
+        return sure
 
 
 def engine(detectors: Detectors | None = None) -> TextEngine:
