@@ -41,6 +41,7 @@ _OTHER = re.compile(
     r"|ein|eine|het|een|van|il|di|che|per|não|uma|och|att|är)\b",
     re.I,
 )
+_UNSPACED = re.compile(r"\S{80,}")
 _WORD = re.compile(r"[^\W\d_]+")
 _LEADING = re.compile(
     r"(?:(?:the|RT|a|an|A|An|this|This|my|My|Dear|Hi|Hello|Hey|Mr|Mrs|Ms|Miss|Dr|Prof|Mx)\b\.?\s*(?=.)|[^\w#]+)+"
@@ -92,7 +93,7 @@ class NerModel:
         """
         found: list[list[TextFinding]] = [[] for _ in texts]
         pieces = (
-            (piece.translate(UNREADABLE), (place, offset))
+            (_UNSPACED.sub(_blank, piece.translate(UNREADABLE)), (place, offset))
             for place, text in enumerate(texts)
             if english(text)
             for piece, offset in _pieces(text)
@@ -147,6 +148,11 @@ def english(text: str) -> bool:
     """Whether a text may be English: it holds no more function words of other languages than English ones."""
     head = text[:4_000]
     return len(_OTHER.findall(head)) <= len(_ENGLISH.findall(head))
+
+
+def _blank(run: re.Match[str]) -> str:
+    # spaCy's tokenizer takes the square of the length of a run without white space, and no name is so long.
+    return " " * len(run.group())
 
 
 def _pieces(text: str) -> Iterator[tuple[str, int]]:

@@ -52,6 +52,8 @@ def test_names_are_found_and_cut_to_the_name(text: str, span: str, classificatio
         "Se fue a la casa de Juan Carlos para hablar con los amigos de la ciudad",
         "two years ago, several times a day",
         "\ud800 \x00 \udfff",
+        "(" * 200_000,
+        "🙂🚑" * 50_000,
     ],
 )
 def test_what_is_no_name_or_no_english_is_left_to_the_rules(text: str) -> None:
