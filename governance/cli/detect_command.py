@@ -62,6 +62,7 @@ def train(
 
     notes = read_labelled(labelled, mapping)
     model = fitted(notes, read_labelled(test, mapping) if test else None, lang)
+    out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f"{out.name}.tmp")
     partial.write_bytes(model.file)
     partial.replace(out)

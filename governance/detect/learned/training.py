@@ -17,9 +17,11 @@ from governance.detect.learned.labelled import LabelledText, Span
 from governance.detect.learned.merging import merged
 from governance.detect.learned.scoring import Scores, measure
 from governance.detect.text import TextFinding, classify_text
+from governance.errors import ContractError
 
 HELD_OUT = 5
 """Without notes to test on, every fifth note is held out while the scores are taken."""
+MINIMUM_NOTES = 2 * HELD_OUT
 SETTINGS = {"c1": 0.1, "c2": 0.01, "max_iterations": 80, "feature.possible_transitions": False}
 """L-BFGS with elastic net: c1 makes most weights zero, and their features leave the file."""
 
@@ -46,8 +48,15 @@ def train(
         language: stated in the card.
 
     Raises:
+        ContractError: GOV-122 when there are too few notes to hold some out.
         SettingError: GOV-902 when the extra ``train`` is not installed.
     """
+    if test is None and len(notes) < MINIMUM_NOTES:
+        raise ContractError(
+            "GOV-122",
+            f"{len(notes)} notes are too few to learn from some and be measured on others",
+            f"label {MINIMUM_NOTES} notes or more, or name notes to measure on with --test",
+        )
     rules = classify_text([note.text for note in notes])
     if test is None:
         held = [place % HELD_OUT == HELD_OUT - 1 for place in range(len(notes))]

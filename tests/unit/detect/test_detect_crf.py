@@ -17,7 +17,7 @@ from governance.detect.learned.crf import FORMAT, digest_of, load_model, tags_of
 from governance.detect.learned.features import common_words, lines_of
 from governance.detect.learned.labelled import LabelledText
 from governance.detect.learned.training import Trained, train
-from governance.errors import SettingError
+from governance.errors import ContractError, SettingError
 
 pytest.importorskip("pycrfsuite", reason="the extra train is not installed")
 
@@ -80,6 +80,13 @@ def test_it_learns_what_no_rule_knows(trained: Trained, model: Path) -> None:
         ("a.b@example.org", "email"),
     ]
     assert all(0 < f.score <= 1 for f in found)
+
+
+def test_a_handful_of_notes_is_refused_unless_there_are_others_to_measure_on() -> None:
+    with pytest.raises(ContractError, match="9 notes are too few") as caught:
+        train(notes(9, 1))
+    assert caught.value.code == "GOV-122"
+    assert train(notes(9, 1), notes(9, 2)).scores.texts == 9
 
 
 def test_the_same_notes_give_the_same_file(trained: Trained) -> None:
@@ -183,7 +190,7 @@ def test_the_commands_train_measure_and_use_a_model(tmp_path: Path) -> None:
     rows = [f'{n},"{note.text}"' for n, note in enumerate(notes(200, 3)) if "\n" not in note.text]
     table.write_text("\n".join(["id,note", *rows]), "utf-8")
     run = CliRunner()
-    out = tmp_path / "ward.crf"
+    out = tmp_path / "models" / "ward.crf"
     mapped = ["--map", "WHO=person_name", "--json"]
     done = run.invoke(cli, ["detect", "train", str(tmp_path / "train.jsonl"), "--out", str(out), *mapped])
     assert done.exit_code == 0, done.output
