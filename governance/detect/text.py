@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _MEMORY = 256 << 20
 _OWN = 128
+_WORTH_ARROW = 64
+"""Rows from which compiling an expression anew, as Arrow does at each call, is made good."""
 _GROUPS = {
     ("shapes", "words"): sieves.DIGITS,
     ("marks",): sieves.MARKS,
@@ -117,17 +119,22 @@ class TextEngine:
     def spans(self, text: bytes, candidates: Sequence[int], names: bool) -> list[tuple[int, int, str, float]]:
         """Spans in byte offsets with classification and score, none overlapping: the earlier detector wins."""
         taken: list[tuple[int, int, str, float]] = []
+        covered = bytearray(len(text))
+
+        def take(start: int, end: int, classification: str, score: float) -> None:
+            if covered.find(1, start, end) < 0:
+                covered[start:end] = b"\x01" * (end - start)
+                taken.append((start, end, classification, score))
+
         for index in sorted(candidates):
             detector = self.detectors[index]
             for start, end in self.found(index, text):
                 if detector.classification == "person_name":
                     end = _name_end(text, start, end)
-                if all(end <= s or e <= start for s, e, _, _ in taken):
-                    taken.append((start, end, detector.classification, detector.score))
+                take(start, end, detector.classification, detector.score)
         if names:
             for start, end, kind in byte_lookup(text):
-                if all(end <= s or e <= start for s, e, _, _ in taken):
-                    taken.append((start, end, lexicon.CLASSIFICATIONS[kind], lexicon.SCORES[kind]))
+                take(start, end, lexicon.CLASSIFICATIONS[kind], lexicon.SCORES[kind])
         return sorted(taken)
 
     def found(self, index: int, text: bytes, *, unchecked: bool = False) -> Iterator[tuple[int, int]]:
@@ -181,17 +188,15 @@ class TextEngine:
         sure: list[int] = []
         for index in detectors:
             detector, left = self.detectors[index], []
-            # Arrow takes the first span of all rows at once; a search from Python costs twenty times as much.
-            firsts = (
-                pc.extract_regex(
-                    pa.array([texts[place] for place in places], pa.large_binary()).view(pa.large_string()),
-                    f"(?:{detector.before})(?P<first>{detector.pattern})(?:{detector.after})",
-                )
-                .field("first")
-                .cast(pa.large_binary())
-            )
+            firsts: list[bytes | None] = [None] * len(places)
+            if len(places) >= _WORTH_ARROW:
+                # Arrow takes the first span of all rows at once; a search from Python costs twenty times as much.
+                column = pa.array([texts[place] for place in places], pa.large_binary())
+                pattern = f"(?:{detector.before})(?P<first>{detector.pattern})(?:{detector.after})"
+                spans = pc.extract_regex(column.view(pa.large_string()), pattern).field("first")
+                firsts = spans.cast(pa.large_binary()).to_pylist()
             check = named(str(detector.validator))
-            for place, first in zip(places, firsts.to_pylist(), strict=True):
+            for place, first in zip(places, firsts, strict=True):
                 holds = first is not None and check(first.decode("utf-8", "replace").strip())
                 if holds or next(self.found(index, texts[place]), None) is not None:
                     sure.append(place)

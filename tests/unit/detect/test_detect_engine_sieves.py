@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.detect import lexicon, sieves
+from governance.detect import classify_text, lexicon, redact, sieves
 from governance.detect.text import REPORTED_SCORE, byte_lookup, engine
 
 PIECES = (
@@ -78,3 +78,59 @@ def test_rows_without_anything_are_not_flagged() -> None:
 def test_a_word_ends_with_its_row() -> None:
     flags = sieves.rows(pa.array(["met Maria", "lopez", "Lopez saw Maria", "Lopez"]))
     assert [bool(flag & sieves.LEXICON) for flag in flags] == [True, False, True, False]
+
+
+HOSTILE = {
+    "zeros": "\x00" * 3_000_000,
+    "digits": "1 " * 1_500_000,
+    "dashes": "-" * 3_000_000,
+    "dots": "a." * 1_500_000,
+    "ats": "a@" * 1_500_000,
+    "colons": "12:" * 1_000_000,
+    "capitals": "Mr. A " * 500_000,
+    "names": "Maria Lopez " * 20_000,
+    "digits and blanks": ("1" * 40 + " ") * 70_000,
+    "emoji": "🙂" * 750_000,
+    "right to left": "محمد " * 300_000,
+    "joiners": "👩‍⚕️ Ana\u202e Lopez\u202c " * 5_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_long_values_of_one_kind_end(name: str) -> None:
+    array = pa.array([HOSTILE[name], "mail a@b.org"])
+    counts = engine().contained(array)
+    assert counts["email"] >= 1
+    assert all(0 < rows <= 2 for rows in counts.values())
+
+
+def test_many_findings_in_one_text_are_not_compared_with_one_another() -> None:
+    text = "a@b.org 2024-01-31 Maria Lopez " * 20_000
+    assert len(classify_text([text])[0]) == 60_000
+    assert redact(pa.array([text]))[0].as_py() == "[EMAIL] [DATE] [NAME] " * 20_000
+
+
+def test_a_value_of_a_hundred_megabytes_takes_no_more_memory_than_a_few_of_it() -> None:
+    import tracemalloc
+
+    array = pa.array(["word and 12 words. " * (100 * 1024 * 1024 // 19), "mail a@b.org"], pa.large_string())
+    sieves.rows(array.slice(1))
+    tracemalloc.start()
+    flags = sieves.rows(array)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert flags.tolist()[1] & sieves.MARKS
+    assert peak < 32 * sieves.WINDOW
+    assert engine().contained(array) == {"email": 1}
+
+
+def test_invalid_utf8_counts_as_unknown_characters() -> None:
+    broken = [
+        b"\xff\xfe a@b.org",
+        b"caf\xe9 Maria Lopez",
+        b"\xf0\x9f a 4111 1111 1111 1111",
+        b"\xed\xa0\x80 10.0.0.1",
+        b"\xc3",
+    ]
+    counts = engine().contained(pa.array(broken, pa.binary()).view(pa.string()))
+    assert counts == {"email": 1, "person_name": 1, "credit_card": 1, "ip_address": 1}
