@@ -182,6 +182,12 @@ def _rows(column: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         entry = column["correction"]["log_index"]
         yield named, level, f"no {_label(overruled)}", f"corrected{new}", column["correction"]["by"], entry
         named = level = ""
+    correction = column["correction"]
+    if correction is not None and correction["contested_by"] is not None:
+        how = "contested: a later scan is sure of something else"
+        places = _places([correction["log_index"], correction["contested_by"]])
+        yield named, level, "", how, correction["by"], places
+        named = level = ""
     if named:
         yield named, level, "none" if column["known"] else "unknown", "", "", ""
 

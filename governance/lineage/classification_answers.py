@@ -46,7 +46,7 @@ class Explainer:
             "known": node is not None,
             "classifications": held,
             "stopped": [] if node is None else self._stopped(node),
-            "correction": None if correction is None else said(correction),
+            "correction": None if correction is None else said(correction) | self._contested(correction),
             "overruled": [] if correction is None or node is None else self._overruled(where, node),
             "indirect": self._indirect(where),
         }
@@ -89,6 +89,10 @@ class Explainer:
         into = pc.and_(pc.equal(facts["output_namespace"], namespace), pc.equal(facts["output_name"], name))
         rows = facts.filter(into).select(["input_namespace", "input_name"]).to_pylist()
         return {(row["input_namespace"], row["input_name"]) for row in rows}
+
+    def _contested(self, correction: Correction) -> Answer:
+        """The entry of the scan that contradicts a correction, ``None`` where none does."""
+        return {"contested_by": self._known.contested.get(correction.index)}
 
     def _labels(self, node: int) -> list[tuple[int, Label]]:
         return self._flow.held(self._flow.bits[node])

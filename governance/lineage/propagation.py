@@ -244,7 +244,8 @@ def _passes(
 class Classifications:
     """What every column holds at one log size, and why.
 
-    ``sizes`` are the log sizes between which nothing that matters was said: the answers hold for all of them.
+    ``detected`` and ``probabilities`` are of the newest scan of each column. ``contested`` maps the log index of
+    a correction to that of the scan that contradicts it.
     """
 
     size: int
@@ -254,6 +255,7 @@ class Classifications:
     corrections: Mapping[Column, Correction]
     detected: Mapping[Column, frozenset[str]]
     probabilities: Mapping[Column, Mapping[str, float]]
+    contested: Mapping[int, int]
 
     @classmethod
     def of(cls, index: Rows, as_of: int | None = None) -> Classifications:
@@ -278,7 +280,13 @@ class Classifications:
         corrections = standing(people, _meant(people, facts, findings), versions)
         detected, probabilities = _detected(scans)
         flow = Flow.of(facts, findings, rescans, corrections, detected)
-        return cls(size, flow, findings, rescans, corrections, detected, probabilities)
+        contested = {
+            column["correction"]["log_index"]: scan["log_index"]
+            for scan in scans
+            for column in json.loads(scan["facts"])["columns"]
+            if column.get("correction", {}).get("contested")
+        }
+        return cls(size, flow, findings, rescans, corrections, detected, probabilities, contested)
 
     def still_holds(self, index: Rows, as_of: int | None = None) -> bool:
         """Whether nothing that matters was said between this log size and another."""

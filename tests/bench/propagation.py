@@ -7,7 +7,6 @@ found to hold one of forty classifications, and one edge in ten masks, a re-scan
 from __future__ import annotations
 
 import time
-from types import MappingProxyType
 from typing import Any
 
 from tests.bench.experiment import Call, Experiment, Figure, value_of, wall
@@ -47,7 +46,7 @@ def settle(edges: int, probes: int = 200) -> dict[str, Any]:
     flows: list[Flow] = []
     result = measure(lambda: flows.append(Flow.of(facts, findings, rescans, {}, detected)))
     flow = flows[-1]
-    known = Classifications(edges, flow, findings, rescans, {}, detected, MappingProxyType({}))
+    known = Classifications(edges, flow, findings, rescans, {}, detected, {}, {})
     explainer = Explainer(known, Levels())
     spent = []
     for node in np.random.default_rng(1).integers(0, nodes, probes).tolist():

@@ -120,6 +120,7 @@ def test_a_false_finding_is_overruled_for_the_source_and_only_there(home: Home) 
     assert (column["found"], column["classification"]) == ("email", "none")
     assert column["correction"]["contested"] is False
     answer = explained(home, source, TIER)[TIER]
+    assert answer["correction"]["contested_by"] is None
     assert answer["classifications"] == []
     assert answer["overruled"] == []
     code, out, _ = home.cli("classification", "list", source)
@@ -141,6 +142,9 @@ def test_a_surer_detector_contests_and_the_policy_decides(home: Home) -> None:
     facts = home.evidence(Stage.CLASSIFY, CUSTOMERS)[-1]["facts"]
     [column] = [c for c in facts["columns"] if c["column"] == TIER]
     assert column["correction"]["contested"] is True
+    assert explained(home, source, TIER)[TIER]["correction"]["contested_by"] is not None
+    _, out, _ = home.cli("classification", "explain", source, TIER)
+    assert "contested: a later scan" in out
     # It is that sure because it is right: the contract's `none` with the values in clear would follow.
     edited(home.path / "policy.yaml", lambda text: text + "\ncorrectionsContested: report\n")
     facts = home.run(CUSTOMERS).facts[Stage.CLASSIFY]
