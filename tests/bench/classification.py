@@ -9,7 +9,17 @@ from tests.bench.experiment import Call, Experiment, Figure, Floor, Goal, cpu, p
 from tests.bench.measuring import measure
 
 _BATCH = 131_072
-CORPORA = ("notes", "base64", "uuid", "upper_case", "long_values", "no_spaces", "emoji", "right_to_left")
+CORPORA = (
+    "notes",
+    "clinical",
+    "base64",
+    "uuid",
+    "upper_case",
+    "long_values",
+    "no_spaces",
+    "emoji",
+    "right_to_left",
+)
 
 
 def table(rows: int) -> dict[str, Any]:
@@ -75,7 +85,11 @@ def _bytes(array: Any) -> int:
 
 
 def _corpus(kind: str, megabytes: int) -> Any:
-    """Arrays of text, together about so many megabytes of UTF-8."""
+    """Arrays of text, together about so many megabytes of UTF-8.
+
+    ``notes`` are 54 bytes in lower case, one in eight with an identifier; every row of ``clinical`` has a name of the
+    dictionaries, a date, and capitals; the others hold no identifier and are made to be slow.
+    """
     import base64
     import random
     import uuid
@@ -90,12 +104,20 @@ def _corpus(kind: str, megabytes: int) -> Any:
     else:
         chance = random.Random(7)
         words = ["patient", "refund", "invoice", "delayed", "support", "review", "billing", "quarter"]
+        given, family = (
+            ["Maria", "John", "Elena", "Thomas", "Sofia"],
+            ["Lopez", "Miller", "Schmidt", "Garcia", "Novak"],
+        )
         arabic = ["المريض", "الفاتورة", "الدعم", "مراجعة", "تأخير", "طلب"]
 
         def some(makers: Any, number: int, by: str = " ") -> str:
             return by.join(chance.choice(makers) for _ in range(number))
 
         make = {
+            "clinical": lambda: (
+                f"{chance.choice(given)} {chance.choice(family)} was seen 2024-0{chance.randint(1, 9)}-1{chance.randint(0, 9)} "
+                f"by Dr. {chance.choice(family)}. {some(words, 6).capitalize()}. Continue {chance.randint(1, 9)}0 mg."
+            ),
             "base64": lambda: base64.b64encode(chance.randbytes(60)).decode(),
             "uuid": lambda: str(uuid.UUID(int=chance.getrandbits(128))),
             "upper_case": lambda: some(words, 9).upper(),
@@ -144,7 +166,7 @@ def experiments(quick: bool, rows: int | None) -> list[Experiment]:
                 [
                     Figure(
                         f"classify.text.{corpus}", "MB/s", per_cpu_second("bytes", 1e6),
-                        Goal("value", limit, at_most=False, unit="MB/s"),
+                        None if corpus == "clinical" else Goal("value", limit, at_most=False, unit="MB/s"),
                     )
                 ],
                 before=[Call("dataset:make_source", {"rows": 200_000})],
