@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from governance.detect.decision import decide
+from governance.detect.decision import decide, decide_table
 from governance.detect.flattening import flatten
 from governance.detect.headers import read_header
 from governance.detect.profile import ColumnProfile
@@ -56,10 +56,10 @@ class TableScanner:
         """The classification of every column by name, nested ones as ``a.b``, in the order of the schema."""
         if self._reservoir is not None:
             self._read(self._reservoir)
-        regions = self._regions()
+        regions = self.regions()
         results: dict[str, ColumnClassification] = {}
-        for profile in self._profiles.values():
-            result = decide(profile, regions, self._detectors)
+        profiles = self.profiles()
+        for profile, result in zip(profiles, decide_table(profiles, regions, self._detectors), strict=True):
             if self._limit is not None and self._rows > profile.rows:
                 result = _of_sample(result, self._rows, profile.values_read)
             name, number = result.column, 2
@@ -106,7 +106,11 @@ class TableScanner:
             both, priorities = both.take(pa.array(kept)), priorities[kept]
         self._reservoir, self._priorities = both, priorities
 
-    def _regions(self) -> tuple[str, ...]:
+    def profiles(self) -> list[ColumnProfile]:
+        """What was read of each column, nested ones flat, in the order of the schema."""
+        return list(self._profiles.values())
+
+    def regions(self) -> tuple[str, ...]:
         """Countries named by a country or jurisdiction column, most frequent first, then the common ones."""
         codes: Counter[str] = Counter()
         for profile in self._profiles.values():

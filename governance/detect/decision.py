@@ -1,140 +1,258 @@
-"""From the evidence of one column to its classification.
+"""From the evidence of the columns of a table to their classifications, with the evidence in words.
 
-Rules with fixed weights; each rule is one line of the table in docs/adr/0005-detection.md. A trained
-model can take the place of :func:`decide`: it gets the same profile and header.
+The model (:mod:`governance.detect.model`) gives probabilities; the type of a column decides where there is no value
+to read (docs/adr/0005-detection.md). Below :data:`CERTAIN_ENOUGH` nothing is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from governance.detect import dictionaries, validators
-from governance.detect.headers import HeaderEvidence, HeaderMatch, read_header
+from governance.detect import validators
+from governance.detect.evidence import STATISTICS, Outcome, ValueEvidence, read_values
+from governance.detect.features import LATENT, MEASURED, Claims, Name, read_name
+from governance.detect.model import Read, read_table
 from governance.detect.profile import ColumnProfile
-from governance.detect.registry import ColumnDetector, Detectors, ValueTest, builtin
+from governance.detect.registry import Detectors, builtin
+from governance.detect.team_rules import by_team
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification, Contained
 
-CHECKED_VALUES = 1_000
-"""Distinct values a validator is run on; patterns and dictionaries see the whole sample."""
-_FIRST_LOOK = 64
-THRESHOLD = 0.6
+CERTAIN_ENOUGH = 0.6
+"""A classification is named from this probability; below it, where harmless is unlikely too, the column is unclassified."""
+HEADER_ALONE = 0.7
+"""Confidence in a header that names a classification where there is no value to check it by."""
+HEADER_STATED = 0.7
+"""Probability at least of a classification that the model knows from made-up columns only, where the header ends in its
+name and the values do not contradict: a miss would be a special category passed as harmless."""
+_AFTER_NAME = frozenset(
+    {"hash", "value", "text", "field", "key", "list", "desc", "description", "status", "result", "results"}
+)
+_TOLD_RUNNER_UP = 0.1
+_TOLD_NEIGHBOUR = 0.9
 _MISSED_SHARE = 0.01
 """Share of values with identifiers from which a column of no class counts as free text."""
-_IN_RANGE = 0.95
-_SUPPORTED_SHARE = 0.5
-_NOT_LAST = 0.05
-"""Taken from a verdict whose phrase is not the last of the header: the last word names the thing, the ones before qualify it."""
 _FLAGS = frozenset(
     {
-        "health_condition",
-        "trade_union",
-        "religion",
-        "sexual_orientation",
-        "political_opinion",
-        "ethnicity",
-        "genetic",
+        "health_condition", "trade_union", "religion", "sexual_orientation", "political_opinion", "ethnicity", "genetic",
+        "criminal_record",
     }
-)
+)  # fmt: skip
 _CHECKSUM_ONLY = ("credit_card", "npi", "national_id")
 _HIDDEN = frozenset(
     {
-        "email",
-        "ssn",
-        "phone",
-        "iban",
-        "credit_card",
-        "medical_record_number",
-        "national_id",
-        "secret",
-        "person_name",
+        "email", "ssn", "phone", "iban", "credit_card", "medical_record_number", "national_id", "secret", "person_name",
         "health_plan_id",
     }
-)
+)  # fmt: skip
+_BINARY = ("biometric", "photo", "genetic", "secret")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How many of ``checked`` distinct values passed a test, and ``rows``: in what share of the rows they stand."""
+class Found:
+    """What one column is taken for, with how likely and why."""
 
-    test: ValueTest
-    passed: int
-    checked: int
-    rows: float
-
-    @property
-    def share(self) -> float:
-        """Share that passed, in [0, 1]."""
-        return self.passed / self.checked if self.checked else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A classification proposed by one detector with its confidence and evidence in words."""
-
-    detector: ColumnDetector
+    classification: str
     confidence: float
     evidence: tuple[str, ...]
-    match: HeaderMatch | None
 
 
-class Values:
-    """The distinct sample of a column, with what was already computed on it."""
+def decide_table(
+    profiles: Sequence[ColumnProfile],
+    regions: Sequence[str] = validators.COMMON_REGIONS,
+    detectors: Detectors | None = None,
+) -> list[ColumnClassification]:
+    """Classify the columns of one table from their headers, their values and one another.
 
-    def __init__(self, profile: ColumnProfile, regions: Sequence[str]) -> None:
-        self.numeric = profile.kind in ("integer", "number")
-        self.texts = profile.distinct()
-        self._counts, self._total = profile.sample, profile.sample.total()
-        self._array = pa.array([t.encode("utf-8", "replace") for t in self.texts], pa.binary()).view(
-            pa.string()
+    Args:
+        profiles: what was read of the columns, in the order of the table.
+        regions: numbering plans (ISO 3166) for national phone numbers.
+        detectors: what is known; the default is what this package ships.
+    """
+    known = detectors or builtin()
+    names = [read_name(profile.name, known.columns) for profile in profiles]
+    values = [read_values(profile, known.columns, regions) for profile in profiles]
+    read = read_table(names, values, known.columns)
+    results = []
+    for index, profile in enumerate(profiles):
+        found = (
+            _by_type(profile, names[index])
+            or _by_team(names[index], values[index], known)
+            or _without_values(values[index], names[index], read.claims[index])
+            or _by_model(read, index, names, values[index], known)
         )
-        self._checks: Mapping[str, validators.Validator] = {
-            **validators.VALIDATORS,
-            "phone": partial(validators.phone, regions=tuple(regions)),
-        }
+        if found.classification == HARMLESS:
+            found = _hidden(profile, values[index]) or found
+        results.append(_result(profile, found))
+    return results
 
-    def outcome(self, test: ValueTest, *, needed: float) -> Outcome:
-        """Run a test; given up after a first look when it cannot reach half of ``needed``."""
-        passing, checked = self._by_pattern(test), len(self.texts)
-        for check in self._checks_of(test):
-            if len(passing) < 0.5 * needed * checked:
-                return Outcome(test, 0, checked, 0.0)
-            passing, checked = _checked(check, passing, checked, needed)
-        rows = sum(self._counts[text] for text in passing) / max(1.0, self._total * checked / len(self.texts))
-        return Outcome(test, len(passing), checked, min(rows, 1.0))
 
-    def _checks_of(self, test: ValueTest) -> Iterator[validators.Validator]:
-        if test.words is not None:
-            yield partial(dictionaries.listed, test.words)
-        elif test.dictionary is not None:
-            yield partial(dictionaries.contains, test.dictionary)
-        if test.validator is not None:
-            yield self._checks.get(test.validator) or validators.named(test.validator)
+def decide(
+    profile: ColumnProfile,
+    regions: Sequence[str] = validators.COMMON_REGIONS,
+    detectors: Detectors | None = None,
+) -> ColumnClassification:
+    """Classify a column as the only one of its table; see :func:`decide_table`."""
+    return decide_table([profile], regions, detectors)[0]
 
-    def _by_pattern(self, test: ValueTest) -> list[str]:
-        if test.pattern is None:
-            return self.texts
-        mask = pc.match_substring_regex(self._array, rf"\A(?:{test.pattern})\z").to_numpy(
-            zero_copy_only=False
+
+def _by_type(profile: ColumnProfile, name: Name) -> Found | None:
+    """Columns whose Arrow type decides: dates, flags, images and what cannot be read."""
+    decisive = [] if name.header.negated else [m for m in name.header.matches if m.decisive]
+    if profile.opaque or profile.kind == "other":
+        return Found(UNCLASSIFIED, 0.0, ("its type cannot be read by the detectors",))
+    if profile.kind == "date":
+        for match in decisive:
+            if match.detector.classification == "date_of_birth":
+                return Found("date_of_birth", 0.99, (_says(match.phrase), "the column's type is a date"))
+        return Found("date", 0.97, ("the column's type is a date or timestamp",))
+    if profile.kind == "boolean":
+        for match in decisive:
+            if match.detector.classification in _FLAGS:
+                return Found(
+                    match.detector.classification, 0.85, (_says(match.phrase), "the values are flags")
+                )
+        return Found(HARMLESS, 0.95, ("the values are true or false",))
+    if profile.kind == "binary":
+        if profile.images:
+            return Found("photo", 0.9, ("the values begin like image files",))
+        for match in decisive:
+            if match.detector.classification in _BINARY:
+                return Found(
+                    match.detector.classification, 0.85, (_says(match.phrase), "the values are binary")
+                )
+        return Found(UNCLASSIFIED, 0.0, ("the values are binary and no image",))
+    return None
+
+
+def _by_team(name: Name, values: ValueEvidence, known: Detectors) -> Found | None:
+    said = by_team(name.header, values.outcomes, values.inside, values.distinct, known.columns)
+    return None if said is None else Found(said.classification, said.confidence, said.evidence)
+
+
+def _without_values(values: ValueEvidence, name: Name, claims: Claims) -> Found | None:
+    if values.distinct:
+        return None
+    claim = max(
+        (c for c in claims.by_name.values() if c.match is not None and c.match.decisive),
+        key=lambda c: (c.match.end, c.match.words) if c.match else (0, 0),
+        default=None,
+    )
+    if claim is None or claim.match is None or name.header.negated:
+        return Found(UNCLASSIFIED, 0.0, ("there is no value and the header does not decide",))
+    return Found(
+        claim.match.detector.classification,
+        HEADER_ALONE,
+        (_says(claim.match.phrase), "there is no value to check"),
+    )
+
+
+def _by_model(
+    read: Read, index: int, names: Sequence[Name], values: ValueEvidence, known: Detectors
+) -> Found:
+    probabilities = read.probabilities[index]
+    merged: dict[str, float] = {}
+    for name, probability in zip(read.candidates, probabilities.tolist(), strict=True):
+        called = _called(name, known)
+        merged[called] = merged.get(called, 0.0) + probability
+    _let_header_state(merged, read.claims[index], names[index], known)
+    ranked = sorted(merged, key=lambda each: -merged[each])
+    best = ranked[0]
+    if best != HARMLESS and merged[best] < CERTAIN_ENOUGH:
+        likely = [f"{_words(each)} ({merged[each]:.0%})" for each in ranked[:3]]
+        return Found(UNCLASSIFIED, 0.0, ("the evidence does not decide between " + ", ".join(likely),))
+    inner = max(
+        (each for each in read.candidates if _called(each, known) == best),
+        key=lambda each: probabilities[read.candidates.index(each)],
+    )
+    evidence = _why(inner, best, read, index, names, values)
+    runner = next((each for each in ranked[1:] if merged[each] >= _TOLD_RUNNER_UP), None)
+    if runner is not None:
+        evidence = (*evidence, f"could also be {_words(runner)} ({merged[runner]:.0%})")
+    return Found(best, merged[best], evidence)
+
+
+def _let_header_state(merged: dict[str, float], claims: Claims, name: Name, known: Detectors) -> None:
+    if name.header.negated or any(p >= CERTAIN_ENOUGH for each, p in merged.items() if each != HARMLESS):
+        return
+    for inner, claim in claims.by_name.items():
+        match = claim.match
+        if inner in MEASURED or match is None or not match.decisive or claim.contradicted:
+            continue
+        after = name.words[match.end :]
+        if all(w in known.columns.qualifiers or w in _AFTER_NAME or w.isdecimal() for w in after):
+            called = _called(inner, known)
+            rest = (1 - HEADER_STATED) / max(1e-9, 1 - merged[called])
+            for each in merged:
+                merged[each] = HEADER_STATED if each == called else merged[each] * rest
+            return
+
+
+def _called(name: str, known: Detectors) -> str:
+    return name if name in known.taxonomy else LATENT.get(name, name)
+
+
+def _words(classification: str) -> str:
+    return "harmless" if classification == HARMLESS else classification.replace("_", " ")
+
+
+def _why(
+    inner: str, best: str, read: Read, index: int, names: Sequence[Name], values: ValueEvidence
+) -> tuple[str, ...]:
+    """What header, values and neighbours say for ``best``, and what they say against it."""
+    claims = read.claims[index]
+    claim = claims.by_name.get(inner)
+    evidence: list[str] = []
+    header = names[index].header
+    if claim is not None and claim.match is not None:
+        evidence.append(_says(claim.match.phrase))
+    elif header.negated:
+        evidence.append(
+            f'the header ends in "{header.negated}"'
+            if header.negated == names[index].words[-1]
+            else f'the header has "{header.negated}"'
         )
-        return [text for text, passed in zip(self.texts, mask, strict=True) if passed]
+    elif not names[index].told:
+        evidence.append("the header says nothing")
+    if claim is not None and claim.outcome is not None and claim.outcome.passed and inner != HARMLESS:
+        evidence.append(_described(claim.outcome, inner))
+    elif claim is not None and claim.contradicted:
+        evidence.append("the values do not agree with the header")
+    evidence += _against(inner, claims)
+    if best == HARMLESS and inner == HARMLESS:
+        evidence.append(f"no detector agrees with {values.distinct:,} distinct values")
+    elif not evidence or (len(evidence) == 1 and not names[index].told):
+        evidence.append(f"header and values resemble columns of {_words(inner)}")
+    near = _beside(read, index)
+    if near and best != HARMLESS:
+        evidence.append("beside " + ", ".join(near))
+    return tuple(evidence)
 
 
-def _checked(
-    check: validators.Validator, passing: list[str], checked: int, needed: float
-) -> tuple[list[str], int]:
-    """What passes of at most :data:`CHECKED_VALUES`, and of how many of the sample these speak."""
-    kept = passing[:CHECKED_VALUES]
-    if len(kept) < len(passing):
-        checked = round(checked * len(kept) / len(passing))
-    first = [t for t in kept[:_FIRST_LOOK] if check(t)]
-    if len(kept) > _FIRST_LOOK and len(first) < 0.5 * needed * _FIRST_LOOK:
-        return first, max(1, round(checked * _FIRST_LOOK / len(kept)))
-    return first + [t for t in kept[_FIRST_LOOK:] if check(t)], checked
+def _against(inner: str, claims: Claims) -> list[str]:
+    """Other classifications that the header names, and whether the values disagree."""
+    told = []
+    for name, claim in claims.by_name.items():
+        if name in (inner, HARMLESS) or claim.match is None or not claim.match.decisive:
+            continue
+        why = "the values do not agree" if claim.contradicted else "the rest of the evidence does not"
+        told.append(f"{_says(claim.match.phrase)} ({_words(name)}), {why}")
+    return told[:2]
+
+
+def _beside(read: Read, index: int) -> list[str]:
+    near = []
+    for at in (index - 1, index + 1):
+        if 0 <= at < len(read.claims):
+            strengths = read.claims[at].strengths
+            top = int(strengths.argmax())
+            if strengths[top] >= _TOLD_NEIGHBOUR and read.candidates[top] != HARMLESS:
+                near.append(_words(read.candidates[top]))
+    return list(dict.fromkeys(near))
+
+
+def _says(phrase: str) -> str:
+    return f'header says "{phrase}"'
 
 
 def _percent(outcome: Outcome) -> str:
@@ -143,188 +261,36 @@ def _percent(outcome: Outcome) -> str:
     return f"{shown}% of {outcome.checked:,} distinct values"
 
 
-def _described(detector: ColumnDetector, outcome: Outcome) -> str:
-    test, name = outcome.test, detector.classification.replace("_", " ")
+def _described(outcome: Outcome, name: str) -> str:
+    test, called = outcome.test, _words(name)
     if test.validator in ("npi", "credit_card", "iban", "vin", "snomed"):
-        return f"{_percent(outcome)} have the right check digits for {name}"
+        return f"{_percent(outcome)} have the right check digits for {called}"
     if test.validator is not None:
-        return f"{_percent(outcome)} are valid as {name}"
+        return f"{_percent(outcome)} are valid as {called}"
     if test.dictionary is not None:
         return f"{_percent(outcome)} are in the dictionary {test.dictionary.replace('_', ' ')}"
-    return f"{_percent(outcome)} are written like {name}"
+    return f"{_percent(outcome)} are written like {called}"
 
 
-def _match_for(detector: ColumnDetector, header: HeaderEvidence) -> HeaderMatch | None:
-    matches = [m for m in header.matches if m.detector is detector]
-    if header.negated is not None:
-        matches = []
-    return max(matches, key=lambda m: (m.decisive, m.words, m.end), default=None)
-
-
-def _judge(
-    detector: ColumnDetector, header: HeaderEvidence, profile: ColumnProfile, values: Values
-) -> Verdict | None:
-    match = _match_for(detector, header)
-    says = () if match is None else (f'header says "{match.phrase}"',)
-    tests = [
-        t
-        for t in detector.tests
-        if (t.numbers or not values.numeric) and (match is not None or t.alone is not None)
-    ]
-    if match is None and not tests:
-        return None
-    if not values.texts:
-        if match is None or not match.decisive:
-            return None
-        return Verdict(detector, 0.7, (*says, "there is no value to check"), match)
-    if detector.range and values.numeric and not _within(detector.range, profile):
-        return None
-    outcomes = []
-    for test in tests:
-        alone = 1.0 if test.alone is None else test.alone
-        outcomes.append(
-            values.outcome(test, needed=alone if match is None else min(alone, test.agree or 0.0))
-        )
-    best = max(outcomes, key=lambda o: o.share, default=None)
-    if match is None or not match.decisive:
-        return _by_values(detector, match, outcomes, says, values)
-    demanding = [t for t in detector.tests if t.agree is not None]
-    agreeing = [o for o in outcomes if o.share >= min(_or(o.test.agree, 2.0), _or(o.test.alone, 2.0))]
-    if demanding and not agreeing:
-        return None
-    if detector.reason and best is not None:
-        return Verdict(detector, 0.99, (*says, f"{_percent(best)} are {detector.reason}"), match)
-    shown = max(agreeing, key=lambda o: o.share, default=best)
-    if shown is None or (shown.share < 0.05 and not agreeing):
-        return Verdict(detector, 0.9, says, match)
-    return Verdict(detector, 0.9 + 0.09 * shown.share, (*says, _described(detector, shown)), match)
-
-
-def _by_values(
-    detector: ColumnDetector,
-    match: HeaderMatch | None,
-    outcomes: Sequence[Outcome],
-    says: tuple[str, ...],
-    values: Values,
-) -> Verdict | None:
-    confidence, shown = 0.0, None
-    for outcome in outcomes:
-        test, share, reached = outcome.test, outcome.share, 0.0
-        if (
-            test.alone is not None
-            and share >= test.alone
-            and outcome.rows >= 0.5 * test.alone
-            and len(values.texts) >= test.minimum
-        ):
-            reached = min(0.6 + 0.35 * share, 0.89 if detector.classification == FREE_TEXT else 1.0)
-        if match is not None and test.alone is not None and share >= _SUPPORTED_SHARE:
-            reached = max(reached, 0.6 + 0.3 * share)
-        if reached > confidence:
-            confidence, shown = reached, outcome
-    if shown is None:
-        return None
-    if detector.classification == HARMLESS and match is None:
-        return None
-    return Verdict(detector, confidence, (*says, _described(detector, shown)), match)
-
-
-def _or(stated: float | None, otherwise: float) -> float:
-    return otherwise if stated is None else stated
-
-
-def _within(limits: tuple[float, float], profile: ColumnProfile) -> bool:
-    """Whether nearly all values lie in the range; a few impossible ones are dirt, not another meaning."""
-    inside = sum(n for text, n in profile.sample.items() if limits[0] <= float(text) <= limits[1])
-    return inside >= _IN_RANGE * profile.sample.total()
-
-
-def _typed(profile: ColumnProfile, header: HeaderEvidence) -> tuple[str, float, tuple[str, ...]] | None:
-    """Columns whose Arrow type decides: dates, flags, images and what cannot be read."""
-    decisive = [m for m in header.matches if m.decisive]
-    if profile.opaque or profile.kind == "other":
-        return UNCLASSIFIED, 0.0, ("its type cannot be read by the detectors",)
-    if profile.kind == "date":
-        for match in decisive:
-            if match.detector.classification == "date_of_birth":
-                return "date_of_birth", 0.99, (f'header says "{match.phrase}"', "the column's type is a date")
-        return "date", 0.97, ("the column's type is a date or timestamp",)
-    if profile.kind == "boolean":
-        for match in decisive:
-            if match.detector.classification in _FLAGS:
-                return (
-                    match.detector.classification,
-                    0.85,
-                    (f'header says "{match.phrase}"', "the values are flags"),
-                )
-        return HARMLESS, 0.95, ("the values are true or false",)
-    if profile.kind == "binary":
-        if profile.images:
-            return "photo", 0.9, ("the values begin like image files",)
-        for match in decisive:
-            if match.detector.classification in ("biometric", "photo", "genetic", "secret"):
-                return (
-                    match.detector.classification,
-                    0.85,
-                    (f'header says "{match.phrase}"', "the values are binary"),
-                )
-        return UNCLASSIFIED, 0.0, ("the values are binary and no image",)
-    return None
-
-
-def decide(
-    profile: ColumnProfile,
-    regions: Sequence[str] = validators.COMMON_REGIONS,
-    detectors: Detectors | None = None,
-) -> ColumnClassification:
-    """Classify a column from its header and its values.
-
-    Args:
-        profile: what was read of the column.
-        regions: numbering plans (ISO 3166) for national phone numbers.
-        detectors: what is known; the default is what this package ships.
-    """
-    known = (detectors or builtin()).columns
-    header = read_header(profile.name.rsplit(".", 1)[-1], known)
-    if not header.matches and "." in profile.name:
-        header = read_header(profile.name, known)
-    typed = _typed(profile, header)
-    if typed is not None:
-        return _result(profile, *typed)
-    values = Values(profile, regions)
-    verdicts = [v for d in known.detectors if (v := _judge(d, header, profile, values)) is not None]
-    last = max((v.match.end for v in verdicts if v.match and v.match.decisive), default=0)
-    best = max(verdicts, key=lambda v: _rank(v, last), default=None)
-    if best is not None and best.confidence >= THRESHOLD:
-        return _result(profile, best.detector.classification, best.confidence, best.evidence)
-    if not values.texts:
-        return _result(profile, UNCLASSIFIED, 0.0, ("there is no value and the header does not decide",))
-    if sum(text.isdecimal() for text in values.texts) > 0.5 * len(values.texts):
+def _hidden(profile: ColumnProfile, values: ValueEvidence) -> Found | None:
+    """Identifiers inside the values of a column that is of no class itself."""
+    contains = dict(profile.contains)
+    digits = values.statistics[STATISTICS.index("all digits")] if values.distinct else 0.0
+    if digits > 0.5:
         # One number in ten has a right check digit by chance.
         for name in _CHECKSUM_ONLY:
             profile.contains.pop(name, None)
-    hidden = sum(n for name, n in profile.contains.items() if name in _HIDDEN)
+            contains.pop(name, None)
+    hidden = sum(rows for name, rows in contains.items() if name in _HIDDEN)
     if hidden and hidden >= max(2, _MISSED_SHARE * profile.values_read):
-        return _result(profile, FREE_TEXT, 0.7, ("identifiers stand in a column that is of no class itself",))
-    note = f'; the header ends in "{header.negated}"' if header.negated else ""
-    return _result(
-        profile,
-        HARMLESS,
-        0.9 if len(values.texts) >= 20 else 0.75,
-        (f"no detector agrees with {len(values.texts):,} distinct values{note}",),
-    )
+        return Found(FREE_TEXT, 0.7, ("identifiers stand in a column that is of no class itself",))
+    return None
 
 
-def _rank(verdict: Verdict, last: int) -> tuple[float, int]:
-    match = verdict.match
-    qualifies = match is not None and match.end < last
-    return round(verdict.confidence - (_NOT_LAST if qualifies else 0.0), 2), match.words if match else 0
-
-
-def _result(
-    profile: ColumnProfile, classification: str, confidence: float, evidence: tuple[str, ...]
-) -> ColumnClassification:
+def _result(profile: ColumnProfile, found: Found) -> ColumnClassification:
     contains: tuple[Contained, ...] = ()
-    if classification in (FREE_TEXT, HARMLESS) and profile.contains:
+    evidence = found.evidence
+    if found.classification in (FREE_TEXT, HARMLESS) and profile.contains:
         contains = tuple(
             Contained(name, rows)
             for name, rows in sorted(profile.contains.items(), key=lambda item: (-item[1], item[0]))
@@ -337,8 +303,8 @@ def _result(
         evidence = (*evidence, f"settled after {profile.values_read:,} of {profile.values:,} values")
     return ColumnClassification(
         column=profile.name,
-        classification=classification,
-        confidence=round(min(confidence, 0.99), 3),
+        classification=found.classification,
+        confidence=round(min(found.confidence, 0.999), 3),
         evidence=evidence,
         values_read=profile.values_read,
         rows=profile.rows,
