@@ -18,7 +18,7 @@ _EVERY = 100
 _MASKED = 10
 
 
-def settle(edges: int, probes: int = 200) -> dict[str, Any]:
+def settle(edges: int, probes: int = 40) -> dict[str, Any]:
     """Names, edges and the least sets, from an Arrow table as the index gives it; then answers for columns.
 
     ``p50`` and ``p95`` are of processor time of one answer.
