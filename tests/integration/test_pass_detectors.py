@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from governed_home import DATASETS, Home, edited, refused
 from pyarrow import csv
 
-from governance.cli.contract_command import command
+from governance.cli import cli
 from governance.contracts import load_contract
 from governance.model.evidence import Stage
 from governance.pipeline.classify import classify
@@ -95,8 +95,16 @@ def test_no_run_opens_on_missing_or_wrong_detectors(with_detectors: Home, own: s
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_a_drafted_contract_carries_a_governed_run(home: Home, dataset: str) -> None:
     out = home.path / "contracts" / "drafted.odcs.yaml"
-    asked = ["draft", str(home.source(dataset)), "--policy", str(home.settings.policy), "--out", str(out)]
-    drafted = CliRunner().invoke(command, asked)
+    asked = [
+        "contract",
+        "draft",
+        str(home.source(dataset)),
+        "--policy",
+        str(home.settings.policy),
+        "--out",
+        str(out),
+    ]
+    drafted = CliRunner().invoke(cli, asked)
     assert drafted.exit_code == 0, drafted.output
     purpose = load_contract(out).purposes[0]
     context = home.open(dataset, contract_path=out, purpose=purpose)
@@ -106,8 +114,14 @@ def test_a_drafted_contract_carries_a_governed_run(home: Home, dataset: str) -> 
 
 
 def test_a_draft_knows_the_detectors_of_its_policy(with_detectors: Home) -> None:
-    asked = ["draft", str(with_detectors.source(CUSTOMERS)), "--policy", str(with_detectors.settings.policy)]
-    drafted = CliRunner().invoke(command, asked)
+    asked = [
+        "contract",
+        "draft",
+        str(with_detectors.source(CUSTOMERS)),
+        "--policy",
+        str(with_detectors.settings.policy),
+    ]
+    drafted = CliRunner().invoke(cli, asked)
     assert "classification: loyalty" in drafted.stdout
 
 
@@ -117,8 +131,8 @@ def test_a_nested_column_is_drafted_dropped_and_judged_by_its_fields(home: Home)
     source = home.path / "input" / "nested.parquet"
     pq.write_table(table.append_column("home", address), source)
     out = home.path / "contracts" / "nested.odcs.yaml"
-    asked = ["draft", str(source), "--policy", str(home.settings.policy), "--out", str(out)]
-    assert CliRunner().invoke(command, asked).exit_code == 0
+    asked = ["contract", "draft", str(source), "--policy", str(home.settings.policy), "--out", str(out)]
+    assert CliRunner().invoke(cli, asked).exit_code == 0
     context = home.open(CUSTOMERS, contract_path=out, source=str(source))
     nested = next(c for c in classify(context)["columns"] if c["column"] == "home")
     assert (nested["found"], nested["agreement"]) == ("street_address", "agrees")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from governance.cli.contract_command import command
+from governance.cli import cli
 from governance.contracts import load_contract
 from governance.contracts.drafting import CONFIRM, DraftColumn, DraftTerm, draft_contract
 from governance.errors import ContractError
@@ -163,7 +163,7 @@ def test_a_policy_without_a_lawful_purpose_is_refused(policy: Policy) -> None:
 
 
 def _drafted(source: Path, *options: str) -> Result:
-    return CliRunner().invoke(command, ["draft", str(source), *options])
+    return CliRunner().invoke(cli, ["contract", "draft", str(source), *options])
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_draft_writes_a_file_that_check_accepts(people: Path, examples: Path, tm
     out, rules = tmp_path / "people.odcs.yaml", str(examples / "policy.yaml")
     written = _drafted(people, "--policy", rules, "--out", str(out))
     assert written.exit_code == 0, written.output
-    checked = CliRunner().invoke(command, ["check", str(out), "--policy", rules])
+    checked = CliRunner().invoke(cli, ["contract", "check", str(out), "--policy", rules])
     assert checked.exit_code == 0, checked.output
     contract = load_contract(out)
     assert contract.subject.source_name == "customer_id"

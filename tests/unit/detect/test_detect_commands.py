@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
-from governance.cli.classify_command import command
+from governance.cli import cli
 from governance.errors import SourceError
 from governance.model.resources import schemas
 
@@ -40,7 +40,7 @@ def patients(tmp_path: Path) -> Path:
 
 def test_the_document_is_what_its_schema_says(patients: Path) -> None:
     result = CliRunner().invoke(
-        command, [str(patients), "--json", "--quasi-identifiers", "--k", "3"], catch_exceptions=False
+        cli, ["classify", str(patients), "--json", "--quasi-identifiers", "--k", "3"], catch_exceptions=False
     )
     document = json.loads(result.stdout)
     schema = json.loads((schemas() / "classification.schema.json").read_text("utf-8"))
@@ -52,12 +52,16 @@ def test_the_document_is_what_its_schema_says(patients: Path) -> None:
     assert document["columns"]["mrn"]["clauses"][0] == "HIPAA (H)"
     assert document["quasi_identifiers"]["k"] == 3
     assert "quasi_identifiers" not in json.loads(
-        CliRunner().invoke(command, [str(patients), "--json"]).stdout
+        CliRunner().invoke(cli, ["classify", str(patients), "--json"]).stdout
     )
 
 
 def test_people_read_what_needs_them_first(patients: Path) -> None:
-    shown = CliRunner().invoke(command, [str(patients), "--quasi-identifiers"], catch_exceptions=False).stdout
+    shown = (
+        CliRunner()
+        .invoke(cli, ["classify", str(patients), "--quasi-identifiers"], catch_exceptions=False)
+        .stdout
+    )
     lines = shown.splitlines()
     assert lines[0] == "patients.parquet: 120 rows, 8 columns"
     assert lines[2].startswith("blob") and "Not classified" in lines[2]
@@ -69,7 +73,9 @@ def test_people_read_what_needs_them_first(patients: Path) -> None:
 
 
 def test_a_sample_says_what_it_would_have_missed(patients: Path) -> None:
-    shown = CliRunner().invoke(command, [str(patients), "--sample", "50"], catch_exceptions=False).stdout
+    shown = (
+        CliRunner().invoke(cli, ["classify", str(patients), "--sample", "50"], catch_exceptions=False).stdout
+    )
     assert "50 of 120; a share above" in shown
 
 
@@ -80,6 +86,6 @@ def test_a_sample_says_what_it_would_have_missed(patients: Path) -> None:
 def test_bad_files_are_refused_with_a_code(tmp_path: Path, name: str, data: bytes, code: str) -> None:
     path = tmp_path / name
     path.write_bytes(data)
-    result = CliRunner().invoke(command, [str(path)])
+    result = CliRunner().invoke(cli, ["classify", str(path)])
     assert isinstance(result.exception, SourceError)
     assert result.exception.code == code

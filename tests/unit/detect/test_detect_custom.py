@@ -11,8 +11,7 @@ import pytest
 from click.testing import CliRunner
 from stdnum.be import nn
 
-from governance.cli.classify_command import command as classify_command
-from governance.cli.detect_check import check
+from governance.cli import cli
 from governance.detect import Detectors, classify_table, classify_text, load_detectors, redact
 from governance.detect.custom import examine
 from governance.detect.detectors import DetectorFault
@@ -69,11 +68,11 @@ def test_the_documented_file_finds_the_national_id(documented: Path) -> None:
 def test_the_documented_commands_run(documented: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(documented.parent)
     Path("people.csv").write_text("insz,plan\n" + "\n".join(f"{n},A" for n in NUMBERS), "utf-8")
-    tried = CliRunner().invoke(check, [documented.name], catch_exceptions=False)
+    tried = CliRunner().invoke(cli, ["detect", "check", documented.name], catch_exceptions=False)
     assert tried.exit_code == 0
     assert "6 of 6 examples hold" in tried.output
     scanned = CliRunner().invoke(
-        classify_command, ["people.csv", "--detectors", documented.name, "--json"], catch_exceptions=False
+        cli, ["classify", "people.csv", "--detectors", documented.name, "--json"], catch_exceptions=False
     )
     answer = json.loads(scanned.output)
     assert answer["columns"]["insz"]["classification"] == "be_national_number"
@@ -256,11 +255,11 @@ def test_check_says_which_example_is_wrong_and_fails(tmp_path: Path) -> None:
         tmp_path,
         "text: [{classification: email, pattern: '[0-9]{6}', examples: {match: [x], no_match: [y]}}]",
     )
-    result = CliRunner().invoke(check, [str(path), "--json"])
+    result = CliRunner().invoke(cli, ["detect", "check", str(path), "--json"])
     assert isinstance(result.exception, ContractError)
     entry = json.loads(result.stdout)["files"][0]["entries"][0]
     assert [e["holds"] for e in entry["examples"]] == [False, True]
-    shown = CliRunner().invoke(check, [str(path)])
+    shown = CliRunner().invoke(cli, ["detect", "check", str(path)])
     assert "WRONG" in shown.stdout
 
 
