@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -94,19 +96,17 @@ def redact(
     team = resolve(detectors)
     matcher, tags = engine(team), known_tags(team)
     parts = []
-    for start in range(0, len(texts), MAXIMUM_ROWS):
-        part = texts.slice(start, MAXIMUM_ROWS)
-        if known:
-            part = _without_known(
-                part,
-                {
-                    name: [array.slice(start, MAXIMUM_ROWS) for array in _listed(given)]
-                    for name, given in known.items()
+    with closing(_database()) if known else nullcontext() as database:
+        for start in range(0, len(texts), MAXIMUM_ROWS):
+            part = texts.slice(start, MAXIMUM_ROWS)
+            if known:
+                given = {
+                    name: [array.slice(start, MAXIMUM_ROWS) for array in _listed(arrays)]
+                    for name, arrays in known.items()
                     if name in tags
-                },
-                tags,
-            )
-        parts.append(_without_found(part, matcher))
+                }
+                part = _without_known(part, given, tags, database)
+            parts.append(_without_found(part, matcher))
     return pa.concat_arrays(parts) if parts else texts
 
 
@@ -180,60 +180,96 @@ def _placed(texts: pa.Array, rows: NDArray[np.int64], replacements: pa.Array) ->
 
 @dataclass(frozen=True, slots=True)
 class _Needles:
-    """One way of writing what a column knows: a ``string`` array, the tag, and whether only whole words count."""
+    """One way of writing what a column knows: a ``string`` array, the tag, and whether only whole words count.
+
+    ``rows`` are those the array speaks of, ascending; ``None`` for all.
+    """
 
     values: pa.Array
     tag: str
-    whole: bool
+    whole: bool = False
+    rows: NDArray[np.int64] | None = None
+
+    def at(self, rows: NDArray[np.int64]) -> list[str]:
+        """The values of rows that have one."""
+        places = rows if self.rows is None else np.searchsorted(self.rows, rows)
+        values: list[str] = self.values.take(pa.array(places)).to_pylist()
+        return values
 
 
 def _without_known(
-    texts: pa.Array, known: Mapping[str, Sequence[pa.Array]], tags: Mapping[str, str]
+    texts: pa.Array, known: Mapping[str, Sequence[pa.Array]], tags: Mapping[str, str], database: Any
 ) -> pa.Array:
     """Replace each row's own known values: whole values first, so that the parts of names do not break them up."""
     columns = [(name, array) for name, given in known.items() for array in given]
-    needles = [_Needles(way, tags[name], False) for name, array in columns for way in _ways(name, array)]
+    days = [(name, array) for name, array in columns if _is_day(array)]
+    needles = [
+        _Needles(way, tags[name])
+        for name, array in columns
+        if not _is_day(array)
+        for way in _ways(name, array)
+    ]
+    if days:
+        # A day has many written forms, and all of them have a digit.
+        mask = pc.fill_null(pc.match_substring_regex(texts, "[0-9]"), False)
+        figured = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
+        needles += [
+            _Needles(way, tags[name], rows=figured)
+            for name, array in days
+            for way in _ways(name, array.take(pa.array(figured)))
+        ]
     needles += [
-        _Needles(part, "NAME", True)
+        _Needles(part, "NAME", whole=True)
         for name, array in columns
         if name in _NAMES
         for part in _name_parts(array)
     ]
-    if not needles:
-        return texts
-    flags = _standing(texts, [needle.values for needle in needles])
+    flags = np.zeros((len(texts), len(needles)), np.bool_)
+    for part in (None, figured) if days else (None,):
+        among = np.array([number for number, needle in enumerate(needles) if needle.rows is part], np.int64)
+        if len(among):
+            given = texts if part is None else texts.take(pa.array(part))
+            found = _standing(given, [needles[number].values for number in among], database)
+            flags[np.ix_(np.arange(len(texts)) if part is None else part, among)] = found
     rows = np.flatnonzero(flags.any(axis=1))
     if not len(rows):
         return texts
     rewritten = texts.take(pa.array(rows)).to_pylist()
     for number, needle in enumerate(needles):
         places = np.flatnonzero(flags[rows, number])
-        values = needle.values.take(pa.array(rows[places])).to_pylist()
-        for place, value in zip(places.tolist(), values, strict=True):
+        for place, value in zip(places.tolist(), needle.at(rows[places]), strict=True):
             rewritten[place] = _removed(rewritten[place], value, f"[{needle.tag}]", whole=needle.whole)
     return _placed(texts, rows, pa.array(rewritten, texts.type))
 
 
-def _standing(texts: pa.Array, needles: Sequence[pa.Array]) -> NDArray[np.bool_]:
-    """Whether each row's own needle stands in its text without regard to case, shape (n, needles)."""
+def _is_day(values: pa.Array) -> bool:
+    return bool(pa.types.is_date(values.type) or pa.types.is_timestamp(values.type))
+
+
+def _database() -> Any:
+    """Opened once for all parts of a column: opening costs as much as asking."""
     import duckdb
 
+    connection = duckdb.connect(":memory:")
+    # Spill files would hold readable values.
+    connection.execute("SET max_temp_directory_size='0B'; SET memory_limit='1GB'; SET threads=1")
+    return connection
+
+
+def _standing(texts: pa.Array, needles: Sequence[pa.Array], database: Any) -> NDArray[np.bool_]:
+    """Whether each row's own needle stands in its text without regard to case, shape (n, needles)."""
     names = [f"n{number}" for number in range(len(needles))]
     tests = ", ".join(
         f"coalesce(length({name}) >= {MINIMUM_KNOWN} AND contains(l, lower({name})), false) AS {name}"
         for name in names
     )
-    connection = duckdb.connect(":memory:")
+    database.register("given", pa.table([texts, *needles], names=["t", *names]))
     try:
-        # Spill files would hold readable values.
-        connection.execute("SET max_temp_directory_size='0B'; SET memory_limit='1GB'; SET threads=1")
-        connection.register("given", pa.table([texts, *needles], names=["t", *names]))
-        found = connection.sql(f"SELECT {tests} FROM (SELECT lower(t) AS l, * FROM given)").to_arrow_table()
+        found = database.sql(f"SELECT {tests} FROM (SELECT lower(t) AS l, * FROM given)").to_arrow_table()
     finally:
-        connection.close()
-    return np.column_stack([column.to_numpy(zero_copy_only=False) for column in found.columns]).astype(
-        np.bool_
-    )
+        database.unregister("given")
+    columns = [column.to_numpy(zero_copy_only=False) for column in found.columns]
+    return np.column_stack(columns).astype(np.bool_)
 
 
 def _removed(text: str, needle: str, tag: str, *, whole: bool) -> str:
@@ -273,7 +309,7 @@ def _as_text(values: pa.Array) -> pa.Array:
 
 def _ways(name: str, values: pa.Array) -> list[pa.Array]:
     """The ways in which a value may be written."""
-    if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
+    if _is_day(values):
         # A day is written once, however many rows and hours of it there are. Local first: some zones
         # have days without a midnight.
         zoned = pa.types.is_timestamp(values.type) and values.type.tz is not None
