@@ -13,7 +13,7 @@ NAMED = frozenset({
 })  # fmt: skip
 """What a model tells as well as a rule does. Everything else has a form or a check digit, and its rule wins."""
 
-AGREED = 0.25
+AGREED = 0.4
 """Added to the score of a finding that another one of the same kind stands inside of."""
 
 _PARTS = {"person_name": ("given_name", "family_name"), "date": ("date_of_birth",)}
@@ -70,6 +70,6 @@ def _agreed(finding: TextFinding, rules: Sequence[TextFinding]) -> TextFinding:
             finding.start,
             finding.end,
             finding.classification,
-            max(finding.score, min(finding.score + AGREED, 0.97)),
+            max(finding.score, min(finding.score + AGREED, 0.95)),
         )
     return finding

@@ -119,7 +119,7 @@ def test_merged_findings_never_overlap_and_formal_ones_stay(
 def test_the_longer_name_wins_and_agreement_raises_its_score() -> None:
     rules = [TextFinding(4, 8, "given_name", 0.5), TextFinding(20, 40, "email", 0.99)]
     model = [TextFinding(4, 14, "person_name", 0.72), TextFinding(18, 30, "organization", 0.9)]
-    assert merged(rules, model) == [TextFinding(4, 14, "person_name", 0.97), rules[1]]
+    assert merged(rules, model) == [TextFinding(4, 14, "person_name", 0.95), rules[1]]
 
 
 def test_of_what_a_model_was_trained_on_only_its_findings_count() -> None:
