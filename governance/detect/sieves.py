@@ -21,7 +21,7 @@ DIGITS, MARKS, CAPITALS, PERSON, LEXICON = 1, 2, 4, 8, 16
 """What a row may hold: what needs a digit, a colon or an equals sign; addresses of the net, keys and tokens; what
 starts with a capital; a person of the dictionaries; any of their words."""
 
-WINDOW = 1 << 17
+WINDOW = 1 << 16
 """Bytes looked at together; the arrays of one window stay in the cache."""
 _CONTEXT = 32
 _WORD_BYTES = 16
