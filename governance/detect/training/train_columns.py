@@ -143,7 +143,7 @@ def train(folder: Path, keep: Path, cache: Path | None = None) -> dict[str, Any]
         },
         "not_known": [
             "classifications other than the 17 types of the set are learned from made-up columns: their probabilities are not measured on real ones",
-            "headers in languages other than English, German, French and Spanish are read by parts of words only",
+            "headers in languages other than English, German, French and Spanish, and less so Italian, Portuguese, Dutch, Polish and Swedish, are read by parts of words only",
             "headers that name another column: see the scores of shuffled headers",
         ],
     }  # fmt: skip
