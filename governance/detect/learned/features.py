@@ -220,7 +220,8 @@ def _features(line: Line, said: Sequence[str], before: str, common: CommonWords 
                 row.append(f"{step}r={near_said[place]}")
         row += (
             f"{near_shapes[i + 1]}|{short}|{near_shapes[i + 3]}", f"{near_shapes[i]}|{near_shapes[i + 1]}|{short}",
-            f"{near_words[i + 1]}|{short}", f"k={key}", f"k={key}|{short}", f"k={key}|{min(i - since, 6)}", f"p={before}",
+            f"{near_words[i + 1]}|{short}", f"{near_words[i + 1]}|{short}|{near_words[i + 3]}",
+            f"k={key}", f"k={key}|{short}", f"k={key}|{min(i - since, 6)}", f"p={before}",
         )  # fmt: skip
         if i and listed[i - 1]:
             row += (f"-1{d}" for d in listed[i - 1])

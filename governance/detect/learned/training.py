@@ -22,7 +22,7 @@ from governance.errors import ContractError
 HELD_OUT = 5
 """Without notes to test on, every fifth note is held out while the scores are taken."""
 MINIMUM_NOTES = 2 * HELD_OUT
-SETTINGS = {"c1": 0.1, "c2": 0.01, "max_iterations": 80, "feature.possible_transitions": False}
+SETTINGS = {"c1": 0.06, "c2": 0.02, "max_iterations": 100, "feature.possible_transitions": False}
 """L-BFGS with elastic net: c1 makes most weights zero, and their features leave the file."""
 
 
