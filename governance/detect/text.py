@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from governance.detect import lexicon, sieves, vocabulary
 from governance.detect.registry import Detectors, DetectorsLike, TextDetector, builtin, resolve
+from governance.detect.secrets import are_secrets
 from governance.detect.validators import Validator, named
 
 if TYPE_CHECKING:
@@ -188,16 +189,23 @@ class TextEngine:
         sure: list[int] = []
         for index in detectors:
             detector, left = self.detectors[index], []
+            check = named(str(detector.validator))
             firsts: list[bytes | None] = [None] * len(places)
+            holding: Sequence[bool] | None = None
             if len(places) >= _WORTH_ARROW:
                 # Arrow takes the first span of all rows at once; a search from Python costs twenty times as much.
                 column = pa.array([texts[place] for place in places], pa.large_binary())
                 pattern = f"(?:{detector.before})(?P<first>{detector.pattern})(?:{detector.after})"
                 spans = pc.extract_regex(column.view(pa.large_string()), pattern).field("first")
-                firsts = spans.cast(pa.large_binary()).to_pylist()
-            check = named(str(detector.validator))
-            for place, first in zip(places, firsts, strict=True):
-                holds = first is not None and check(first.decode("utf-8", "replace").strip())
+                spans = spans.cast(pa.large_binary())
+                if detector.validator == "secret":
+                    holding = are_secrets(spans).tolist()
+                else:
+                    firsts = spans.to_pylist()
+            holding = holding or [
+                first is not None and check(first.decode("utf-8", "replace").strip()) for first in firsts
+            ]
+            for place, holds in zip(places, holding, strict=True):
                 if holds or next(self.found(index, texts[place]), None) is not None:
                     sure.append(place)
                 else:
