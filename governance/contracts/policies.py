@@ -95,6 +95,10 @@ def _compiled(document: Document) -> Policy:
         late_withdrawal_rewrites=whole(root, "lateWithdrawalRewrites", 3),
         retention=tuple(_retention(r, said) for r, said in mapping(root, "retention").items()),
         detectors=tuple(str(document.path.parent / name) for name in texts(root, "detectors")),
+        text_ner=mapping(root, "textModels").get("ner") is True,
+        text_crf=str(document.path.parent / crf)
+        if (crf := text(mapping(root, "textModels"), "crf"))
+        else None,
         corrections_contested=text(root, "correctionsContested") or "stop",
         contested_probability=number(root, "correctionsContestedProbability", 0.9),
     )
@@ -223,10 +227,14 @@ class _Meaning:
             self._say((*at, "publicKeyFile"), say)
 
     def _detectors(self) -> None:
-        for index, name in enumerate(texts(self._root, "detectors")):
+        named: list[tuple[Pointer, str]] = [(("detectors", index), name) for index, name in enumerate(texts(self._root, "detectors"))]
+        crf = text(mapping(self._root, "textModels"), "crf")
+        for at, name in [*named, *([(("textModels", "crf"), crf)] if crf else [])]:
             if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
-                say = "a file of detectors lies beside the policy or below it; write a relative path without `..`"
-                self._say(("detectors", index), say)
+                what = "a file of detectors" if at[0] == "detectors" else "a model"
+                self._say(
+                    at, f"{what} lies beside the policy or below it; write a relative path without `..`"
+                )
 
     def _organisation(self) -> None:
         organisation = mapping(self._root, "organisation")

@@ -60,7 +60,8 @@ class Policy:
     ``sensitivities`` is ordered, least first. ``unclassified`` is ``refuse`` or a sensitivity.
     ``organisation`` holds the declarations that reports quote (controller, DPO, address …). ``retention``
     says how long the lineage log keeps the bodies of events; without it none may be pruned. ``detectors``
-    are paths of the organisation's own files of detectors.
+    are paths of the organisation's own files of detectors. ``text_ner`` and ``text_crf`` are the models that
+    redaction asks beside the rules: the pinned one of names, and ``PATH@sha256:…`` of one's own.
     ``corrections_contested`` is ``stop`` or ``report``: what a run does where a detector is at least
     ``contested_probability`` sure of what a person corrected.
     """
@@ -81,6 +82,8 @@ class Policy:
     late_withdrawal_rewrites: int = 3
     retention: tuple[Retention, ...] = ()
     detectors: tuple[str, ...] = ()
+    text_ner: bool = False
+    text_crf: str | None = None
     corrections_contested: str = "stop"
     contested_probability: float = 0.9
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import platform
 import secrets
+from collections.abc import Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 from governance import sources, validate
 from governance.contracts import columns_match, load_contract
+from governance.detect.learned import ready
 from governance.detect.registry import resolve
 from governance.errors import ContractError, LogError
 from governance.log import CONTRACT, POLICY
@@ -47,6 +49,7 @@ def open_run(
     Raises:
         ContractError: GOV-101 … GOV-109 for the contract, the policy, the purpose or the columns; GOV-113 …
             GOV-115 for a file of detectors that the policy names.
+        SettingError: GOV-121, GOV-902 for a model of text that the policy names.
         ValidationError: GOV-401 for quality rules that cannot be judged.
         SourceError: GOV-701 … GOV-706 for the source.
         LogError: GOV-502 when the dataset root names another store; GOV-50x when evidence cannot be logged.
@@ -57,6 +60,7 @@ def open_run(
         policy = workspace.policy
         contract = load_contract(contract_path, policy)
         detectors = resolve(policy.detectors or None)
+        text_models = ready(ner=policy.text_ner, crf=policy.text_crf)
         _require_purpose(contract, policy, purpose)
         snapshot = sources.pin(source)
         schema = sources.schema(snapshot, types=source_types(contract))
@@ -112,7 +116,7 @@ def open_run(
         storage.write(f"{reference.folder}/{SCHEMA}", schema.serialize().to_pybytes())
         storage.write(f"{reference.folder}/run.json", canonical(run.to_json()))
         record = StageRecord(
-            Evidence(Stage.OPEN, _facts(run, contract, contract_index, policy_index)),
+            Evidence(Stage.OPEN, _facts(run, contract, contract_index, policy_index, text_models)),
             event_context(run),
             inputs=(source_lineage(run, [(f.name, str(f.type)) for f in schema]),),
         )
@@ -205,7 +209,13 @@ def _require_purpose(contract: Contract, policy: Policy, purpose: str) -> None:
         )
 
 
-def _facts(run: OpenedRun, contract: Contract, contract_index: int, policy_index: int) -> dict[str, Any]:
+def _facts(
+    run: OpenedRun,
+    contract: Contract,
+    contract_index: int,
+    policy_index: int,
+    text_models: Sequence[tuple[str, str]],
+) -> dict[str, Any]:
     return {
         "source": {
             "kind": run.source.kind,
@@ -221,6 +231,7 @@ def _facts(run: OpenedRun, contract: Contract, contract_index: int, policy_index
             "log_index": contract_index,
         },
         "policy": {"digest": run.policy_digest, "log_index": policy_index},
+        "text_models": [{"name": name, "digest": pinned} for name, pinned in text_models],
         "detectors": [{"name": Path(name).name, "digest": pinned} for name, pinned in run.detectors],
         "run_public_key": run.run_public_key,
         "consent_position": run.consent_position,

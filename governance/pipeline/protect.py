@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,8 +147,13 @@ def _redactor(
 ) -> Callable[[pa.Array, pa.RecordBatch], pa.Array]:
     """Redaction that is told what the row's own columns hold, so that it finds that in the prose too."""
     from governance.detect.redaction import known_tags
-    from governance.detect.redaction import redact as redacted
+    from governance.detect.redaction import redact as by_rules
 
+    redacted = by_rules
+    if context.policy.text_ner or context.policy.text_crf:
+        from governance.detect.learned.redacting import redact_with_models
+
+        redacted = partial(redact_with_models, ner=context.policy.text_ner, crf=context.policy.text_crf)
     tags = known_tags(context.detectors)
 
     def redact(texts: pa.Array, source: pa.RecordBatch) -> pa.Array:

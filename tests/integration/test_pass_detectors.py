@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +15,7 @@ from pyarrow import csv
 
 from governance.cli import cli
 from governance.contracts import load_contract
+from governance.detect import redact
 from governance.model.evidence import Stage
 from governance.pipeline.classify import classify
 from governance.pipeline.protect import protect
@@ -137,3 +142,52 @@ def test_a_nested_column_is_drafted_dropped_and_judged_by_its_fields(home: Home)
     nested = next(c for c in classify(context)["columns"] if c["column"] == "home")
     assert (nested["found"], nested["agreement"]) == ("street_address", "agrees")
     assert nested["evidence"] == ["home.street is street_address"]
+
+
+def trained(home: Home) -> str:
+    """A model of made-up notes beside the policy; returns how a policy names it."""
+    notes = home.path / "notes.jsonl"
+    who = [("Zorblax Quim", "said"), ("Vintra Olle", "wrote"), ("Ksenja Ruhl", "asked")] * 30
+    lines = []
+    for number, (name, verb) in enumerate(who):
+        head = f"Ticket {number}: caller "
+        lines.append(
+            json.dumps(
+                {
+                    "text": f"{head}{name} {verb} it works",
+                    "spans": [[len(head), len(head + name), "person_name"]],
+                }
+            )
+        )
+    notes.write_text("\n".join(lines), "utf-8")
+    model = home.settings.policy.parent / "own.crf"
+    done = CliRunner().invoke(cli, ["detect", "train", str(notes), "--out", str(model)])
+    assert done.exit_code == 0, done.output
+    return f"own.crf@sha256:{hashlib.sha256(model.read_bytes()).hexdigest()}"
+
+
+def test_models_that_the_policy_names_redact_what_rules_do_not_know(home: Home) -> None:
+    prompts, unknown = "support_prompts", "Ticket 7: caller Ombra Tzul said it works"
+    assert redact(pa.array([unknown])).to_pylist() == [unknown], "no rule knows it"
+    pinned = trained(home)
+    edited(home.settings.policy, lambda text: text + f'\ntextModels: {{ner: true, crf: "{pinned}"}}\n')
+    before = home.source(prompts)
+    texts = gzip.decompress(before.read_bytes()).decode().splitlines()
+    changed = [json.loads(line) for line in texts]
+    column = next(name for name, value in changed[0].items() if isinstance(value, str) and len(value) > 80)
+    for row in changed:
+        row[column] = unknown
+    before.write_bytes(gzip.compress("\n".join(map(json.dumps, changed)).encode()))
+    context = home.open(prompts)
+    assert [m["name"] for m in context.facts(Stage.OPEN)["text_models"]][1] == "crf"
+    home.run(prompts)
+    said = set(home.rows(prompts)[column].to_pylist())
+    assert said
+    assert not any("Ombra" in text or "Tzul" in text for text in said)
+
+
+def test_a_model_that_is_not_the_pinned_one_stops_the_run(home: Home) -> None:
+    pinned = trained(home)
+    edited(home.settings.policy, lambda text: text + f'\ntextModels: {{crf: "{pinned[:-4]}0000"}}\n')
+    with refused("GOV-121"):
+        home.open("support_prompts")

@@ -1,5 +1,6 @@
 """Findings of models beside those of the rules: a pinned NER model, and CRFs that teams fit on their own notes.
 
+    ready(ner=…, crf=…) -> names and digests of the models asked for, once they load
     supplemented(texts, findings, ner=…, crf=…) -> findings of rules and models, merged
     read_labelled(path, mapping) -> labelled notes
     train(notes, test) -> a model's file, with its scores
@@ -16,6 +17,20 @@ from collections.abc import Sequence
 
 from governance.detect.learned.crf import CrfLike
 from governance.detect.text import TextFinding
+
+
+def ready(*, ner: bool = False, crf: CrfLike = None) -> tuple[tuple[str, str], ...]:
+    """Load the models asked for and give the name and the digest of each; raises as :func:`supplemented` does."""
+    named = []
+    if ner:
+        from governance.detect.learned.ner import load
+
+        named.append((load().name, load().digest))
+    if crf is not None:
+        from governance.detect.learned.crf import load_model
+
+        named.append(("crf", load_model(crf).digest))
+    return tuple(named)
 
 
 def supplemented(

@@ -80,8 +80,9 @@ _NO_NAME = re.compile(
 class NerModel:
     """A loaded pipeline. Make one by :func:`load`; it may be shared by threads, which take turns."""
 
-    def __init__(self, name: str, pipeline: Any) -> None:
+    def __init__(self, name: str, digest: str, pipeline: Any) -> None:
         self.name = name
+        self.digest = digest
         self._pipeline = pipeline
         self._turn = threading.Lock()
 
@@ -141,7 +142,7 @@ def load() -> NerModel:
             f"the weights of {weights.distribution} do not load in spaCy {spacy.__version__}",
             "install the versions of constraints.txt",
         ) from None
-    return NerModel(weights.name, pipeline)
+    return NerModel(weights.name, weights.digest, pipeline)
 
 
 def english(text: str) -> bool:
