@@ -227,7 +227,9 @@ class _Meaning:
             self._say((*at, "publicKeyFile"), say)
 
     def _detectors(self) -> None:
-        named: list[tuple[Pointer, str]] = [(("detectors", index), name) for index, name in enumerate(texts(self._root, "detectors"))]
+        named: list[tuple[Pointer, str]] = [
+            (("detectors", index), name) for index, name in enumerate(texts(self._root, "detectors"))
+        ]
         crf = text(mapping(self._root, "textModels"), "crf")
         for at, name in [*named, *([(("textModels", "crf"), crf)] if crf else [])]:
             if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
