@@ -42,16 +42,17 @@ def serve(home: Settings | None, store: str, settings: ServerSettings, *, create
         SettingError: GOV-901 when the address is in use or a TLS file is unusable.
     """
     listening = _bound(settings.host, settings.port)
+    tls: dict[str, Any] = {}
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        _check_tls(settings.tls_cert, settings.tls_key)
+        tls = {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(settings.tls_key)}
+    # Last, because from here on threads work on the store until the app's end stops them.
     app = build_app(
         _opened(home, store, settings, create),
         reader=BodyReader(largest=settings.max_body),
         root_path=settings.root_path,
         frame_ancestors=settings.frame_ancestors,
     )
-    tls: dict[str, Any] = {}
-    if settings.tls_cert is not None and settings.tls_key is not None:
-        _check_tls(settings.tls_cert, settings.tls_key)
-        tls = {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(settings.tls_key)}
     config = uvicorn.Config(
         app,
         loop="uvloop",
