@@ -73,7 +73,7 @@ class _Tables:
                 "alias_namespace": text, "alias_name": text, "namespace": text, "name": text
             },
             graph_rows.CHANGES: {
-                "replaced": [False], "renamed": [False], "explicit": [False], "redacted": [False]
+                "replaced": [False], "renamed": [False], "explicit": [False], "removed": [False]
             },
         }  # fmt: skip
 

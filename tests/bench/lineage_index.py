@@ -159,7 +159,7 @@ class _Generated:
     """A log that makes its entries as they are read: a store of a million events is 6 GB."""
 
     origin = "governance.example/bench"
-    storage = SimpleNamespace(nodes=lambda nodes: [bytes(32)] * len(nodes), redactions=list)
+    storage = SimpleNamespace(nodes=lambda nodes: [bytes(32)] * len(nodes), redactions=list, archives=list)
 
     def __init__(self, events: int) -> None:
         self._events = events
