@@ -71,8 +71,8 @@ class TextDetector:
     """A span of text with a classification.
 
     The span is ``pattern``; ``before`` and ``after`` are context that must stand beside it and stays.
-    ``gate`` is a literal without which no row can match;  ``redact`` says whether the span is replaced
-    by ``[tag]``, ``redact_unchecked`` whether also where the validator would say no.
+    ``redact`` says whether the span is replaced by ``[tag]``, ``redact_unchecked`` whether also where the
+    validator would say no.
     """
 
     name: str
@@ -82,7 +82,6 @@ class TextDetector:
     before: str
     after: str
     sieve: str
-    gate: str | None
     validator: str | None
     score: float
     redact: bool
@@ -183,7 +182,6 @@ def text_detector(
         before=before,
         after=after,
         sieve=entry.get("sieve", sieve),
-        gate=entry.get("gate"),
         validator=validator,
         score=float(entry.get("score", 0.85)),
         redact=bool(entry.get("redact", True)),

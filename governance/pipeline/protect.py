@@ -146,30 +146,23 @@ def _redactor(
     context: RunContext, columns: tuple[ColumnPlan, ...]
 ) -> Callable[[pa.Array, pa.RecordBatch], pa.Array]:
     """Redaction that is told what the row's own columns hold, so that it finds that in the prose too."""
-    from governance.detect.redaction import known_tags
-    from governance.detect.redaction import redact as by_rules
+    from governance.detect.redaction import known_tags, redact
 
-    redacted = by_rules
+    redacted: Callable[..., pa.Array] = redact
     if context.policy.text_ner or context.policy.text_crf:
         from governance.detect.learned.redacting import redact_with_models
 
         redacted = partial(redact_with_models, ner=context.policy.text_ner, crf=context.policy.text_crf)
     tags = known_tags(context.detectors)
 
-    def redact(texts: pa.Array, source: pa.RecordBatch) -> pa.Array:
-        # Several columns of one classification are told one after the other.
-        layers: list[dict[str, pa.Array]] = [{}]
+    def of_row(texts: pa.Array, source: pa.RecordBatch) -> pa.Array:
+        known: dict[str, list[pa.Array]] = {}
         for column in columns:
             if column.classification in tags:
-                layer = next((x for x in layers if column.classification not in x), None)
-                if layer is None:
-                    layers.append(layer := {})
-                layer[column.classification] = source[column.source_name]
-        for known in layers:
-            texts = redacted(texts, known, context.detectors)
-        return texts
+                known.setdefault(column.classification, []).append(source[column.source_name])
+        return redacted(texts, known, context.detectors)
 
-    return redact
+    return of_row
 
 
 def _beside(context: RunContext, columns: tuple[ColumnPlan, ...]) -> tuple[str, ...]:
