@@ -106,6 +106,7 @@ def disclose(
             outputs=(DatasetLineage("disclosure", f"{recipient}/{disclosure_id}", rows=written["rows"]),),
         )
         index = recorder.record(record, workspace.keyring.evidence_signer)
+        recorder.completed(Stage.DISCLOSE, record.context, record)
         workspace.log.checkpoint()
         # Recorded first: killed here, the register says more left than did, never less.
         partial.rename(directory)

@@ -216,3 +216,13 @@ def test_the_command(released: Home, tmp_path: Path) -> None:
     assert opened(released, tmp_path / "out").num_rows == json.loads(out)["rows"]
     code, _, err = released.cli(*arguments)
     assert (code, "GOV-602" in err) == (1, True)
+
+
+def test_its_run_ends_before_the_checkpoint_that_signs_it(released: Home, tmp_path: Path) -> None:
+    done = disclosed(released, tmp_path / "out")
+    own = [event for event in released.events() if event["index"] >= done.log_index]
+    assert [event["eventType"] for event in own] == ["RUNNING", "COMPLETE"]
+    assert {event["run"]["runId"] for event in own} == {own[0]["run"]["runId"]}
+    signed = released.workspace().signer.last()
+    assert signed is not None
+    assert signed.size > own[-1]["index"]
