@@ -40,7 +40,7 @@ down: ## Stop it
 # Tests start Python hundreds of times. Where bytecode may not be kept, each start compiles everything again: 0.8 s.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev ## Run every test
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: lint types imports test ## Lint, types, import contracts, tests
 

@@ -31,7 +31,6 @@ def killed(
     return homes
 
 
-@pytest.mark.xdist_group("killed")
 @pytest.mark.parametrize("next_step", ["retry", "another run"])
 @pytest.mark.parametrize("point", POINTS)
 def test_a_killed_release_is_whole_or_not_there_and_finished_once(

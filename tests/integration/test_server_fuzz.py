@@ -169,20 +169,24 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    st.dictionaries(
-        st.sampled_from(["eventTime", "eventType", "run", "job", "dataset", "inputs", "outputs", "producer"]),
-        JSON,
-    )
+MEMBERS = st.dictionaries(
+    st.sampled_from(["eventTime", "eventType", "run", "job", "dataset", "inputs", "outputs", "producer"]),
+    JSON,
 )
-def test_any_shape_of_event_is_stored_and_every_read_goes_on(server: Server, members: dict[str, Any]) -> None:
-    body = json.dumps({"run": {"runId": "r"}} | members)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(MEMBERS, min_size=1, max_size=8))
+def test_any_shape_of_event_is_stored_and_every_read_goes_on(
+    server: Server, events: list[dict[str, Any]]
+) -> None:
+    bodies = [json.dumps({"run": {"runId": "r"}} | members) for members in events]
     with server.client() as http:
-        assert http.post(LINEAGE, content=body).status_code in (201, 400), body
+        for body in bodies:
+            assert http.post(LINEAGE, content=body).status_code in (201, 400), body
         for path in READS:
             answer = http.get(path)
-            assert answer.status_code < 500, (path, body, answer.text)
+            assert answer.status_code < 500, (path, bodies, answer.text)
 
 
 READS = [

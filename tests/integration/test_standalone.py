@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("open", "classify", "consent", "protect", "validate", "release")
 PATIENCE = 240
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.xdist_group("standalone")]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 
 def free_port() -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +31,11 @@ def check(folder: Path, store: str, vkey: str, url: str, token: str) -> Verdict:
     """Every acknowledged event once, the log verified, the server's answers those of a rebuilt index."""
     from governance.log import Log, open_storage, verify_log
 
+    began = time.monotonic()
+
+    def reached(what: str) -> None:
+        print(f"checking: {what} after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+
     storage = open_storage(store)
     log = Log(storage, signer=None, clock=lambda: datetime.now(UTC))
     times: Counter[str] = Counter()
@@ -41,10 +48,13 @@ def check(folder: Path, store: str, vkey: str, url: str, token: str) -> Verdict:
     faults = [f"{len(lost)} acknowledged events are lost"] if lost else []
     if repeated:
         faults.append(f"{len(repeated)} events are in the log more than once")
+    reached(f"{len(acknowledged):,} acknowledged events were looked for")
     report = verify_log(storage, vkey)
     if not report.ok:
         faults += [str(fault.reason) for fault in report.faults]
+    reached("the log was verified")
     faults += list(_differences(log, url, token))
+    reached("the answers were compared to a rebuilt index's")
     return Verdict(len(acknowledged), log.size(), len(lost), len(repeated), faults)
 
 

@@ -4,7 +4,8 @@
 
 An event counts as acknowledged once its run id is in the file ACKS, flushed to the disk. What is sent
 and not acknowledged is sent again with the same bytes, as clients do, so the store sees duplicates.
-``TARGET`` is a JSON object: ``url`` and ``token`` of the server, ``store``, ``outbox``.
+``TARGET`` is a JSON object: ``url`` and ``token`` of the server, ``store``, ``outbox``, and ``pause``, the
+seconds to rest after each event.
 """
 
 from __future__ import annotations
@@ -129,7 +130,6 @@ def _through_an_outbox(target: dict[str, str]) -> Iterator[list[str]]:
             )
         )
         yield [run_id]
-        time.sleep(0.005)
 
 
 def _until_taken(send: Callable[[], None]) -> None:
@@ -167,9 +167,10 @@ KINDS: dict[str, Callable[[dict[str, str]], Iterator[list[str]]]] = {
 
 def main() -> None:
     kind, path, target = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
-    acknowledged = Acknowledged(path)
+    acknowledged, pause = Acknowledged(path), float(target["pause"])
     for run_ids in KINDS[kind](target):
         acknowledged.note(run_ids)
+        time.sleep(pause * len(run_ids))
 
 
 if __name__ == "__main__":
