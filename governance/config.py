@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from governance.errors import SettingError
+from governance.model.key_grant import TaskTry
 
 VARIABLES = {
     "GOVERNANCE_HOME": "directory of keys, vault, consent ledger and datasets",
     "GOVERNANCE_STORE": "lineage store: a directory or postgresql://…; default HOME/store",
     "GOVERNANCE_KEK": "key-encryption key by URI, e.g. file:/secure/kek.json or aws-kms:eu-central-1/governance",
+    "GOVERNANCE_KEYS": "key broker in place of a KEK, e.g. broker+https://keys:5000; then no key lies in HOME",
+    "GOVERNANCE_KEYS_TOKEN_FILE": "file with the workload's token for the broker, read at each request",
     "GOVERNANCE_PASSPHRASE": "passphrase of a file: key that asks for one",
     "GOVERNANCE_POLICY": "governance policy file; default HOME/policy.yaml",
     "GOVERNANCE_DATASETS": "where dataset versions live, a directory or s3://BUCKET/PREFIX; default HOME/datasets",
@@ -77,7 +80,11 @@ def lineage_server(environment: Mapping[str, str] | None = None) -> LineageServe
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a process must be told. ``passphrase`` is asked for only where the key needs it."""
+    """Everything a process must be told. ``passphrase`` is asked for only where the key needs it.
+
+    ``keys`` names a key broker, which then takes the place of ``kek``; ``keys_token`` is the file with the
+    token to ask it with, ``task`` the Airflow task that asks, where there is one.
+    """
 
     home: Path
     store: str
@@ -86,6 +93,9 @@ class Settings:
     datasets: str
     namespace: str = "governance"
     passphrase: Callable[[], str] | None = None
+    keys: str = ""
+    keys_token: Path | None = None
+    task: TaskTry | None = None
 
     @classmethod
     def at(cls, home: Path, *, kek: str, store: str | None = None, policy: Path | None = None) -> Settings:
@@ -129,6 +139,8 @@ class Settings:
             datasets=env.get("GOVERNANCE_DATASETS") or str(root / "datasets"),
             namespace=env.get("GOVERNANCE_NAMESPACE") or "governance",
             passphrase=(lambda: passphrase) if passphrase is not None else None,
+            keys=env.get("GOVERNANCE_KEYS") or "",
+            keys_token=Path(token) if (token := env.get("GOVERNANCE_KEYS_TOKEN_FILE")) else None,
         )
 
     def environment(self) -> dict[str, str]:
@@ -140,4 +152,6 @@ class Settings:
             "GOVERNANCE_POLICY": str(self.policy),
             "GOVERNANCE_DATASETS": self.datasets,
             "GOVERNANCE_NAMESPACE": self.namespace,
+            **({"GOVERNANCE_KEYS": self.keys} if self.keys else {}),
+            **({"GOVERNANCE_KEYS_TOKEN_FILE": str(self.keys_token)} if self.keys_token else {}),
         }

@@ -48,6 +48,9 @@ CODES = MappingProxyType(
         "GOV-307": "the subject vault is damaged or was restored behind the log",
         "GOV-308": "key material was altered",
         "GOV-309": "the key provider cannot be reached or refuses",
+        "GOV-310": "the key broker does not grant a key",
+        "GOV-311": "the key broker does not answer",
+        "GOV-312": "a key has sealed as often as is safe",
         # 4xx validation
         "GOV-401": "an expectation is unknown or its arguments are wrong",
         "GOV-402": "the version does not meet its contract's quality rules",

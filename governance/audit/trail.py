@@ -252,6 +252,8 @@ def _evidence(trail: Trail, index: int, event: ReadEvent, envelope: Envelope) ->
     trail.evidence[verdict.stage.value] += 1
     if _is_skewed(proof):
         trail.skewed.append(index)
+    if verdict.stage is Stage.KEY_GRANT:
+        return
     if verdict.stage is Stage.OPEN:
         _open(trail, proof, verdict)
     elif verdict.stage is Stage.DISCLOSE:

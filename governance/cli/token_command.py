@@ -27,7 +27,7 @@ def command() -> None:
 
 @command.command("create")
 @click.option(
-    "--scopes", required=True, help="Comma-separated: ingest, evidence, read, audit, rights, admin."
+    "--scopes", required=True, help="Comma-separated: ingest, evidence, read, audit, rights, keys, admin."
 )
 @click.option("--name", default="token", show_default=True, help="Who will use it; stands in the log.")
 @click.option("--namespace", "namespaces", multiple=True, help="Only these; a trailing * matches any rest.")

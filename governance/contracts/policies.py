@@ -16,6 +16,7 @@ from governance.contracts.reading import entries, mapping, number, switch, text,
 from governance.contracts.structure import POLICY, structural_faults
 from governance.errors import ContractError
 from governance.model.classification import HARMLESS
+from governance.model.key_grant import Operation, Workload
 from governance.model.policy import ClassificationRule, Policy, Purpose, Recipient
 from governance.model.retention import Period, Retention
 
@@ -101,6 +102,7 @@ def _compiled(document: Document) -> Policy:
         else None,
         corrections_contested=text(root, "correctionsContested") or "stop",
         contested_probability=number(root, "correctionsContestedProbability", 0.9),
+        workloads={n: _workload(n, w, sensitivities[0]) for n, w in mapping(root, "workloads").items()},
     )
 
 
@@ -137,6 +139,17 @@ def _recipient(name: str, said: Mapping[str, Any], folder: Path) -> Recipient:
     )
 
 
+def _workload(name: str, said: Mapping[str, Any], least: str) -> Workload:
+    return Workload(
+        name=name,
+        subjects=tuple(texts(said, "subjects")),
+        datasets=tuple(texts(said, "datasets")),
+        purposes=tuple(texts(said, "purposes")),
+        operations=tuple(map(Operation, texts(said, "operations"))),
+        sensitivity=text(said, "sensitivity") or least,
+    )
+
+
 def _key_in(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
@@ -170,6 +183,7 @@ class _Meaning:
     def faults(self) -> list[Fault]:
         self._classifications()
         self._recipients()
+        self._workloads()
         self._organisation()
         self._retention()
         self._detectors()
@@ -225,6 +239,24 @@ class _Meaning:
         if file and (Path(file).is_absolute() or ".." in Path(file).parts or "\0" in file):
             say = "the key file must lie beside the policy or below it; write a relative path without `..`"
             self._say((*at, "publicKeyFile"), say)
+
+    def _workloads(self) -> None:
+        purposes, levels = list(mapping(self._root, "purposes")), texts(self._root, "sensitivities")
+        owner: dict[str, str] = {}
+        for name, said in mapping(self._root, "workloads").items():
+            at: Pointer = ("workloads", name)
+            for index, purpose in enumerate(entries(said, "purposes")):
+                if isinstance(purpose, str) and purposes and purpose not in purposes:
+                    say = f"purpose `{purpose}` is not among `purposes`; {did_you_mean(purpose, purposes)}"
+                    self._say((*at, "purposes", index), say)
+            level = text(said, "sensitivity")
+            if level is not None and levels and level not in levels:
+                say = f"`{level}` is not among `sensitivities`; {did_you_mean(level, levels)}"
+                self._say((*at, "sensitivity"), say)
+            for index, subject in enumerate(texts(said, "subjects")):
+                if owner.setdefault(subject, name) != name:
+                    say = f"this subject is `{owner[subject]}` already; a workload is known by subjects of its own"
+                    self._say((*at, "subjects", index), say)
 
     def _detectors(self) -> None:
         named: list[tuple[Pointer, str]] = [

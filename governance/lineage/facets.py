@@ -75,6 +75,11 @@ class GovernanceDiscloseRunFacet(EvidenceRunFacet):
 
 
 @attr.define(kw_only=True)
+class GovernanceKeyGrantRunFacet(EvidenceRunFacet):
+    """The key broker granted keys to a workload, handed them out, refused them or ended a grant."""
+
+
+@attr.define(kw_only=True)
 class GovernanceClassificationsDatasetFacet(DatasetFacet):  # type: ignore[misc]
     """The classification and sensitivity of each column of a dataset.
 
@@ -100,6 +105,7 @@ EVIDENCE_FACETS: Mapping[Stage, type[EvidenceRunFacet]] = MappingProxyType(
         Stage.VALIDATE: GovernanceValidateRunFacet,
         Stage.RELEASE: GovernanceReleaseRunFacet,
         Stage.DISCLOSE: GovernanceDiscloseRunFacet,
+        Stage.KEY_GRANT: GovernanceKeyGrantRunFacet,
     }
 )
 """The facet class of each stage."""

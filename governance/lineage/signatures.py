@@ -1,7 +1,7 @@
 """Evidence or mere declaration: who signed a ``governance_*`` facet, and what the signature covers.
 
 The chain has two links. The *evidence root key*, pinned in the log's genesis leaf and in the
-dataset root, signs ``governance_open`` and ``governance_disclose``. ``governance_open`` carries the
+dataset root, signs ``governance_open``, ``governance_disclose`` and ``governance_key_grant``. ``governance_open`` carries the
 *run key*, which signs the stages of that run and of no other. Whatever does not verify along this
 chain, or did not arrive from an ``evidence:`` principal, is *declared*, never *observed*.
 
@@ -26,7 +26,7 @@ from governance.model.canonical import canonical, digest
 from governance.model.evidence import Signer, Stage
 
 ALGORITHM = "ed25519"
-_ROOT_SIGNED = frozenset({Stage.OPEN, Stage.DISCLOSE})
+_ROOT_SIGNED = frozenset({Stage.OPEN, Stage.DISCLOSE, Stage.KEY_GRANT})
 _RUN_IDENTITY = ("dataset", "version", "run_id", "map_index", "attempt")
 
 

@@ -16,6 +16,8 @@ class Stage(StrEnum):
     VALIDATE = "validate"
     RELEASE = "release"
     DISCLOSE = "disclose"
+    ERASURE = "erasure"
+    KEY_GRANT = "key_grant"
 
 
 @dataclass(frozen=True, slots=True)

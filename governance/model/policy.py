@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from governance.model.key_grant import Workload
 from governance.model.retention import Retention
 
 
@@ -63,7 +64,7 @@ class Policy:
     are paths of the organisation's own files of detectors. ``text_ner`` and ``text_crf`` are the models that
     redaction asks beside the rules: the pinned one of names, and ``PATH@sha256:…`` of one's own.
     ``corrections_contested`` is ``stop`` or ``report``: what a run does where a detector is at least
-    ``contested_probability`` sure of what a person corrected.
+    ``contested_probability`` sure of what a person corrected. ``workloads`` are those that the key broker knows.
     """
 
     digest: str
@@ -86,6 +87,7 @@ class Policy:
     text_crf: str | None = None
     corrections_contested: str = "stop"
     contested_probability: float = 0.9
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
 
     def sensitivity(self, classification: str) -> str:
         """The level of a classification; the highest for one the policy does not list."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
-Scope = Literal["ingest", "evidence", "read", "audit", "rights", "admin"]
+Scope = Literal["ingest", "evidence", "read", "audit", "rights", "admin", "keys"]
 
 SCOPES: frozenset[str] = frozenset(get_args(Scope))
 """``ingest`` declares lineage, ``evidence`` observes, ``read`` asks for lineage, ``audit`` reads bodies and
-proofs, ``rights`` acts for data subjects, ``admin`` makes tokens, keys and retention decisions."""
+proofs, ``rights`` acts for data subjects, ``admin`` makes tokens, keys and retention decisions, ``keys`` asks
+the key broker."""
 
 _PRINCIPAL = re.compile(r"([a-z]+):[!-~]([ -~]{0,198}[!-~])?")
 

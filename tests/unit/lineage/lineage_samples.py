@@ -220,6 +220,17 @@ def _facts(run_public_key: str) -> dict[Stage, dict[str, Any]]:
             "disclosed_at": "2026-11-24T11:00:00.000000Z",
             "accounting": {"applies": True, "exclusion": None, "ground": "authorization"},
         },
+        Stage.KEY_GRANT: {
+            "state": "released",
+            "grant_id": "0198c0de-0000-4000-8000-000000000001",
+            "operation": "seal",
+            "workload": "clinical-etl",
+            "assurance": "isolated",
+            "identity": {"issuer": "https://kubernetes.example", "subject": "system:serviceaccount:etl:clinical"},
+            "keys": [f"seg.{VERSION}-00.restricted"],
+            "labels": ["token:customer"],
+            "run_key": True,
+        },
     }
 
 
