@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from governance.errors import ProtectionError
-from governance.keys.sealing import Altered, Sealer, Secretive
+from governance.keys.sealing import Altered, KeyMaterial, Sealer, Secretive, confined
 
 _WRAPPED = "governance wrapped key v1"
 
@@ -24,15 +24,19 @@ class EpochKey(Secretive):
         self._sealer = Sealer(key)
         self.epoch = epoch
 
+    @confined
     def wrap(self, key: bytes, key_id: str, segment_id: str, sensitivity: str) -> bytes:
         """Seal a key for the key store."""
         return self._sealer.seal(key, _WRAPPED, self._store, key_id, segment_id, sensitivity, self.epoch)
 
-    def unwrap(self, wrapped: bytes, key_id: str, segment_id: str, sensitivity: str) -> bytes:
+    @confined
+    def unwrap(self, wrapped: bytes, key_id: str, segment_id: str, sensitivity: str) -> KeyMaterial:
         """Open a wrapped key; raises GOV-308 if it or what it is bound to was altered."""
         try:
-            return self._sealer.unseal(
-                wrapped, _WRAPPED, self._store, key_id, segment_id, sensitivity, self.epoch
+            return KeyMaterial(
+                self._sealer.unseal(
+                    wrapped, _WRAPPED, self._store, key_id, segment_id, sensitivity, self.epoch
+                )
             )
         except Altered:
             raise ProtectionError(
@@ -54,12 +58,18 @@ class Destruction:
     """What a provider says of epochs it was told to destroy.
 
     ``confirmed`` is its word that no copy it made can bring them back; ``pending`` names what
-    stands between this and such a claim, in words for a certificate.
+    stands between this and such a claim, in words for a certificate. ``waiting`` are the epochs
+    that ``pending`` is about: all before the live one if it is None.
     """
 
     epochs: tuple[int, ...]
     confirmed: bool
     pending: tuple[str, ...] = ()
+    waiting: tuple[int, ...] | None = None
+
+    def confirms(self, epoch: int) -> bool:
+        """Whether the provider says that this destroyed epoch is gone for good."""
+        return self.confirmed or (self.waiting is not None and epoch not in self.waiting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,13 @@ from governance.keys.epoch import Destruction, EpochKey
 Passphrase: TypeAlias = Callable[[], str]
 
 PROVIDERS = MappingProxyType(
-    {"aws-kms": "governance.keys.aws_kms:open_provider", "file": "governance.keys.file:open_provider"}
+    {
+        "aws-kms": "governance.keys.aws_kms:open_provider",
+        "azure-kv": "governance.keys.azure_key_vault:open_provider",
+        "file": "governance.keys.file:open_provider",
+        "gcp-kms": "governance.keys.gcp_kms:open_provider",
+        "vault": "governance.keys.hashicorp_vault:open_provider",
+    }
 )
 
 

@@ -7,8 +7,10 @@ and its format's version, so two contexts are equal only if every part is.
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import NoReturn, SupportsIndex
+from collections.abc import Callable
+from typing import NoReturn, ParamSpec, SupportsIndex, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,6 +23,9 @@ KEY_SIZE = 32
 _NONCE_SIZE = 12
 _TAG_SIZE = 16
 OVERHEAD = _NONCE_SIZE + _TAG_SIZE
+
+_Asked = ParamSpec("_Asked")
+_Given = TypeVar("_Given")
 
 
 class Secretive:
@@ -35,6 +40,60 @@ class Secretive:
         raise TypeError(f"{type(self).__name__} holds key material and cannot be pickled or copied")
 
 
+class KeyMaterial(bytes):
+    """The bytes of a key, usable as such; what formats values (a log, a debugger, a traceback) sees nothing.
+
+    Slices and concatenations are plain bytes: take it as a whole.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def random(cls) -> KeyMaterial:
+        """32 fresh bytes from the operating system."""
+        return cls(os.urandom(KEY_SIZE))
+
+    def __repr__(self) -> str:
+        return "<KeyMaterial redacted>"
+
+    __str__ = __repr__
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("key material cannot be pickled or copied")
+
+
+def confined(function: Callable[_Asked, _Given]) -> Callable[_Asked, _Given]:
+    """Let no exception carry this function's frames away: their local variables are keys and answers of services.
+
+    Type, message and causes stay. What a traceback loses is the part from here on down.
+    """
+
+    @functools.wraps(function)
+    def call(*args: _Asked.args, **kwargs: _Asked.kwargs) -> _Given:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            fault = error
+        _forget_frames(fault)
+        try:
+            raise fault
+        finally:
+            del fault
+
+    return call
+
+
+def _forget_frames(fault: BaseException) -> None:
+    waiting: list[BaseException | None] = [fault]
+    seen: set[int] = set()
+    while waiting:
+        error = waiting.pop()
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            error.__traceback__ = None
+            waiting += [error.__cause__, error.__context__]
+
+
 class Altered(Exception):
     """A sealed value does not open in this context; the caller knows which code that is."""
 
@@ -42,8 +101,7 @@ class Altered(Exception):
 class Sealer(Secretive):
     """AES-256-GCM under one key with random nonces.
 
-    SP 800-38D §8.3 allows 2^32 seals under a key this way. A key here seals a few hundred values a
-    transaction at most, so that bound is out of reach between two rotations.
+    SP 800-38D §8.3 allows 2^32 seals under a key this way; :mod:`governance.keys.usage` counts them.
     """
 
     __slots__ = ("_aead",)
@@ -69,6 +127,7 @@ class Sealer(Secretive):
             raise Altered from None
 
 
-def derive(secret: bytes, *label: str | int) -> bytes:
+@confined
+def derive(secret: bytes, *label: str | int) -> KeyMaterial:
     """32 bytes from a secret with full entropy; different labels give independent keys."""
-    return HKDF(SHA256(), KEY_SIZE, salt=None, info=canonical(list(label))).derive(secret)
+    return KeyMaterial(HKDF(SHA256(), KEY_SIZE, salt=None, info=canonical(list(label))).derive(secret))

@@ -8,21 +8,26 @@ under epoch n+1, then epoch n is destroyed there, and every copy of this file fr
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from governance.errors import ProtectionError, SettingError
+from governance.errors import GovernanceError, ProtectionError, SettingError
+from governance.keys import destructions, rows, usage
 from governance.keys.database import Database
-from governance.keys.epoch import EpochKey, Rotation
+from governance.keys.destructions import DestroyedEpoch
+from governance.keys.epoch import Destruction, EpochKey, Rotation
 from governance.keys.provider import KeyProvider
-from governance.keys.sealing import KEY_SIZE, Secretive, derive
+from governance.keys.sealing import KeyMaterial, Secretive, confined, derive
 from governance.keys.signing import Ed25519Signer
+from governance.keys.usage import Usage
 
-_FORMAT = 1
+HELD_SECONDS = 300.0
+"""How long a process uses an epoch key before it asks the provider for it again."""
+
 _FILE = "keys.sqlite"
 _ROOT = "root"
 _EVIDENCE = "signer.evidence"
@@ -30,18 +35,6 @@ _LOG = "signer.log"
 _LOG_NEXT = "signer.log.next"
 # What Parquet's ``column_keys`` and file names both take; PyArrow separates ids by ``:`` and ``;``.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-
-_SCHEMA = """
-CREATE TABLE keyring(
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    format INTEGER NOT NULL, store TEXT NOT NULL, epoch INTEGER NOT NULL);
-CREATE TABLE keys(
-    key_id TEXT PRIMARY KEY,
-    segment_id TEXT NOT NULL, sensitivity TEXT NOT NULL, epoch INTEGER NOT NULL, wrapped BLOB);
-CREATE INDEX keys_by_segment ON keys(segment_id);
-"""
-_INSERT = "INSERT INTO keys(key_id, segment_id, sensitivity, epoch, wrapped) VALUES (?, ?, ?, ?, ?)"
-_LIVE = "SELECT key_id, segment_id, sensitivity, epoch, wrapped FROM keys WHERE wrapped IS NOT NULL"
 
 
 class Keyring(Secretive):
@@ -51,13 +44,14 @@ class Keyring(Secretive):
     (the store was altered) and GOV-724 (the file cannot be used).
     """
 
-    __slots__ = ("_database", "_epoch", "_provider", "_store")
+    __slots__ = ("_database", "_epoch", "_held_until", "_provider", "_store")
 
     def __init__(self, database: Database, provider: KeyProvider, store: str) -> None:
         self._database = database
         self._provider = provider
         self._store = store
         self._epoch: EpochKey | None = None
+        self._held_until = 0.0
 
     @classmethod
     def create(cls, directory: Path, provider: KeyProvider) -> Keyring:
@@ -76,17 +70,15 @@ class Keyring(Secretive):
         database.create()
         store = secrets.token_hex(16)
         with database.writing() as connection:
-            if _described(connection) is not None:
+            if rows.described(connection) is not None:
                 raise SettingError(
                     "GOV-901", f"there is a key store in {directory}", "open it, or choose another directory"
                 )
             # Before the commit, so that a crash leaves an epoch of no store, not the reverse.
             epoch = provider.create_epoch(store, 1)
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                connection.execute(statement)
-            connection.execute("INSERT INTO keyring VALUES (1, ?, ?, 1)", (_FORMAT, store))
+            rows.create(connection, store, provider.uri)
             for key_id in (_ROOT, _EVIDENCE, _LOG):
-                _insert(connection, epoch, key_id, "", "")
+                rows.insert(connection, epoch, key_id, "", "")
         return cls(database, provider, store)
 
     @classmethod
@@ -101,17 +93,20 @@ class Keyring(Secretive):
         description = None
         if database.path.is_file():
             with database.reading() as connection:
-                description = _described(connection)
+                description = rows.described(connection)
         if description is None:
             raise ProtectionError(
                 "GOV-301", f"there is no key store in {directory}", "create one with `governance keys init`"
             )
         written, store, _ = description
-        if written != _FORMAT:
+        if written not in (1, rows.FORMAT):
             raise SettingError(
-                "GOV-901", f"the key store has format {written}, this release reads {_FORMAT}", "upgrade"
+                "GOV-901", f"the key store has format {written}, this release reads {rows.FORMAT}", "upgrade"
             )
         keyring = cls(database, provider, store)
+        if written == 1:
+            with database.writing() as connection:
+                rows.follow_format(connection, provider.uri)
         keyring._finish_rotation()
         return keyring
 
@@ -119,7 +114,7 @@ class Keyring(Secretive):
     def epoch(self) -> int:
         """The live epoch, counted from 1."""
         with self._database.reading() as connection:
-            return _live_epoch(connection)
+            return rows.live_epoch(connection)
 
     def new_segment_key(self, segment_id: str, sensitivity: str) -> str:
         """Make a random key for a segment and sensitivity and return its id; again is harmless.
@@ -135,7 +130,13 @@ class Keyring(Secretive):
         with self._database.writing() as connection:
             found = connection.execute("SELECT wrapped FROM keys WHERE key_id = ?", (key_id,)).fetchone()
             if found is None:
-                _insert(connection, self._key_of(_live_epoch(connection)), key_id, segment_id, sensitivity)
+                rows.insert(
+                    connection,
+                    self._key_of(rows.live_epoch(connection), connection),
+                    key_id,
+                    segment_id,
+                    sensitivity,
+                )
             elif found[0] is None:
                 raise _destroyed(key_id)
         return key_id
@@ -175,7 +176,9 @@ class Keyring(Secretive):
         """Make the next checkpoint key beside the one that signs; again it is the same."""
         with self._database.writing() as connection:
             if not connection.execute("SELECT 1 FROM keys WHERE key_id = ?", (_LOG_NEXT,)).fetchall():
-                _insert(connection, self._key_of(_live_epoch(connection)), _LOG_NEXT, "", "")
+                rows.insert(
+                    connection, self._key_of(rows.live_epoch(connection), connection), _LOG_NEXT, "", ""
+                )
         return Ed25519Signer(self._unwrapped(_LOG_NEXT))
 
     def promote_log_signer(self, public_key: bytes) -> None:
@@ -188,11 +191,12 @@ class Keyring(Secretive):
                 "SELECT epoch, wrapped FROM keys WHERE key_id = ?", (_LOG_NEXT,)
             ).fetchone()
             if found is not None:
-                epoch = self._key_of(found[0])
+                epoch = self._key_of(found[0], connection)
                 seed = epoch.unwrap(found[1], _LOG_NEXT, "", "")
                 # Meanwhile another process may have finished this rotation and begun the next.
                 if Ed25519Signer(seed).public_key != public_key:
                     return
+                usage.count(connection, rows.epoch_id(epoch.epoch), 1)
                 wrapped = epoch.wrap(seed, _LOG, "", "")
                 connection.execute(
                     "UPDATE keys SET epoch = ?, wrapped = ? WHERE key_id = ?", (found[0], wrapped, _LOG)
@@ -205,7 +209,7 @@ class Keyring(Secretive):
 
     def rotate_epoch(self) -> Rotation:
         """Move every key to the next epoch and destroy the one before."""
-        return self.destroy_segment_keys(())
+        return self._rotate(self._provider, frozenset())
 
     def destroy_segment_keys(self, segment_ids: Iterable[str]) -> Rotation:
         """Rotate without the keys of these segments.
@@ -218,12 +222,73 @@ class Keyring(Secretive):
         Returns:
             What died and what the provider says of it; it is ``pending`` until that is confirmed.
         """
-        doomed = frozenset(segment_ids)
+        return self._rotate(self._provider, frozenset(segment_ids))
+
+    def move(self, provider: KeyProvider) -> Rotation:
+        """Wrap every key under an epoch of another KEK, then destroy the one at the former KEK.
+
+        No data is written anew: segments keep their keys. Killed at any point, the former KEK goes on or
+        the new one does; :meth:`confirm` tells the former again whatever it was not told.
+
+        Raises:
+            SettingError: GOV-901 if the keys are there already, or if the provider keeps them in here.
+        """
+        if provider.uri == self._provider.uri or provider.lies_in(self._database.path.parent):
+            raise SettingError(
+                "GOV-901",
+                f"the keys cannot move to {provider.uri}: they are there, or it lies within the key store",
+                "name another key-encryption key, on another disk than the key store",
+            )
+        return self._rotate(provider, frozenset())
+
+    @property
+    def usage(self) -> tuple[Usage, ...]:
+        """How often the live epoch's key and the keys with a reservation may have sealed."""
+        with self._database.reading() as connection:
+            counted = connection.execute("SELECT key_id, seals FROM usage ORDER BY key_id").fetchall()
+        return tuple(Usage(*row) for row in counted)
+
+    def reserve_seals(self, key_id: str, seals: int) -> None:
+        """Count seals before they are made. Raises GOV-312 if the key may not seal that often."""
         with self._database.writing() as connection:
-            former = self._key_of(_live_epoch(connection))
-            latter = self._provider.create_epoch(self._store, former.epoch + 1)
+            usage.count(connection, key_id, seals)
+
+    @property
+    def destructions(self) -> tuple[DestroyedEpoch, ...]:
+        """Every former epoch, the oldest first, as the providers last spoke of it."""
+        with self._database.reading() as connection:
+            return destructions.destroyed(connection)
+
+    def confirm(self, opened: Callable[[str], KeyProvider]) -> tuple[DestroyedEpoch, ...]:
+        """Ask every provider again about destructions it has not confirmed, and note what it says.
+
+        Args:
+            opened: opens the provider of a URI, for epochs of a KEK that the keys moved away from.
+
+        Returns:
+            All destructions. One whose provider cannot be opened or asked stays as it was.
+        """
+        former = {each.provider for each in self.destructions if each.confirmed_at is None}
+        for uri in sorted(former - {self._provider.uri}):
+            try:
+                self._destroy_former(opened(uri))
+            except GovernanceError:
+                continue
+        if self._provider.uri in former:
+            self._destroy_former(self._provider)
+        return self.destructions
+
+    def close(self) -> None:
+        """Forget the epoch key and close the file; the next call opens it again."""
+        self._epoch = None
+        self._database.close()
+
+    def _rotate(self, provider: KeyProvider, doomed: frozenset[str]) -> Rotation:
+        with self._database.writing() as connection:
+            former = self._key_of(rows.live_epoch(connection), connection)
+            latter = provider.create_epoch(self._store, former.epoch + 1)
             survivors, destroyed = [], []
-            for key_id, segment_id, sensitivity, _, wrapped in connection.execute(_LIVE).fetchall():
+            for key_id, segment_id, sensitivity, _, wrapped in connection.execute(rows.LIVE).fetchall():
                 if segment_id and segment_id in doomed:
                     destroyed.append(key_id)
                 else:
@@ -233,30 +298,38 @@ class Keyring(Secretive):
             connection.executemany(
                 "UPDATE keys SET wrapped = NULL WHERE key_id = ?", [(key_id,) for key_id in destroyed]
             )
-            connection.execute("UPDATE keyring SET epoch = ?", (latter.epoch,))
-        self._epoch = latter
-        with self._database.reading() as connection:
-            for key_id, segment_id, sensitivity, epoch, wrapped in connection.execute(_LIVE):
-                # Another process may have rotated further in between, and then checked it itself.
-                if epoch == latter.epoch:
-                    latter.unwrap(wrapped, key_id, segment_id, sensitivity)
-        destruction = self._provider.destroy_epochs(self._store, latter.epoch)
-        return Rotation(latter.epoch, len(survivors), tuple(destroyed), destruction)
+            connection.execute("UPDATE keyring SET epoch = ?, provider = ?", (latter.epoch, provider.uri))
+            connection.executemany(
+                "DELETE FROM usage WHERE key_id = ?",
+                [(key_id,) for key_id in (rows.epoch_id(former.epoch), *destroyed)],
+            )
+            usage.count(connection, rows.epoch_id(latter.epoch), len(survivors))
+            destructions.doom(connection, self._provider.uri, former.epoch)
+        losing, self._provider = self._provider, provider
+        self._hold(latter)
+        return Rotation(latter.epoch, len(survivors), tuple(destroyed), self._destroy_former(losing))
 
-    def close(self) -> None:
-        """Forget the epoch key and close the file; the next call opens it again."""
-        self._epoch = None
-        self._database.close()
+    def _destroy_former(self, provider: KeyProvider) -> Destruction:
+        """Destroy every epoch before the live one at a provider, once all keys open under the live one."""
+        with self._database.reading() as connection:
+            live = rows.live_epoch(connection)
+            # A forged epoch number must not destroy anything: keys open under a true one only.
+            for key_id, segment_id, sensitivity, epoch, wrapped in connection.execute(rows.LIVE):
+                self._key_of(epoch, connection).unwrap(wrapped, key_id, segment_id, sensitivity)
+        said = provider.destroy_epochs(self._store, live)
+        with self._database.writing() as connection:
+            destructions.note(connection, provider.uri, live, said)
+        return said
 
     def _finish_rotation(self) -> None:
-        with self._database.reading() as connection:
-            epoch = _live_epoch(connection)
-        # A forged epoch number must not destroy anything: the root secret opens under a true one.
+        # Also what tells an old copy of the store: its root secret opens no more.
         self._unwrapped(_ROOT)
-        if any(held < epoch for held in self._provider.epochs(self._store)):
-            self._provider.destroy_epochs(self._store, epoch)
+        untold = {each.provider for each in self.destructions if each.told_at is None}
+        if self._provider.uri in untold:
+            self._destroy_former(self._provider)
 
-    def _unwrapped(self, key_id: str) -> bytes:
+    @confined
+    def _unwrapped(self, key_id: str) -> KeyMaterial:
         while True:
             with self._database.reading() as connection:
                 row = connection.execute(
@@ -274,33 +347,34 @@ class Keyring(Secretive):
                 if error.code != "GOV-303" or self.epoch == epoch:
                     raise
 
-    def _key_of(self, epoch: int) -> EpochKey:
+    def _key_of(self, epoch: int, connection: sqlite3.Connection | None = None) -> EpochKey:
+        """A live epoch's key; ``connection`` is the transaction that the caller is in, if any."""
         held = self._epoch
-        if held is None or held.epoch != epoch:
-            held = self._epoch = self._provider.epoch_key(self._store, epoch)
+        if held is None or held.epoch != epoch or time.monotonic() > self._held_until:
+            try:
+                held = self._provider.epoch_key(self._store, epoch)
+            except ProtectionError as error:
+                raise self._elsewhere(error, connection) from None
+            self._hold(held)
         return held
 
+    def _hold(self, epoch: EpochKey) -> None:
+        self._epoch = epoch
+        self._held_until = time.monotonic() + HELD_SECONDS
 
-def _insert(
-    connection: sqlite3.Connection, epoch: EpochKey, key_id: str, segment_id: str, sensitivity: str
-) -> None:
-    wrapped = epoch.wrap(os.urandom(KEY_SIZE), key_id, segment_id, sensitivity)
-    connection.execute(_INSERT, (key_id, segment_id, sensitivity, epoch.epoch, wrapped))
-
-
-def _described(connection: sqlite3.Connection) -> tuple[int, str, int] | None:
-    """Format, store id and epoch; nothing while the first transaction has not committed."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'keyring'").fetchall():
-        return None
-    row: tuple[int, str, int] | None = connection.execute(
-        "SELECT format, store, epoch FROM keyring"
-    ).fetchone()
-    return row
-
-
-def _live_epoch(connection: sqlite3.Connection) -> int:
-    epoch: int = connection.execute("SELECT epoch FROM keyring").fetchone()[0]
-    return epoch
+    def _elsewhere(self, error: ProtectionError, connection: sqlite3.Connection | None) -> ProtectionError:
+        """The error itself, or that the keys were moved to another KEK, which is why it was raised."""
+        if connection is None:
+            with self._database.reading() as connection:
+                return self._elsewhere(error, connection)
+        named = connection.execute("SELECT provider FROM keyring").fetchone()[0]
+        if error.code not in ("GOV-302", "GOV-303") or named == self._provider.uri:
+            return error
+        return ProtectionError(
+            error.code,
+            f"the keys of this key store were moved: they are at {named}, not at {self._provider.uri}",
+            f"set GOVERNANCE_KEK={named}",
+        )
 
 
 def _unknown(key_id: str) -> ProtectionError:

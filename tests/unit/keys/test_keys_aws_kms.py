@@ -152,4 +152,4 @@ def test_an_epoch_key_is_in_no_repr(kms: Any) -> None:
         KeyId="alias/governance-quiet-1",
         MacAlgorithm="HMAC_SHA_256",
     )["Mac"]
-    assert key.hex() not in repr(epoch) + repr(vars(provider))
+    assert key.hex() not in repr(epoch) + repr(provider)

@@ -36,7 +36,7 @@ def test_key_files_are_private_and_never_replaced(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["kek.json"]
 
 
-@pytest.mark.parametrize("uri", ["vault:transit/kek", "kek.json", ":x", ""])
+@pytest.mark.parametrize("uri", ["pkcs11:token=kek", "kek.json", ":x", ""])
 def test_unknown_schemes_name_what_exists(uri: str) -> None:
     with pytest.raises(ProtectionError, match=r"GOV-301.*file:"):
         provider_for(uri)

@@ -1,0 +1,75 @@
+"""What lies in a key store's SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from governance.keys import destructions, usage
+from governance.keys.epoch import EpochKey
+from governance.keys.sealing import KeyMaterial
+
+FORMAT = 2
+LIVE = "SELECT key_id, segment_id, sensitivity, epoch, wrapped FROM keys WHERE wrapped IS NOT NULL"
+
+_SCHEMA = (
+    """CREATE TABLE keyring(
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        format INTEGER NOT NULL, store TEXT NOT NULL, epoch INTEGER NOT NULL, provider TEXT NOT NULL)""",
+    """CREATE TABLE keys(
+        key_id TEXT PRIMARY KEY,
+        segment_id TEXT NOT NULL, sensitivity TEXT NOT NULL, epoch INTEGER NOT NULL, wrapped BLOB)""",
+    "CREATE INDEX keys_by_segment ON keys(segment_id)",
+    destructions.SCHEMA,
+    usage.SCHEMA,
+)
+_INSERT = "INSERT INTO keys(key_id, segment_id, sensitivity, epoch, wrapped) VALUES (?, ?, ?, ?, ?)"
+
+
+def create(connection: sqlite3.Connection, store: str, provider: str) -> None:
+    """Make the tables of a store whose live epoch is the first."""
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.execute("INSERT INTO keyring VALUES (1, ?, ?, 1, ?)", (FORMAT, store, provider))
+
+
+def follow_format(connection: sqlite3.Connection, provider: str) -> None:
+    """Bring a store of format 1, which neither counted seals nor noted destructions, to this one."""
+    written, _, epoch = described(connection) or (0, "", 0)
+    if written != 1:
+        return
+    connection.execute("ALTER TABLE keyring ADD COLUMN provider TEXT NOT NULL DEFAULT ''")
+    connection.execute(destructions.SCHEMA)
+    connection.execute(usage.SCHEMA)
+    connection.execute("UPDATE keyring SET format = ?, provider = ?", (FORMAT, provider))
+    usage.count(connection, epoch_id(epoch), connection.execute("SELECT count(*) FROM keys").fetchone()[0])
+    if epoch > 1:
+        destructions.doom(connection, provider, epoch - 1)
+
+
+def described(connection: sqlite3.Connection) -> tuple[int, str, int] | None:
+    """Format, store id and epoch; nothing while the first transaction has not committed."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'keyring'").fetchall():
+        return None
+    row: tuple[int, str, int] | None = connection.execute(
+        "SELECT format, store, epoch FROM keyring"
+    ).fetchone()
+    return row
+
+
+def live_epoch(connection: sqlite3.Connection) -> int:
+    epoch: int = connection.execute("SELECT epoch FROM keyring").fetchone()[0]
+    return epoch
+
+
+def insert(
+    connection: sqlite3.Connection, epoch: EpochKey, key_id: str, segment_id: str, sensitivity: str
+) -> None:
+    """Make a random key and store it wrapped."""
+    wrapped = epoch.wrap(KeyMaterial.random(), key_id, segment_id, sensitivity)
+    usage.count(connection, epoch_id(epoch.epoch), 1)
+    connection.execute(_INSERT, (key_id, segment_id, sensitivity, epoch.epoch, wrapped))
+
+
+def epoch_id(epoch: int) -> str:
+    """What an epoch's key is called where its seals are counted."""
+    return f"epoch.{epoch}"
