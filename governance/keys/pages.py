@@ -16,7 +16,7 @@ from governance.model.canonical import canonical, parse
 Bytes = npt.NDArray[np.uint8]
 
 PAGE_RECORDS = 4096
-WIDTHS = {"index": 16, "internal": 16, "secret": 32, "pseudonym": 16}
+WIDTHS = {"index": 16, "internal": 16, "secret": 32, "pseudonym": 16, "suppressed": 16, "restricted": 8}
 
 _HEAD = "governance vault head v1"
 _COLUMN = "governance vault column v1"
@@ -181,7 +181,29 @@ class Pages(Secretive):
         last = -(-count // PAGE_RECORDS)
         generations = np.full(last, generation, np.uint64)
         generations[:first] = directory.generations[:first]
-        self.write_directory(connection, name, directory._replace(length=count, generations=generations))
+        grown = directory._replace(length=count, generations=generations)
+        self.write_directory(connection, name, grown, generation)
+
+    def write_column(
+        self, connection: sqlite3.Connection, name: ColumnName, records: Bytes, generation: int
+    ) -> None:
+        """Seal a whole column anew; it may be a new one or have grown."""
+        connection.execute(
+            "INSERT OR IGNORE INTO columns(kind, domain, audience, generation, sealed) VALUES (?, ?, ?, ?, x'')",
+            (*name, generation),
+        )
+        (column_id,) = connection.execute(
+            "SELECT column_id FROM columns WHERE kind = ? AND domain = ? AND audience = ?", name
+        ).fetchone()
+        for start in range(0, len(records), PAGE_RECORDS):
+            page = records[start : start + PAGE_RECORDS]
+            self.write_page(connection, name, column_id, start // PAGE_RECORDS, page, generation)
+        connection.execute(
+            "DELETE FROM pages WHERE column_id = ? AND number >= ?",
+            (column_id, -(-len(records) // PAGE_RECORDS)),
+        )
+        sealed_at = np.full(-(-len(records) // PAGE_RECORDS), generation, np.uint64)
+        self.write_directory(connection, name, Directory(column_id, len(records), sealed_at), generation)
 
     def write_page(
         self,
@@ -199,9 +221,10 @@ class Pages(Secretive):
             (column_id, number, generation, sealed),
         )
 
-    def write_directory(self, connection: sqlite3.Connection, name: ColumnName, directory: Directory) -> None:
-        """Seal a column's directory at the newest generation among its pages."""
-        generation = int(directory.generations.max())
+    def write_directory(
+        self, connection: sqlite3.Connection, name: ColumnName, directory: Directory, generation: int
+    ) -> None:
+        """Seal a column's directory at the generation of its newest page."""
         plain = np.concatenate([np.array([directory.length], np.uint64), directory.generations])
         body = plain.astype("<u8").tobytes()
         sealed = self._seal(body, _COLUMN, self._current().vault, *name, generation)

@@ -13,6 +13,11 @@ and per *audience* that sees it (a dataset, a recipient) a ``pseudonym`` of 16 r
 a hash of an identifier (45 CFR §164.514(c), EDPB Guidelines 01/2025): without the vault a pseudonym
 leads nowhere. Identifiers themselves are not stored.
 
+Of subjects that were erased two lists remain, per domain. ``suppressed`` (16 B) is the *suppression
+list*: AES-256-CMACs of their identifiers under a key of its own, so that they do not come back with
+the next load. ``restricted`` (8 B, little-endian) are ordinals whose rows a legal hold keeps: their
+link stays, and nobody may read them.
+
 Format 1, ``vault.sqlite`` (WAL, ``synchronous=FULL``, mode 0600)::
 
     vault    one row: format, vault id, key id, generation, sealed head
@@ -34,6 +39,7 @@ Format 1, ``vault.sqlite`` (WAL, ``synchronous=FULL``, mode 0600)::
   or older than the head is noticed. An older vault as a whole is noticed by :meth:`expects`.
 - A record changes only when the whole vault is sealed under a new key, as an erasure does: its
   index becomes random, the rest zero. *tombstones* is how many of the log's it has carried out.
+  The two lists are written whole then.
 """
 
 from __future__ import annotations
@@ -64,6 +70,8 @@ _FORMAT = 1
 _FILE = "vault.sqlite"
 _SENSITIVITY = "restricted"
 _SUBJECT_KINDS = ("index", "internal", "secret")
+_OF_SUBJECTS = (*_SUBJECT_KINDS, "pseudonym")
+_NONE: Ordinals = np.empty(0, np.int64)
 
 
 class SubjectVault(Secretive):
@@ -79,7 +87,7 @@ class SubjectVault(Secretive):
         self._database = database
         self._keyring = keyring
         self._pages = Pages(keyring.segment_key, str(database.path))
-        self._indexes: dict[str, tuple[Cached, BlindIndex]] = {}
+        self._indexes: dict[ColumnName, tuple[Cached, BlindIndex]] = {}
 
     @classmethod
     def create(cls, directory: Path, keyring: Keyring) -> SubjectVault:
@@ -147,6 +155,12 @@ class SubjectVault(Secretive):
             return self._pages.refresh(connection).generation
 
     @property
+    def tombstones(self) -> int:
+        """How many of the log's tombstones this vault has carried out."""
+        with self._database.reading() as connection:
+            return self._pages.refresh(connection).tombstones
+
+    @property
     def retired(self) -> tuple[str, ...]:
         """The segment ids of every key this vault was sealed under before, dead already or not."""
         with self._database.reading() as connection:
@@ -155,8 +169,7 @@ class SubjectVault(Secretive):
 
     def expects(self, tombstones: int) -> None:
         """Refuse a vault that has not carried out ``tombstones`` of the log's tombstones: GOV-307."""
-        with self._database.reading() as connection:
-            applied = self._pages.refresh(connection).tombstones
+        applied = self.tombstones
         if applied < tombstones:
             raise ProtectionError(
                 "GOV-307",
@@ -170,10 +183,12 @@ class SubjectVault(Secretive):
         Args:
             domain: subjects of different domains have nothing in common.
             identifiers: integers, or strings without regard to surrounding white space.
-            create: give subjects that are not known yet an ordinal, pseudonym and secret.
+            create: give subjects that are not known yet an ordinal, pseudonym and secret, unless
+                they are on the suppression list.
 
         Returns:
-            int64, one a row; -1 where the identifier is null, empty or (without ``create``) unknown.
+            int64, one a row; -1 where the identifier is null, empty, suppressed or (without
+            ``create``) unknown.
 
         Raises:
             ProtectionError: GOV-304 if the column's type cannot name subjects.
@@ -181,14 +196,31 @@ class SubjectVault(Secretive):
         codes, unique = distinct(identifiers)
         if not len(unique):
             return codes
-        marks = self._marks(domain, unique)
         with self._database.reading() as connection:
-            self._pages.refresh(connection)
-            ordinals = self._index(connection, domain, marks)
+            marks = self._marks(self._pages.refresh(connection), "index", domain, unique)
+            ordinals = self._find(connection, ColumnName("index", domain), marks)
         unknown = np.flatnonzero(ordinals < 0)
         if create and unknown.size:
-            ordinals[unknown] = self._enrol(domain, marks[unknown])
+            ordinals[unknown] = self._enrol(domain, marks[unknown], unique.take(pa.array(unknown)))
         return np.append(ordinals, -1)[codes]
+
+    def suppressed(self, domain: str, identifiers: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+        """Which identifiers are on the domain's suppression list. Raises as :meth:`resolve`."""
+        codes, unique = distinct(identifiers)
+        if not len(unique):
+            return np.zeros(len(codes), bool)
+        with self._database.reading() as connection:
+            found = self._barred(connection, self._pages.refresh(connection), domain, unique)
+        return np.append(found, False)[codes]
+
+    def suppression_marks(self, domain: str, identifiers: pa.Array) -> Bytes:
+        """What the suppression list holds of identifiers in normal form, shape (n, 16)."""
+        with self._database.reading() as connection:
+            return self._marks(self._pages.refresh(connection), "suppression", domain, identifiers)
+
+    def restricted(self, domain: str) -> Ordinals:
+        """Ordinals of subjects whose erasure waits for a legal hold to end."""
+        return self._records(ColumnName("restricted", domain)).view("<i8").reshape(-1).astype(np.int64)
 
     def internal(self, domain: str) -> Bytes:
         """The internal pseudonyms, shape (n, 16), in ordinal order, read-only; zero if erased."""
@@ -221,12 +253,19 @@ class SubjectVault(Secretive):
         return self._taken(name, ordinals)
 
     def reseal(
-        self, erased: Mapping[str, Ordinals] | None = None, *, tombstones: int | None = None
+        self,
+        erased: Mapping[str, Ordinals] | None = None,
+        *,
+        suppressed: Mapping[str, Bytes] | None = None,
+        restricted: Mapping[str, Ordinals] | None = None,
+        tombstones: int | None = None,
     ) -> tuple[str, ...]:
         """Seal every page under a new key, and erase subjects in it.
 
         Args:
             erased: ordinals by domain whose index, pseudonyms and secret are overwritten.
+            suppressed: marks by domain that join the suppression list.
+            restricted: ordinals by domain, in place of those that were restricted before.
             tombstones: how many of the log's tombstones are carried out then; default, as before.
 
         Returns:
@@ -240,9 +279,12 @@ class SubjectVault(Secretive):
             key_id = self._keyring.new_segment_key(segment, _SENSITIVITY)
             writer = self._pages.sealing_with(self._keyring.segment_key(key_id))
             generation = head.generation + 1
-            for name in head.columns:
+            lists = self._lists(connection, suppressed or {}, restricted or {})
+            for name, records in lists.items():
+                writer.write_column(connection, name, records, generation)
+            for name in head.columns.keys() - lists.keys():
                 directory = self._pages.directory(connection, name)
-                gone = np.unique(erased.get(name.domain, np.empty(0, np.int64)))
+                gone = np.unique(erased.get(name.domain, _NONE)) if name.kind in _OF_SUBJECTS else _NONE
                 for number in range(len(directory.generations)):
                     page = self._pages.page(connection, name, directory, number)
                     inside = gone - number * PAGE_RECORDS
@@ -252,9 +294,11 @@ class SubjectVault(Secretive):
                         page[inside] = _random(inside.size, 16) if name.kind == "index" else 0
                     writer.write_page(connection, name, directory.column_id, number, page, generation)
                 sealed_at = np.full(len(directory.generations), generation, np.uint64)
-                writer.write_directory(connection, name, directory._replace(generations=sealed_at))
+                writer.write_directory(
+                    connection, name, directory._replace(generations=sealed_at), generation
+                )
             applied = head.tombstones if tombstones is None else max(tombstones, head.tombstones)
-            columns = dict.fromkeys(head.columns, generation)
+            columns = dict.fromkeys([*head.columns, *lists], generation)
             writer.write_head(connection, Head(head.vault, key_id, generation, applied, columns))
         return self.retired
 
@@ -264,13 +308,38 @@ class SubjectVault(Secretive):
         self._indexes.clear()
         self._database.close()
 
-    def _enrol(self, domain: str, marks: Bytes) -> Ordinals:
-        """Give ordinals to the marks that are unknown once no other process can write."""
+    def _lists(
+        self,
+        connection: sqlite3.Connection,
+        suppressed: Mapping[str, Bytes],
+        restricted: Mapping[str, Ordinals],
+    ) -> dict[ColumnName, Bytes]:
+        lists: dict[ColumnName, Bytes] = {}
+        for domain, marks in suppressed.items():
+            name = ColumnName("suppressed", domain)
+            held = self._pages.column(connection, name).records
+            new = np.unique(marks[self._find(connection, name, marks) < 0], axis=0)
+            lists[name] = np.concatenate([held, new])
+        for domain, ordinals in restricted.items():
+            records = np.ascontiguousarray(ordinals, "<i8").view(np.uint8).reshape(-1, 8)
+            lists[ColumnName("restricted", domain)] = records
+        return lists
+
+    def _barred(
+        self, connection: sqlite3.Connection, head: Head, domain: str, identifiers: pa.Array
+    ) -> npt.NDArray[np.bool_]:
+        name = ColumnName("suppressed", domain)
+        if name not in head.columns:
+            return np.zeros(len(identifiers), bool)
+        return self._find(connection, name, self._marks(head, "suppression", domain, identifiers)) >= 0
+
+    def _enrol(self, domain: str, marks: Bytes, identifiers: pa.Array) -> Ordinals:
+        """Give ordinals to subjects that are unknown, and not suppressed, once nobody else can write."""
         names = [ColumnName(kind, domain) for kind in _SUBJECT_KINDS]
         with self._database.writing() as connection:
             head = self._pages.refresh(connection)
-            ordinals = self._index(connection, domain, marks)
-            new = np.flatnonzero(ordinals < 0)
+            ordinals = self._find(connection, names[0], marks)
+            new = np.flatnonzero((ordinals < 0) & ~self._barred(connection, head, domain, identifiers))
             if new.size:
                 count = self._pages.column(connection, names[0]).count
                 ordinals[new] = np.arange(count, count + new.size)
@@ -285,19 +354,17 @@ class SubjectVault(Secretive):
         columns = head.columns | dict.fromkeys(names, generation)
         self._pages.write_head(connection, head._replace(generation=generation, columns=columns))
 
-    def _index(self, connection: sqlite3.Connection, domain: str, marks: Bytes) -> Ordinals:
-        column = self._pages.column(connection, ColumnName("index", domain))
-        held = self._indexes.get(domain)
+    def _find(self, connection: sqlite3.Connection, name: ColumnName, marks: Bytes) -> Ordinals:
+        column = self._pages.column(connection, name)
+        held = self._indexes.get(name)
         if held is None or held[0] is not column:
-            held = self._indexes[domain] = (column, BlindIndex())
+            held = self._indexes[name] = (column, BlindIndex())
         records = column.records
         held[1].extend(records)
         return held[1].find(records, marks)
 
-    def _marks(self, domain: str, identifiers: pa.Array) -> Bytes:
-        with self._database.reading() as connection:
-            vault = self._pages.refresh(connection).vault
-        return cmac(self._keyring.secret(f"vault {vault} index {domain}"), identifiers)
+    def _marks(self, head: Head, use: str, domain: str, identifiers: pa.Array) -> Bytes:
+        return cmac(self._keyring.secret(f"vault {head.vault} {use} {domain}"), identifiers)
 
     def _records(self, name: ColumnName) -> Bytes:
         with self._database.reading() as connection:

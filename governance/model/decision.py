@@ -33,6 +33,7 @@ class Reason(IntEnum):
     AUTHORIZATION_EXPIRED = 13
     AUTHORIZATION_REVOKED = 14
     OPTED_OUT = 15
+    ERASED = 16
 
     @property
     def label(self) -> str:

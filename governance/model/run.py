@@ -19,6 +19,7 @@ class OpenedRun:
     that is not mapped. ``detectors`` are the policy's files of detectors with their digests.
     ``run_public_key`` is base64 of the Ed25519 key that signs its evidence.
     ``corrections_position`` is a log size: the run obeys the corrections of classifications before it.
+    ``tombstones`` counts the erasures that the subject vault had carried out.
     """
 
     dataset: str
@@ -37,6 +38,7 @@ class OpenedRun:
     run_public_key: str
     detectors: tuple[tuple[str, str], ...] = ()
     corrections_position: int = 0
+    tombstones: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "opened_at": timestamp(self.opened_at)}

@@ -48,18 +48,23 @@ class ConsentDecision:
         self._vault = workspace.vault
         self._domain = contract.subject.domain
         population = self._vault.internal(self._domain)
-        # One more row than there are subjects: an identifier the vault does not know has no records.
+        # Two more rows than there are subjects: an identifier the vault does not know has no records, and
+        # one that was erased must not become known again.
         self._stranger = len(population)
+        self._erased = self._stranger + 1
         self.snapshot: ConsentSnapshot = workspace.ledger.snapshot(
             policy.purposes[purpose],
             self._domain,
             instant,
             position,
-            np.vstack([population, np.zeros((1, 16), np.uint8)]),
+            np.vstack([population, np.zeros((2, 16), np.uint8)]),
         )
-        self._late = np.zeros(self._stranger + 1, bool)
+        self._denied = np.zeros(self._erased + 1, np.uint8)
         if late is not None:
-            self._late[late] = True
+            self._denied[late] = Reason.CONSENT_WITHDRAWN
+        restricted = self._vault.restricted(self._domain)
+        self._denied[restricted[restricted < self._stranger]] = Reason.ERASED
+        self._denied[self._erased] = Reason.ERASED
 
     @classmethod
     def of_run(cls, context: RunContext, *, late: np.ndarray | None = None) -> ConsentDecision:
@@ -81,12 +86,17 @@ class ConsentDecision:
         return list(dict.fromkeys(c for c in named if c))
 
     def subjects(self, batch: pa.RecordBatch) -> np.ndarray:
-        """Ordinal of each source row's subject; −1 for none, the stranger's for an unknown identifier."""
+        """Ordinal of each source row's subject; −1 for none, one beyond all others for an unknown or erased one."""
         values = batch[self.contract.subject.source_name]
         ordinals = self._vault.resolve(self._domain, values, create=False)
         # Another process may have added subjects since this population was read.
         known = (ordinals >= 0) & (ordinals < self._stranger)
-        return np.where(_blank(values), -1, np.where(known, ordinals, self._stranger))
+        found = np.where(_blank(values), -1, np.where(known, ordinals, self._stranger))
+        strangers = found == self._stranger
+        if strangers.any():
+            gone = self._vault.suppressed(self._domain, values.filter(pa.array(strangers)))
+            found[strangers] = np.where(gone, self._erased, self._stranger)
+        return found
 
     def regimes(self, batch: pa.RecordBatch) -> np.ndarray:
         """Applicable regimes of each source row, 255 where the jurisdiction is unknown."""
@@ -100,8 +110,9 @@ class ConsentDecision:
     def decide(self, ordinals: np.ndarray, applicable: np.ndarray) -> np.ndarray:
         """A :class:`Reason` code for each row."""
         reasons = self.snapshot.decide(ordinals, applicable, self.contract.special_category)
-        late = (ordinals >= 0) & self._late[np.maximum(ordinals, 0)]
-        return np.where(late & (reasons == Reason.ALLOWED), np.uint8(Reason.CONSENT_WITHDRAWN), reasons)
+        denied = np.where(ordinals >= 0, self._denied[np.maximum(ordinals, 0)], 0)
+        overruled = (denied != 0) & ((reasons == Reason.ALLOWED) | (denied == Reason.ERASED))
+        return np.where(overruled, denied, reasons)
 
     def __call__(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         """Reasons and vault ordinals for the rewriting pass; allowed strangers become known subjects."""
@@ -184,8 +195,8 @@ def consent(context: RunContext) -> dict[str, Any]:
             passed = reasons == Reason.ALLOWED
             allowed[ordinals[passed & (ordinals >= 0)]] = True
             denied[ordinals[~passed & (ordinals >= 0)]] = True
-        # The stranger stands for many unknown identifiers at once; it is not one subject.
-        allowed[-1] = denied[-1] = False
+        # The stranger stands for many unknown identifiers at once, and so does the erased one.
+        allowed[-2:] = denied[-2:] = False
         rows, passes = int(by_reason.sum()), int(by_reason[Reason.ALLOWED])
         record = stage_record(context, stage, {}, inputs=(source_lineage(context.run, []),))
         facts = {
