@@ -19,6 +19,7 @@ from governance.log import CONTRACT, POLICY
 from governance.model.canonical import canonical, parse, timestamp
 from governance.model.contract import Contract, RuleScope
 from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage, StageRecord
+from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Policy
 from governance.model.run import OpenedRun, version_id
 from governance.pipeline.pointer import current_version
@@ -91,6 +92,9 @@ def open_run(
             consent_position=position,
         )
         attempt = secrets.token_hex(4)
+        workspace.claim(
+            Claim(Operation.OPEN, contract.dataset, purpose, contract.digest, policy.digest, version, attempt)
+        )
         run = OpenedRun(
             dataset=contract.dataset,
             kind=contract.kind.value,

@@ -20,6 +20,7 @@ from governance.errors import ContractError, GovernanceError, StorageError
 from governance.model.canonical import canonical, digest, parse, timestamp
 from governance.model.contract import Contract
 from governance.model.evidence import Evidence, Recorder, Stage, StageRecord
+from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Policy
 from governance.model.run import OpenedRun
 from governance.pipeline.workspace import Workspace
@@ -183,6 +184,7 @@ def resume(
                 f"the {what} changed after run {run.run_id} of {run.dataset} pinned it",
                 "start a new run; in Airflow, clear the run's tasks from open on",
             )
+    workspace.claim(Claim.of_run(Operation.SEAL, run.to_json()))
     compiled = load_contract(contract, data=storage.read(contract))
     return RunContext(workspace, recorder, storage, compiled, policy, run, reference, progress)
 

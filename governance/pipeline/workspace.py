@@ -16,6 +16,7 @@ from governance.config import Settings
 from governance.consent import ConsentLedger
 from governance.contracts import load_policy
 from governance.errors import LogError, SettingError
+from governance.keys.broker import BrokeredKeyring
 from governance.keys.provider import provider_for
 from governance.keys.store import Keyring
 from governance.keys.vault import SubjectVault
@@ -27,6 +28,7 @@ from governance.log.trust import FILE as WITNESSES
 from governance.log.trust import Trust
 from governance.model.canonical import canonical, parse, timestamp
 from governance.model.evidence import Signer
+from governance.model.key_grant import Claim
 from governance.model.policy import Policy
 from governance.storage import Storage, storage_for
 
@@ -97,15 +99,16 @@ class Workspace:
         """Open the stores of a home.
 
         Raises:
-            ProtectionError: GOV-301 without a key, GOV-302 for a wrong one.
+            ProtectionError: GOV-301 without a key, GOV-302 for a wrong one; GOV-310, GOV-311 by a broker.
             LogError: GOV-501 when the store cannot be opened, GOV-502 when it is another home's.
         """
-        provider = provider_for(settings.kek, settings.passphrase)
-        keyring = Keyring.open(settings.home / "keys", provider)
-        vault = SubjectVault.open(settings.home / "vault", keyring)
+        keyring, vault = _kept(settings)
         storage = open_storage(settings.store)
         signer = _signer(settings, keyring, storage.origin)
-        log = Log(storage, signer=signer, clock=clock, witnesses=_witnesses(settings))
+        # The broker that signs for a process also asks the witnesses.
+        log = Log(
+            storage, signer=signer, clock=clock, witnesses=None if settings.keys else _witnesses(settings)
+        )
         # An import that was killed between its leaf and its head is completed, not lost.
         ledger = ConsentLedger.open(settings.home / "consent", record=lambda body: _leaf(log, body))
         workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
@@ -152,6 +155,11 @@ class Workspace:
         """Whether a public key is, or before a rotation was, the one of this home's log."""
         return vkey == self.vkey or vkey in [str(term.key) for term in self.terms]
 
+    def claim(self, claim: Claim) -> None:
+        """Say what keys are used for from here on; a key store of one's own need not be told."""
+        if isinstance(self.keyring, BrokeredKeyring):
+            self.keyring.claim(claim)
+
     @cached_property
     def policy(self) -> Policy:
         """The policy as its file stands now; a run pins its digest."""
@@ -195,6 +203,15 @@ class Workspace:
             )
 
 
+def _kept(settings: Settings) -> tuple[Keyring, SubjectVault]:
+    if settings.keys:
+        from governance.pipeline.brokered import open_brokered
+
+        return open_brokered(settings)
+    keyring = Keyring.open(settings.home / "keys", provider_for(settings.kek, settings.passphrase))
+    return keyring, SubjectVault.open(settings.home / "vault", keyring)
+
+
 def _leaf(log: Log, body: dict[str, Any]) -> int:
     return log.append([NewEntry(canonical(body), CONSENT_BATCH, OPERATOR)])[0]
 
@@ -210,6 +227,10 @@ def _witnesses(settings: Settings) -> Callable[[LogStorage, Checkpoint], Checkpo
 
 def _signer(settings: Settings, keyring: Keyring, origin: str) -> CheckpointSigner:
     memory = settings.home / "signer" / (re.sub(r"[^a-z0-9]+", "-", origin.lower()).strip("-") + ".note")
+    if isinstance(keyring, BrokeredKeyring):
+        from governance.pipeline.brokered import BrokerCheckpoints
+
+        return BrokerCheckpoints(keyring, origin, memory)
 
     def reload(vkey: str) -> Signer:
         following = keyring.next_log_signer
