@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from governance.model.canonical import canonical, digest, timestamp
 from governance.model.contract import Contract
 from governance.model.dataset import Manifest
 from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage, StageRecord
+from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Policy, Recipient
 from governance.model.run import OpenedRun
 from governance.pipeline.pointer import released_manifest
@@ -89,6 +90,8 @@ def disclose(
     manifest = released_manifest(workspace, dataset)
     contract = released_contract(workspace, manifest)
     wanted = wanted_columns(manifest, columns)
+    claim = Claim.of_run(Operation.DISCLOSE, manifest.body["run"])
+    workspace.claim(replace(claim, purpose=purpose, recipient=recipient))
     disclosure_id = "d" + secrets.token_hex(12)
     partial = directory.parent / f".{disclosure_id}.partial"
     partial.mkdir(parents=True, mode=0o700)

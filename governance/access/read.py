@@ -13,6 +13,7 @@ from governance.model.canonical import digest, timestamp
 from governance.model.contract import Contract
 from governance.model.dataset import Manifest
 from governance.model.decision import Reason
+from governance.model.key_grant import Claim, Operation
 from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
 from governance.pipeline.pointer import contract_path, released_manifest
 from governance.pipeline.workspace import PIPELINE, Workspace
@@ -51,6 +52,7 @@ def read_released(
         "columns": wanted,
         "read_at": timestamp(workspace.clock()),
     }
+    workspace.claim(Claim.of_run(Operation.READ, manifest.body["run"]))
     workspace.append_json(read, READ, PIPELINE)
     contract = released_contract(workspace, manifest)
     released = released_subjects(workspace, contract, purpose)
