@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from governance.contracts.structure import POLICY, structural_faults
 from governance.errors import ContractError
 from governance.model.classification import HARMLESS
 from governance.model.key_grant import Operation, Workload
+from governance.model.legal_hold import LegalHold
 from governance.model.policy import ClassificationRule, Policy, Purpose, Recipient
 from governance.model.retention import Period, Retention
 
@@ -102,6 +103,8 @@ def _compiled(document: Document) -> Policy:
         else None,
         corrections_contested=text(root, "correctionsContested") or "stop",
         contested_probability=number(root, "correctionsContestedProbability", 0.9),
+        erasure_days=whole(root, "erasureDays", 30),
+        legal_holds=tuple(_legal_hold(h) for h in entries(root, "legalHolds")),
         workloads={n: _workload(n, w, sensitivities[0]) for n, w in mapping(root, "workloads").items()},
     )
 
@@ -109,6 +112,17 @@ def _compiled(document: Document) -> Policy:
 def _retention(regime: str, said: Mapping[str, Any]) -> Retention:
     least, most = text(said, "atLeast"), text(said, "atMost")
     return Retention(regime, Period.parse(least) if least else None, Period.parse(most) if most else None)
+
+
+def _legal_hold(said: Mapping[str, Any]) -> LegalHold:
+    until = text(said, "until")
+    return LegalHold(
+        regime=said["regime"],
+        ground=said["ground"],
+        datasets=tuple(texts(said, "datasets")),
+        domains=tuple(texts(said, "domains")),
+        until=date.fromisoformat(until) if until else None,
+    )
 
 
 def _purpose(name: str, said: Mapping[str, Any]) -> Purpose:
@@ -186,6 +200,7 @@ class _Meaning:
         self._workloads()
         self._organisation()
         self._retention()
+        self._legal_holds()
         self._detectors()
         levels = texts(self._root, "sensitivities")
         unclassified = text(self._root, "unclassified")
@@ -309,6 +324,14 @@ class _Meaning:
             if regime == "HIPAA" and "atLeast" in cutoffs and (least is None or least > _SIX_YEARS_BEFORE):
                 say = "HIPAA documentation is kept six years (45 CFR 164.316(b)(2)(i)); write `atLeast: P6Y`"
                 self._say(at if least is None else (*at, "atLeast"), say)
+
+    def _legal_holds(self) -> None:
+        for index, hold in enumerate(entries(self._root, "legalHolds")):
+            until = text(hold, "until")
+            try:
+                date.fromisoformat(until or "2026-01-01")
+            except ValueError:
+                self._say(("legalHolds", index, "until"), f"`{until}` is not a day; write e.g. `2031-12-31`")
 
     def _say(self, at: Pointer, message: str) -> None:
         self._found.append(Fault(self._document.at(at), message, _INVALID))

@@ -75,6 +75,11 @@ class GovernanceDiscloseRunFacet(EvidenceRunFacet):
 
 
 @attr.define(kw_only=True)
+class GovernanceErasureRunFacet(EvidenceRunFacet):
+    """The erasure of subjects was asked for, or went a step further."""
+
+
+@attr.define(kw_only=True)
 class GovernanceKeyGrantRunFacet(EvidenceRunFacet):
     """The key broker granted keys to a workload, handed them out, refused them or ended a grant."""
 
@@ -105,6 +110,7 @@ EVIDENCE_FACETS: Mapping[Stage, type[EvidenceRunFacet]] = MappingProxyType(
         Stage.VALIDATE: GovernanceValidateRunFacet,
         Stage.RELEASE: GovernanceReleaseRunFacet,
         Stage.DISCLOSE: GovernanceDiscloseRunFacet,
+        Stage.ERASURE: GovernanceErasureRunFacet,
         Stage.KEY_GRANT: GovernanceKeyGrantRunFacet,
     }
 )

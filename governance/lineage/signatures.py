@@ -26,7 +26,7 @@ from governance.model.canonical import canonical, digest
 from governance.model.evidence import Signer, Stage
 
 ALGORITHM = "ed25519"
-_ROOT_SIGNED = frozenset({Stage.OPEN, Stage.DISCLOSE, Stage.KEY_GRANT})
+_ROOT_SIGNED = frozenset({Stage.OPEN, Stage.DISCLOSE, Stage.ERASURE, Stage.KEY_GRANT})
 _RUN_IDENTITY = ("dataset", "version", "run_id", "map_index", "attempt")
 
 

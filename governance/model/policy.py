@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from governance.model.key_grant import Workload
+from governance.model.legal_hold import LegalHold
 from governance.model.retention import Retention
 
 
@@ -65,6 +66,7 @@ class Policy:
     redaction asks beside the rules: the pinned one of names, and ``PATH@sha256:…`` of one's own.
     ``corrections_contested`` is ``stop`` or ``report``: what a run does where a detector is at least
     ``contested_probability`` sure of what a person corrected. ``workloads`` are those that the key broker knows.
+    ``erasure_days`` is within how many days an erasure must have reached the segments; ``legal_holds`` keep rows.
     """
 
     digest: str
@@ -88,6 +90,8 @@ class Policy:
     corrections_contested: str = "stop"
     contested_probability: float = 0.9
     workloads: Mapping[str, Workload] = field(default_factory=dict)
+    erasure_days: int = 30
+    legal_holds: tuple[LegalHold, ...] = ()
 
     def sensitivity(self, classification: str) -> str:
         """The level of a classification; the highest for one the policy does not list."""
