@@ -51,6 +51,7 @@ CODES = MappingProxyType(
         "GOV-310": "the key broker does not grant a key",
         "GOV-311": "the key broker does not answer",
         "GOV-312": "a key has sealed as often as is safe",
+        "GOV-316": "a domain is too small for format-preserving encryption",
         # 4xx validation
         "GOV-401": "an expectation is unknown or its arguments are wrong",
         "GOV-402": "the version does not meet its contract's quality rules",
@@ -95,6 +96,11 @@ CODES = MappingProxyType(
         "GOV-615": "a request's encoding is not supported",
         "GOV-616": "what was asked for was removed",
         "GOV-617": "lineage is taken as events only",
+        "GOV-641": "a DAG touches a governed dataset outside its stages",
+        "GOV-642": "an asset of a DAG cannot be resolved",
+        "GOV-643": "stages of a governed run are missing or out of order in a DAG",
+        "GOV-644": "a model is trained on what no stage classified",
+        "GOV-645": "a DAG file cannot be imported",
         # 7xx sources, storage and the run
         "GOV-701": "a source cannot be read",
         "GOV-702": "a source row has the wrong number of fields or is malformed",

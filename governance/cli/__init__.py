@@ -23,6 +23,7 @@ COMMANDS = {
     "disclose": "write a released version for a recipient, sealed and recorded",
     "keys": "make and rotate keys, show public keys",
     "lineage": "ask which datasets, runs and columns led where",
+    "lint": "check DAG files against contracts and policy",
     "log": "show and verify the tamper-evident log",
     "outbox": "show and drain emitted events that wait to be sent",
     "report": "make audit reports and their bundles",
