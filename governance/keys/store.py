@@ -205,7 +205,11 @@ class Keyring(Secretive):
 
     def run_signer(self, version: str, attempt: str) -> Ed25519Signer:
         """Signs one attempt's evidence; derived, so that any task of the run can rebuild it."""
-        return Ed25519Signer(derive(self._unwrapped(_ROOT), "governance run signer v1", version, attempt))
+        return Ed25519Signer(self.run_seed(version, attempt))
+
+    def run_seed(self, version: str, attempt: str) -> bytes:
+        """The 32 bytes behind :meth:`run_signer`, which a key broker hands to the run itself."""
+        return derive(self._unwrapped(_ROOT), "governance run signer v1", version, attempt)
 
     def rotate_epoch(self) -> Rotation:
         """Move every key to the next epoch and destroy the one before."""
