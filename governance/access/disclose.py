@@ -21,7 +21,7 @@ import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from governance.access.read import permitted, released_contract, released_subjects, wanted_columns
+from governance.access.read import permitted, released_subjects, wanted_columns
 from governance.access.sealing import DisclosureWriter
 from governance.errors import AccessError
 from governance.model.canonical import canonical, digest, timestamp
@@ -31,7 +31,7 @@ from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage,
 from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Policy, Recipient
 from governance.model.run import OpenedRun
-from governance.pipeline.pointer import released_manifest
+from governance.pipeline.pointer import released_contract, released_manifest
 from governance.pipeline.protect import DATASETS
 from governance.pipeline.step import event_context
 from governance.pipeline.workspace import Workspace

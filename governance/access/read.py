@@ -1,4 +1,4 @@
-"""Reading a released version: through the manifest check, for its purpose, without late withdrawals."""
+"""Reading a released version: through the manifest check, for its purpose, without who withdrew or was erased."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from governance.contracts import load_contract
-from governance.errors import AccessError, ContractError
-from governance.model.canonical import digest, timestamp
+from governance.errors import AccessError
+from governance.model.canonical import timestamp
 from governance.model.contract import Contract
 from governance.model.dataset import Manifest
 from governance.model.decision import Reason
 from governance.model.key_grant import Claim, Operation
 from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
-from governance.pipeline.pointer import contract_path, released_manifest
+from governance.pipeline.pointer import released_contract, released_manifest
 from governance.pipeline.workspace import PIPELINE, Workspace
 from governance.protect import open_version
 
@@ -28,7 +27,7 @@ def read_released(
     """Stream the released version of ``dataset`` for one purpose.
 
     The read is recorded before the first row is handed out. Rows whose subject withdrew since the
-    release are left out, as of the ledger's present position.
+    release are left out, as of the ledger's present position, and so are those of erased subjects.
 
     Raises:
         AccessError: GOV-602 for a purpose the version was not released for, GOV-603 when nothing is
@@ -75,24 +74,6 @@ def wanted_columns(manifest: Manifest, columns: Sequence[str] | None) -> list[st
             f"choose from {', '.join(present)}",
         )
     return [c for c in present if columns is None or c in columns]
-
-
-def released_contract(workspace: Workspace, manifest: Manifest) -> Contract:
-    """The contract a version was made under.
-
-    Raises:
-        ContractError: GOV-112 when the copy beside the version is not the one the manifest names.
-    """
-    storage = workspace.dataset_storage(manifest.dataset)
-    path = contract_path(manifest)
-    # Before it is parsed: an altered byte may have made it something else than a contract.
-    if digest(storage.read(path)) != manifest.body["run"]["contract_digest"]:
-        raise ContractError(
-            "GOV-112",
-            f"{manifest.dataset}/{path}, the contract of {manifest.version}, was altered",
-            "restore it from the log: `governance log show` prints the leaf the manifest names",
-        )
-    return load_contract(path, data=storage.read(path))
 
 
 def released_subjects(workspace: Workspace, contract: Contract, *purposes: str) -> ReleasedSubjects:

@@ -72,11 +72,14 @@ def prepare(
 ) -> NewRecords:
     """Bind rows to pseudonyms, leave out what earlier batches have, and refuse overlaps.
 
+    Rows whose pseudonym is zero, those of erased subjects, are left out.
+
     Raises:
         ConsentFindings: GOV-201 when a record id was used before with other content, GOV-202 when
             intervals overlap, in the file or with earlier batches.
     """
     file = _pseudonymised(read.table, internal, salt, backdated_after)
+    file = file.filter(pc.not_equal(file["subject"], pa.scalar(bytes(16), PSEUDONYM)))
     known = [_about(table, file) for table in earlier]
     before = pa.concat_tables([SEGMENT.empty_table(), *known])
     same, other = _known_rows(file, before)

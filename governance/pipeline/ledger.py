@@ -16,6 +16,8 @@ from governance.pipeline.workspace import OPERATOR, Workspace
 def import_consent(workspace: Workspace, path: Path) -> Batch:
     """Import one file of consent records.
 
+    Records of subjects on the suppression list are left out.
+
     Raises:
         ConsentError: GOV-201 for what is wrong in the file, GOV-202 for overlapping intervals; the
             ledger is then as it was before.
@@ -25,7 +27,9 @@ def import_consent(workspace: Workspace, path: Path) -> Batch:
 
     def internal(domain: str, identifiers: pa.Array) -> np.ndarray:
         ordinals = vault.resolve(domain, identifiers, create=True)
-        return vault.internal(domain)[ordinals]
+        population = vault.internal(domain)
+        # Whoever was erased gets no pseudonym again; the ledger leaves such records out.
+        return np.vstack([population, np.zeros((1, 16), np.uint8)])[ordinals]
 
     def record(batch: dict[str, Any]) -> int:
         return workspace.append_json(batch, CONSENT_BATCH, OPERATOR)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from governance.errors import AccessError, LogError, StorageError
+from governance.contracts import load_contract
+from governance.errors import AccessError, ContractError, LogError, StorageError
 from governance.lineage import Observed, verify_evidence
 from governance.log import OPENLINEAGE_EVENT, Entry, Log
-from governance.model.canonical import canonical, parse, timestamp
+from governance.model.canonical import canonical, digest, parse, timestamp
+from governance.model.contract import Contract
 from governance.model.dataset import Manifest
 from governance.model.evidence import Stage
 from governance.pipeline.workspace import PIPELINE, Workspace
@@ -101,6 +104,34 @@ def released_manifest(workspace: Workspace, dataset: str, version: str | None = 
         if pointer is None
         else f"the present version is {pointer.version}; `governance lineage evidence {dataset}` lists all",
     )
+
+
+def released_chain(workspace: Workspace, dataset: str) -> Iterator[Manifest]:
+    """The released version and every one before it, newest first. Raises as :func:`released_manifest`."""
+    storage = workspace.dataset_storage(dataset)
+    _, manifest = _confirmed(workspace, storage, dataset)
+    while manifest is not None:
+        yield manifest
+        link = manifest.body["previous"]
+        manifest = _linked(workspace, storage, dataset, link) if link else None
+
+
+def released_contract(workspace: Workspace, manifest: Manifest) -> Contract:
+    """The contract a version was made under.
+
+    Raises:
+        ContractError: GOV-112 when the copy beside the version is not the one the manifest names.
+    """
+    storage = workspace.dataset_storage(manifest.dataset)
+    path = contract_path(manifest)
+    # Before it is parsed: an altered byte may have made it something else than a contract.
+    if digest(storage.read(path)) != manifest.body["run"]["contract_digest"]:
+        raise ContractError(
+            "GOV-112",
+            f"{manifest.dataset}/{path}, the contract of {manifest.version}, was altered",
+            "restore it from the log: `governance log show` prints the leaf the manifest names",
+        )
+    return load_contract(path, data=storage.read(path))
 
 
 def contract_path(manifest: Manifest) -> str:

@@ -30,6 +30,7 @@ from governance.model.canonical import canonical, parse, timestamp
 from governance.model.evidence import Signer
 from governance.model.key_grant import Claim
 from governance.model.policy import Policy
+from governance.pipeline.tombstones import carry_out
 from governance.storage import Storage, storage_for
 
 PRODUCER = f"urn:airflow-governance:{__version__}"
@@ -99,7 +100,8 @@ class Workspace:
         """Open the stores of a home.
 
         Raises:
-            ProtectionError: GOV-301 without a key, GOV-302 for a wrong one; GOV-310, GOV-311 by a broker.
+            ProtectionError: GOV-301 without a key, GOV-302 for a wrong one; GOV-310, GOV-311 by a broker;
+                GOV-307 for a vault from before an erasure that the log knows.
             LogError: GOV-501 when the store cannot be opened, GOV-502 when it is another home's.
         """
         keyring, vault = _kept(settings)
@@ -113,6 +115,8 @@ class Workspace:
         ledger = ConsentLedger.open(settings.home / "consent", record=lambda body: _leaf(log, body))
         workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
         workspace._require_own_log()
+        if not settings.keys:
+            carry_out(log, keyring, vault, settings.home)
         return workspace
 
     @property
