@@ -63,6 +63,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     metavar="AMOUNT",
     help="Most memory of the index (a share of the machine's, or as 4GB); as much again for the present beside it.",
 )
+@click.option(
+    "--broker",
+    type=_FILE,
+    metavar="FILE",
+    help="Be the home's key broker too, with the settings in FILE; see docs/broker.md.",
+)
 def command(
     host: str,
     port: int,
@@ -79,6 +85,7 @@ def command(
     snapshot_every: float,
     max_body: int,
     index_memory: str,
+    broker: Path | None,
 ) -> None:
     """Serve the lineage store: OpenLineage ingest, Marquez-compatible reads, audit, pages.
 
@@ -105,6 +112,7 @@ def command(
             snapshot_every=snapshot_every,
             max_body=max_body << 20,
             index_memory=index_memory,
+            broker=broker,
         ),
         create=create,
     )

@@ -10,6 +10,8 @@ from governance.errors import GovernanceError
 
 STATUS: Mapping[str, int] = {
     "GOV-118": 400,
+    "GOV-309": 503,
+    "GOV-310": 403,
     "GOV-501": 503,
     "GOV-504": 404,
     "GOV-505": 409,

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,9 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from governance import __version__
-from governance.errors import GovernanceError
+from governance.errors import AccessError, GovernanceError
 from governance.server import (
     audit_routes,
+    broker_routes,
     classification_routes,
     evidence_routes,
     graph_routes,
@@ -36,7 +37,17 @@ from governance.server.ingest import Answer, Ingest
 from governance.server.request_body import BodyReader
 from governance.server.served import ServedStore
 
+if TYPE_CHECKING:
+    from governance.server.broker import Broker
+
 _log = logging.getLogger(__name__)
+
+
+_TOO_LARGE = AccessError(
+    "GOV-614",
+    "the request's body is too large, or of unstated length",
+    "send Content-Length and ask for less",
+)
 
 
 class LineageApp(FastAPI):
@@ -58,6 +69,9 @@ class LineageApp(FastAPI):
             if take is not None:
                 await _send(await _guarded(take, scope, receive), send)
                 return
+            if broker_routes.too_large(scope):
+                await _send(refusal(_TOO_LARGE), send)
+                return
         try:
             await super().__call__(scope, receive, send)
         except Exception as fault:
@@ -71,6 +85,7 @@ def build_app(
     reader: BodyReader | None = None,
     root_path: str = "",
     frame_ancestors: Sequence[str] = (),
+    broker: Broker | None = None,
 ) -> FastAPI:
     """The application over an opened store, which it closes when it stops."""
 
@@ -91,6 +106,7 @@ def build_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.state.broker = broker
     app.state.frame_ancestors = " ".join(["frame-ancestors 'self'", *frame_ancestors])
     # Not include_router: it would analyse each route once more, half the time that a start takes.
     app.router.routes += [
@@ -104,6 +120,7 @@ def build_app(
         *evidence_routes.router(served).routes,
         *tlog_routes.router(served).routes,
         *token_routes.router(served).routes,
+        *broker_routes.router().routes,
         *pages.routes(served),
     ]
 

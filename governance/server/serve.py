@@ -7,7 +7,7 @@ import socket
 import ssl
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -17,9 +17,13 @@ from governance.errors import SettingError
 from governance.log import Log, open_storage
 from governance.pipeline.workspace import Workspace, now
 from governance.server.app import build_app
+from governance.server.broker_settings import BrokerSettings
 from governance.server.request_body import BodyReader
 from governance.server.served import ServedStore
 from governance.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from governance.server.broker import Broker
 
 _LONGEST_HEAD = 64 << 10
 _DRAIN_S = 30
@@ -46,12 +50,15 @@ def serve(home: Settings | None, store: str, settings: ServerSettings, *, create
     if settings.tls_cert is not None and settings.tls_key is not None:
         _check_tls(settings.tls_cert, settings.tls_key)
         tls = {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(settings.tls_key)}
+    brokering = _brokering(home, settings)
     # Last, because from here on threads work on the store until the app's end stops them.
+    served, workspace = _opened(home, store, settings, create)
     app = build_app(
-        _opened(home, store, settings, create),
+        served,
         reader=BodyReader(largest=settings.max_body),
         root_path=settings.root_path,
         frame_ancestors=settings.frame_ancestors,
+        broker=_broker(brokering, served, workspace),
     )
     config = uvicorn.Config(
         app,
@@ -89,10 +96,50 @@ def _bound(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _opened(home: Settings | None, store: str, settings: ServerSettings, create: bool) -> ServedStore:
+def _brokering(home: Settings | None, settings: ServerSettings) -> BrokerSettings | None:
+    if settings.broker is None:
+        return None
+    if home is None or home.keys:
+        raise SettingError(
+            "GOV-901",
+            "a key broker needs the home whose keys it hands out",
+            "pass --home, or set GOVERNANCE_HOME and GOVERNANCE_KEK, and do not set GOVERNANCE_KEYS",
+        )
+    if settings.tls_cert is None and settings.host not in ("127.0.0.1", "::1", "localhost"):
+        raise SettingError(
+            "GOV-901",
+            "a key broker does not listen to a network without TLS",
+            "pass --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy that speaks TLS",
+        )
+    return BrokerSettings.read(settings.broker)
+
+
+def _broker(
+    settings: BrokerSettings | None, served: ServedStore, workspace: Workspace | None
+) -> Broker | None:
+    if settings is None or workspace is None:
+        return None
+    from governance.server.broker import Broker
+    from governance.server.broker_airflow import AirflowTries
+    from governance.server.broker_identity import Identities
+
+    return Broker(
+        served,
+        workspace.keyring,
+        workspace.settings.policy,
+        Identities(settings.identity, served.tokens),
+        None if settings.airflow is None else AirflowTries(settings.airflow),
+        namespace=workspace.settings.namespace,
+        ttl=settings.ttl,
+    )
+
+
+def _opened(
+    home: Settings | None, store: str, settings: ServerSettings, create: bool
+) -> tuple[ServedStore, Workspace | None]:
     if home is None:
         log = Log(open_storage(store, create=create), signer=None, clock=now)
-        return ServedStore(
+        served = ServedStore(
             log,
             clock=now,
             snapshots=settings.snapshots,
@@ -100,8 +147,9 @@ def _opened(home: Settings | None, store: str, settings: ServerSettings, create:
             memory=settings.index_memory,
             warm=True,
         )
+        return served, None
     workspace = Workspace.open(home)
-    return ServedStore(
+    served = ServedStore(
         workspace.log,
         evidence_public_key=workspace.evidence_public_key,
         clock=now,
@@ -111,6 +159,7 @@ def _opened(home: Settings | None, store: str, settings: ServerSettings, create:
         memory=settings.index_memory,
         warm=True,
     )
+    return served, workspace
 
 
 def _check_tls(certificate: Path, key: Path) -> None:

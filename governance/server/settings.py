@@ -19,7 +19,8 @@ class ServerSettings:
     ``checkpoint_every`` and ``snapshot_every`` are seconds; ``max_body`` is bytes of one request, both as sent and gunzipped;
     ``frame_ancestors`` are origins, besides this server's, whose pages may hold these in a frame;
     ``trusted_proxy`` holds addresses or networks whose X-Forwarded headers are believed; ``index_memory`` is a
-    share of the machine's memory or an amount, for the index and once more for the present kept beside it.
+    share of the machine's memory or an amount, for the index and once more for the present kept beside it;
+    ``broker`` is the file of the key broker's settings.
     """
 
     host: str = "127.0.0.1"
@@ -34,6 +35,7 @@ class ServerSettings:
     snapshot_every: float = 600.0
     max_body: int = 64 << 20
     index_memory: str = "40%"
+    broker: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse half a TLS setting, which would otherwise serve in clear, and what is no path or no amount.
