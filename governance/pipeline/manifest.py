@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from governance.model.contract import LoadMode
@@ -40,15 +40,18 @@ def signed_manifest(
 
 def _manifest(context: RunContext, *, checkpoint: str | None, extra: Mapping[str, Any]) -> Manifest:
     facts = context.facts(Stage.PROTECT)
-    written = _segments(facts)
+    written = segments_of(facts["segments"])
     previous = (
         released_manifest(context.workspace, context.run.dataset)
         if context.contract.mode is not LoadMode.FULL and context.run.previous_version
         else None
     )
+    carried = carried_segments(previous, context.contract.mode, written)
+    rewritten = {s["from"]: s for s in facts.get("carried", ())}
+    kept = [s for s in carried if s.segment_id not in rewritten]
     return build_manifest(
         context.run,
-        segments=[*carried_segments(previous, context.contract.mode, written), *written],
+        segments=[*kept, *segments_of([s for s in rewritten.values() if s["rows"]]), *written],
         columns=[c for c in facts["columns"] if not c["dropped"]],
         schema=facts["schema"],
         counts={k: facts[k] for k in ("rows_in", "rows_denied", "rows_quarantined", "rows_out")},
@@ -69,7 +72,8 @@ def _previous(context: RunContext) -> dict[str, str] | None:
     }
 
 
-def _segments(facts: dict[str, Any]) -> list[Segment]:
+def segments_of(stated: Sequence[Mapping[str, Any]]) -> list[Segment]:
+    """Segments as the evidence of protect states them."""
     return [
         Segment(
             s["segment_id"],
@@ -78,5 +82,5 @@ def _segments(facts: dict[str, Any]) -> list[Segment]:
             tuple(SegmentFile(f["path"], f["size"], f["digest"], f["role"]) for f in s["files"]),
             s["key_ids"],
         )
-        for s in facts["segments"]
+        for s in stated
     ]

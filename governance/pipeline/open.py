@@ -114,13 +114,14 @@ def open_run(
                 workspace.keyring.run_signer(version, attempt).public_key
             ).decode(),
             corrections_position=workspace.log.size(),
+            tombstones=workspace.vault.tombstones,
         )
         reference = RunReference(contract.dataset, version, attempt)
         storage.write(f"{reference.folder}/contract.odcs.yaml", contract_path.read_bytes())
         storage.write(f"{reference.folder}/{SCHEMA}", schema.serialize().to_pybytes())
         storage.write(f"{reference.folder}/run.json", canonical(run.to_json()))
         record = StageRecord(
-            Evidence(Stage.OPEN, _facts(run, contract, contract_index, policy_index, text_models)),
+            Evidence(Stage.OPEN, opened_facts(run, contract, contract_index, policy_index, text_models)),
             event_context(run),
             inputs=(source_lineage(run, [(f.name, str(f.type)) for f in schema]),),
         )
@@ -213,13 +214,14 @@ def _require_purpose(contract: Contract, policy: Policy, purpose: str) -> None:
         )
 
 
-def _facts(
+def opened_facts(
     run: OpenedRun,
     contract: Contract,
     contract_index: int,
     policy_index: int,
-    text_models: Sequence[tuple[str, str]],
+    text_models: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
+    """What the evidence of an opening states."""
     return {
         "source": {
             "kind": run.source.kind,

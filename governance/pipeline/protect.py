@@ -12,6 +12,7 @@ import pyarrow as pa
 from governance.errors import ValidationError
 from governance.model.contract import ContractColumn, RuleScope
 from governance.model.evidence import ColumnEdge, DatasetLineage, Stage, StageRecord
+from governance.pipeline.carried import rewrite_carried, stated_segment
 from governance.pipeline.classify import require_declared, require_uncontested
 from governance.pipeline.consent import ConsentDecision, audience
 from governance.pipeline.open import DATASETS as DATASETS
@@ -61,6 +62,8 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
         )
         facts = _facts(result, columns)
         try:
+            if carried := rewrite_carried(context, facts["segments"], late):
+                facts["carried"] = carried
             if late is None and result.rows_denied != consent_facts["denied"]:
                 raise ValidationError(
                     "GOV-405",
@@ -93,7 +96,7 @@ def _proven(
 
 
 def _remove(context: RunContext, facts: dict[str, Any]) -> None:
-    for segment in facts["segments"]:
+    for segment in [*facts["segments"], *facts.get("carried", ())]:
         context.storage.remove_tree(f"segments/{segment['segment_id']}")
     if facts["quarantine"]:
         context.storage.remove_tree(f"quarantine/{facts['quarantine']['segment_id']}")
@@ -196,23 +199,11 @@ def _facts(result: RewriteResult, columns: tuple[ColumnPlan, ...]) -> dict[str, 
             }
             for c in columns
         ],
-        "segments": [_segment(s) for s in result.segments],
+        "segments": [stated_segment(s) for s in result.segments],
         "quarantine": (
             {"segment_id": result.quarantine.segment_id, "rows": result.quarantine.rows}
             if result.quarantine
             else None
         ),
         "schema": [{"name": f.name, "type": str(f.type)} for f in result.schema],
-    }
-
-
-def _segment(segment: Any) -> dict[str, Any]:
-    return {
-        "segment_id": segment.segment_id,
-        "partition": dict(segment.partition),
-        "rows": segment.rows,
-        "files": [
-            {"path": f.path, "size": f.size, "digest": f.digest, "role": f.role} for f in segment.files
-        ],
-        "key_ids": dict(segment.key_ids),
     }

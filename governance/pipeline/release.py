@@ -14,9 +14,11 @@ from governance.lineage import Observed, as_sent, verify_evidence
 from governance.log import verify_entry
 from governance.model.canonical import canonical, parse
 from governance.model.dataset import Manifest
+from governance.model.decision import Reason
 from governance.model.evidence import DatasetLineage, Recorder, Stage
 from governance.pipeline.classify import require_declared
-from governance.pipeline.manifest import EVIDENT, signed_manifest
+from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
+from governance.pipeline.manifest import EVIDENT, draft_manifest, signed_manifest
 from governance.pipeline.pointer import (
     POINTER,
     Released,
@@ -37,6 +39,7 @@ from governance.pipeline.step import (
 )
 from governance.pipeline.validate import require_sound, validate
 from governance.pipeline.workspace import Workspace
+from governance.protect import open_version
 
 
 def release(context: RunContext) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def release(context: RunContext) -> dict[str, Any]:
                     context.storage.read(f"{context.reference.folder}/contract.odcs.yaml"),
                 )
                 context.storage.write(path, envelope)
-                facts = _publish(context, manifest, path, position, late)
+                facts = publish(context, manifest, path, position, late)
             except GovernanceError as fault:
                 # What was published is not set aside, nor what was only asked for too early.
                 if fault.code != "GOV-741" and not _moved(context, path):
@@ -138,13 +141,13 @@ def _moved(context: RunContext, manifest_path: str) -> bool:
 
 
 def _consent_again(context: RunContext) -> tuple[int, int]:
-    """Rewrite without subjects who withdrew since the opening; returns (position, how many)."""
+    """Rewrite without subjects who withdrew or were erased since the opening; (position, how many withdrew)."""
     ledger, vault = context.workspace.ledger, context.workspace.vault
     domain = context.contract.subject.domain
-    checked, withdrawn = context.run.consent_position, 0
+    checked, withdrawn = (context.run.consent_position, context.run.tombstones), 0
     for _ in range(context.policy.late_withdrawal_rewrites + 1):
-        position = ledger.position
-        if position == checked:
+        position, tombstones = ledger.position, vault.tombstones
+        if (position, tombstones) == checked:
             return position, withdrawn
         late = ledger.late(
             context.policy.purposes[context.run.purpose],
@@ -156,22 +159,36 @@ def _consent_again(context: RunContext) -> tuple[int, int]:
             opened_at=context.run.opened_at,
             special_category=context.contract.special_category,
         )
-        if len(late) > withdrawn:
+        if len(late) > withdrawn or (tombstones != checked[1] and _holds_erased(context)):
             if context.contract.on_late_withdrawal == "quarantine":
                 break
             withdrawn = len(late)
+            # Both decide again, so that subjects who were erased meanwhile go too.
             protect(context, late=late)
             validate(context, late=late)
-        checked = position
+        checked = position, tombstones
     else:
-        position = ledger.position
-        if position == checked:
-            return position, withdrawn
+        if (ledger.position, vault.tombstones) == checked:
+            return checked[0], withdrawn
     raise ConsentError(
         "GOV-204",
-        f"consent of subjects in {context.run.dataset} was withdrawn while the run went on",
+        f"subjects in {context.run.dataset} withdrew or were erased while the run went on",
         "start a new run: it opens at the ledger's present position",
     )
+
+
+def _holds_erased(context: RunContext) -> bool:
+    """Whether a row of the version is of a subject that was erased since it was written."""
+    manifest = draft_manifest(context)
+    subjects = ReleasedSubjects([ConsentDecision.of_run(context)], context.workspace.vault)
+    batches = open_version(
+        context.storage, manifest, context.workspace.keyring.segment_key, columns=subjects.columns
+    )
+    for batch in batches:
+        reasons, ordinals = subjects.decide(batch)
+        if ((reasons == Reason.ERASED) | (ordinals < 0)).any():
+            return True
+    return False
 
 
 _STANDS_ON = {Stage.PROTECT: (Stage.CLASSIFY, Stage.CONSENT), Stage.VALIDATE: (Stage.PROTECT,)}
@@ -213,7 +230,17 @@ def _require_evidence(context: RunContext) -> None:
         verify_entry(entry.leaf, log.prove(index, checkpoint), checkpoint)
 
 
-def _publish(context: RunContext, manifest: Manifest, path: str, position: int, late: int) -> dict[str, Any]:
+def publish(context: RunContext, manifest: Manifest, path: str, position: int, late: int) -> dict[str, Any]:
+    """Say in the log that the version is about to be released, move the pointer, say that it was.
+
+    Args:
+        path: where the signed manifest lies, relative to the dataset root.
+        position: the ledger position at which consent was checked last.
+        late: how many subjects withdrew since the opening.
+
+    Raises:
+        StorageError: GOV-721 when another release came first.
+    """
     workspace, storage = context.workspace, context.storage
     pointer, seen = current_pointer(storage)
     if (pointer.version if pointer else None) != context.run.previous_version:

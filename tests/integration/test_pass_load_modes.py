@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pyarrow.csv as pa_csv
 from before_and_after import CUSTOMERS, german_subjects, withdraw
-from governed_home import Home, edited, refused
+from governed_home import Home, edited
+
+from governance.lineage.facets import nonconformities
+from governance.model.evidence import Stage
 
 COUNTRY = "- name: country\n        logicalType: string\n"
 
@@ -25,19 +28,18 @@ def test_append_stands_on_the_segments_before_it(home: Home) -> None:
 
 
 def test_who_withdrew_is_not_carried_into_another_version(home: Home, tmp_path: Path) -> None:
-    """Refused so far: a carried segment with a withdrawn subject is not rewritten yet."""
     edited(home.contract(CUSTOMERS), lambda t: t.replace("loadMode: full", "loadMode: append"))
     home.run(CUSTOMERS)
-    pointer, before = home.pointer(CUSTOMERS), home.rows(CUSTOMERS).num_rows
+    first, before = home.manifest(CUSTOMERS), home.rows(CUSTOMERS).num_rows
     subject, rows = next(iter(german_subjects(home).items()))
     withdraw(home, subject, tmp_path)
-    with refused("GOV-403"):
-        home.run(CUSTOMERS)
-    assert home.pointer(CUSTOMERS) == pointer
-    assert home.rows(CUSTOMERS).num_rows == before - rows
-    edited(home.contract(CUSTOMERS), lambda t: t.replace("loadMode: append", "loadMode: full"))
     home.run(CUSTOMERS)
-    assert home.manifest(CUSTOMERS).body["rows"] == before - rows
+    second = home.manifest(CUSTOMERS)
+    assert second.body["rows"] == 2 * (before - rows) == home.rows(CUSTOMERS).num_rows
+    [stated] = home.evidence(Stage.PROTECT, CUSTOMERS)[-1]["facts"]["carried"]
+    assert (stated["from"], stated["dropped"]) == (first.segments[0].segment_id, rows)
+    assert not nonconformities(home.evidence(Stage.PROTECT, CUSTOMERS)[-1])
+    assert second.segments[0].segment_id == stated["segment_id"] != first.segments[0].segment_id
 
 
 def test_a_partition_replaces_its_own_and_leaves_the_others(home: Home, tmp_path: Path) -> None:
