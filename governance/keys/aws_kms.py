@@ -53,7 +53,8 @@ def open_provider(uri: str, _passphrase: Passphrase | None) -> AwsKmsProvider:
         read_timeout=READ_SECONDS,
         retries={"mode": "standard", "max_attempts": ATTEMPTS},
     )
-    client = boto3.client("kms", region_name=found[1], config=config)
+    # The default session would keep credentials, and is not for several threads.
+    client = boto3.session.Session().client("kms", region_name=found[1], config=config)
     return AwsKmsProvider(uri, client, found[2], int(asked.get("deletion_days", _FEWEST_DAYS)))
 
 

@@ -34,7 +34,7 @@ from governance.errors import ProtectionError, SettingError, StorageError
 from governance.keys.durable import create_file, is_private, replace_file
 from governance.keys.epoch import Destruction, EpochKey
 from governance.keys.provider import Passphrase
-from governance.keys.sealing import KEY_SIZE, Altered, Sealer, Secretive, derive
+from governance.keys.sealing import KEY_SIZE, Altered, KeyMaterial, Sealer, Secretive, confined, derive
 from governance.model.canonical import canonical, parse
 
 _EPOCH = "governance epoch key v1"
@@ -55,6 +55,7 @@ class _Kek(Secretive):
         self.check = base64.b64encode(derive(key, "governance kek check v1")).decode()
 
 
+@confined
 def create_file_key(path: Path, passphrase: Passphrase | None = None, *, cost: int = _DEFAULT_COST) -> str:
     """Write a new key file, mode 0600, and return its URI.
 
@@ -69,7 +70,7 @@ def create_file_key(path: Path, passphrase: Passphrase | None = None, *, cost: i
     """
     path = path.absolute()
     if passphrase is None:
-        key = base64.b64encode(os.urandom(KEY_SIZE)).decode()
+        key = base64.b64encode(KeyMaterial.random()).decode()
         document: dict[str, Any] = {"v": 1, "kind": "key", "key": key}
     else:
         document = {"v": 1, "kind": "scrypt", "salt": base64.b64encode(os.urandom(16)).decode()}
@@ -138,6 +139,7 @@ class FileProvider(Secretive):
         with self._locked(exclusive=False):
             return tuple(sorted(int(epoch) for epoch in self._stores().get(store, {})))
 
+    @confined
     def create_epoch(self, store: str, epoch: int) -> EpochKey:
         with self._locked(exclusive=True):
             stores = self._stores()
@@ -148,10 +150,12 @@ class FileProvider(Secretive):
             self._save(stores)
             return created
 
+    @confined
     def epoch_key(self, store: str, epoch: int) -> EpochKey:
         with self._locked(exclusive=False):
             return self._unwrapped(self._stores(), store, epoch)
 
+    @confined
     def destroy_epochs(self, store: str, before: int) -> Destruction:
         pending = (_BACKUPS, _NO_CLAIM) if self._stretched else (_BACKUPS,)
         with self._locked(exclusive=True):
@@ -165,7 +169,7 @@ class FileProvider(Secretive):
         return Destruction(gone, confirmed=False, pending=pending)
 
     def _generated(self, store: str, epoch: int) -> tuple[EpochKey, bytes]:
-        key = os.urandom(KEY_SIZE)
+        key = KeyMaterial.random()
         return EpochKey(store, epoch, key), self._kek.sealer.seal(key, _EPOCH, store, epoch)
 
     @contextmanager
@@ -212,6 +216,7 @@ class FileProvider(Secretive):
             raise _altered(self._epochs) from None
 
 
+@confined
 def _opened(path: Path, passphrase: Passphrase | None) -> tuple[bool, _Kek]:
     """Whether the KEK comes from a passphrase, and the KEK."""
     if not path.is_file():
