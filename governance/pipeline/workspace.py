@@ -30,7 +30,7 @@ from governance.model.canonical import canonical, parse, timestamp
 from governance.model.evidence import Signer
 from governance.model.key_grant import Claim
 from governance.model.policy import Policy
-from governance.pipeline.tombstones import carry_out
+from governance.pipeline.tombstones import carry_out, tombstones
 from governance.storage import Storage, storage_for
 
 PRODUCER = f"urn:airflow-governance:{__version__}"
@@ -160,9 +160,15 @@ class Workspace:
         return vkey == self.vkey or vkey in [str(term.key) for term in self.terms]
 
     def claim(self, claim: Claim) -> None:
-        """Say what keys are used for from here on; a key store of one's own need not be told."""
+        """Say what keys are used for from here on; a key store of one's own need not be told.
+
+        Raises:
+            ProtectionError: GOV-310, GOV-311 by a broker; GOV-307 for a vault from before an erasure.
+        """
         if isinstance(self.keyring, BrokeredKeyring):
             self.keyring.claim(claim)
+            # Before there was a claim there was no key to look into the vault with.
+            self.vault.expects(len(tombstones(self.log, self.settings.home)))
 
     @cached_property
     def policy(self) -> Policy:

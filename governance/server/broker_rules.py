@@ -12,8 +12,10 @@ from governance.model.contract import Contract
 from governance.model.evidence import Stage
 from governance.model.key_grant import Claim, Operation, Workload
 from governance.model.policy import Policy
+from governance.protect.outputs import QUARANTINE
+from governance.protect.segment import FOOTER
 
-FOOTER = "footer"
+_BESIDE = frozenset({FOOTER, QUARANTINE})
 _OVER = frozenset({"released", "quarantined"})
 _KEY = re.compile(r"seg\.([A-Za-z0-9_-]{1,128})\.([A-Za-z0-9_-]{1,128})")
 _OF_VERSION = re.compile(r"(v[0-9a-f]{24})-[A-Za-z0-9_-]+")
@@ -211,13 +213,16 @@ def require_keys(
         matched = _KEY.fullmatch(key_id)
         segment, level = matched.groups() if matched else ("", "")
         version = _OF_VERSION.fullmatch(segment)
-        if key_id not in create and claim.operation is not Operation.OPEN and _OF_VAULT.fullmatch(segment):
+        if key_id not in create and _OF_VAULT.fullmatch(segment):
             continue
+        if level == QUARANTINE and claim.operation is not Operation.SEAL:
+            version = None
         if version is None or not _has_part(index, claim, version[1], made=key_id in create):
             raise Refused(
                 "key", f"the claim gives no right to key {key_id}", "ask for keys of the claimed version"
             )
-        if level != FOOTER and not _within(policy, level, workload.sensitivity):
+        # Who seals has read the source, so what it sets aside is no secret to it.
+        if level not in _BESIDE and not _within(policy, level, workload.sensitivity):
             raise Refused(
                 "sensitivity",
                 f"by the policy {workload.name} gets no key of sensitivity {level}",
