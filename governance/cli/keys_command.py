@@ -1,19 +1,28 @@
-"""`governance keys`: make a home's keys, rotate them, show the public ones."""
+"""`governance keys`: make a home's keys, rotate, move and account for them, show the public ones."""
 
 from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from governance.cli.options import home_options, json_option, settings, show, table
 
+if TYPE_CHECKING:
+    from governance.keys.destructions import DestroyedEpoch
+
+_KEYS = "application/vnd.governance.keys+json"
+_PROVIDERS = "file:PATH, vault:URL, aws-kms:REGION/PREFIX, gcp-kms:KEYRING/PREFIX or azure-kv:HOST/PREFIX"
+
 
 @click.group("keys")
 def command() -> None:
-    """Make and rotate keys, show public keys."""
+    """Make, rotate and move keys, show what they did and public keys."""
 
 
 @command.command("init")
@@ -24,10 +33,9 @@ def command() -> None:
 def init(origin: str, ask: bool, home: str | None, store: str | None, as_json: bool) -> None:
     """Make a home: key-encryption key, key store, subject vault, consent ledger and log.
 
-    The key-encryption key goes where $GOVERNANCE_KEK says (file:PATH or aws-kms:REGION/PREFIX), and nowhere else.
+    The key-encryption key goes where $GOVERNANCE_KEK says, and nowhere else: a file, Vault, or a cloud's KMS.
     """
     from governance.errors import ProtectionError
-    from governance.keys.file import create_file_key
     from governance.pipeline.workspace import Workspace
 
     chosen = settings(home, store)
@@ -35,17 +43,9 @@ def init(origin: str, ask: bool, home: str | None, store: str | None, as_json: b
         raise ProtectionError(
             "GOV-301",
             "no key-encryption key is named",
-            "set GOVERNANCE_KEK=file:PATH on another disk than the home, or aws-kms:REGION/PREFIX",
+            f"set GOVERNANCE_KEK to {_PROVIDERS}; a file on another disk than the home",
         )
-    if ask and chosen.passphrase is None:
-        raise ProtectionError(
-            "GOV-302",
-            "a passphrase was asked for and none is given",
-            "set GOVERNANCE_PASSPHRASE, or leave --passphrase out for a key file without one",
-        )
-    path = Path(chosen.kek.removeprefix("file:"))
-    if chosen.kek.startswith("file:") and not path.exists():
-        create_file_key(path, passphrase=chosen.passphrase if ask else None)
+    _make_file(chosen.kek, chosen.passphrase, ask)
     workspace = Workspace.create(chosen, origin=origin)
     made = {"home": str(chosen.home), "origin": origin, "log_public_key": workspace.vkey}
     show(made, as_json, lambda: click.echo(f"made {chosen.home}\npin this public key: {workspace.vkey}"))
@@ -75,9 +75,95 @@ def rotate(home: str | None, store: str | None, as_json: bool) -> None:
     from governance.pipeline.workspace import Workspace
 
     workspace = Workspace.open(settings(home, store))
-    workspace.keyring.rotate_epoch()
-    done = {"epoch": workspace.keyring.epoch}
-    show(done, as_json, lambda: click.echo(f"epoch {workspace.keyring.epoch}"))
+    rotation = workspace.keyring.rotate_epoch()
+    done = {"epoch": rotation.epoch, **asdict(rotation.destruction)}
+    workspace.append_json({"action": "rotated", **done}, _KEYS)
+    show(done, as_json, lambda: _told(rotation.epoch, rotation.destruction.pending))
+
+
+@command.command("move")
+@click.option(
+    "--to", "target", required=True, metavar="URI", help=f"Another key-encryption key: {_PROVIDERS}."
+)
+@click.option("--passphrase", "ask", is_flag=True, help="Protect a new key file with $GOVERNANCE_PASSPHRASE.")
+@home_options
+@json_option
+def move(target: str, ask: bool, home: str | None, store: str | None, as_json: bool) -> None:
+    """Put every key under another key-encryption key and destroy what the former one held.
+
+    No dataset is written anew. Killed at any point, the former key goes on or the new one does; afterwards
+    every process needs GOVERNANCE_KEK to name the new one.
+    """
+    from governance.keys.provider import provider_for
+    from governance.pipeline.workspace import Workspace
+
+    chosen = settings(home, store)
+    workspace = Workspace.open(chosen)
+    former = workspace.keyring.provider
+    _make_file(target, chosen.passphrase, ask)
+    rotation = workspace.keyring.move(provider_for(target, chosen.passphrase))
+    done = {"from": former, "to": workspace.keyring.provider, "epoch": rotation.epoch}
+    done |= asdict(rotation.destruction)
+    workspace.append_json({"action": "moved", **done}, _KEYS)
+
+    def said() -> None:
+        _told(rotation.epoch, rotation.destruction.pending)
+        click.echo(f"set GOVERNANCE_KEK={target} wherever this home is used")
+
+    show(done, as_json, said)
+
+
+@command.command("status")
+@home_options
+@json_option
+def status(home: str | None, store: str | None, as_json: bool) -> None:
+    """Ask the providers about destructions that are pending; show those, and how much keys were used."""
+    from governance.keys.provider import provider_for
+    from governance.keys.usage import LIMIT
+    from governance.pipeline.workspace import Workspace
+
+    chosen = settings(home, store)
+    workspace = Workspace.open(chosen)
+    keyring = workspace.keyring
+    before = {(each.provider, each.epoch) for each in keyring.destructions if each.confirmed_at is not None}
+    known = keyring.confirm(lambda uri: provider_for(uri, chosen.passphrase))
+    fresh = [each for each in known if each.confirmed_at and (each.provider, each.epoch) not in before]
+    if fresh:
+        body = [{"provider": each.provider, "epoch": each.epoch} for each in fresh]
+        workspace.append_json({"action": "confirmed", "destroyed": body}, _KEYS)
+    usage = keyring.usage
+    report = {
+        "provider": keyring.provider,
+        "epoch": keyring.epoch,
+        "usage": [
+            {"key": each.key, "seals": each.seals, "remaining": each.remaining, "limit": LIMIT}
+            for each in usage
+        ],
+        "destroyed": [{**asdict(each), "state": each.state} for each in known],
+    }
+
+    def said() -> None:
+        table(("key", "value"), [("provider", keyring.provider), ("epoch", keyring.epoch)])
+        table(("key", "seals", "remaining"), [(each.key, each.seals, each.remaining) for each in usage])
+        table(("destroyed", "provider", "told", "state", "of it"), [_row(each) for each in known])
+
+    show(report, as_json, said)
+
+
+@command.command("declare")
+@click.argument("epoch", type=click.IntRange(1))
+@click.option("--statement", required=True, help="What no provider can know, e.g. that its backups are gone.")
+@home_options
+@json_option
+def declare(epoch: int, statement: str, home: str | None, store: str | None, as_json: bool) -> None:
+    """Declare that nothing can bring back a destroyed EPOCH. It is shown as declared, never as confirmed."""
+    from governance.pipeline.workspace import Workspace
+
+    workspace = Workspace.open(settings(home, store))
+    workspace.keyring.declare_destroyed(epoch, statement)
+    done = {"action": "declared", "epoch": epoch, "statement": statement}
+    workspace.append_json(done, _KEYS)
+    show(done, as_json, lambda: click.echo(f"epoch {epoch}: declared"))
 
 
 @command.command("recipient")
@@ -99,3 +185,30 @@ def recipient(private: Path, as_json: bool) -> None:
         file.write(base64.b64encode(key.private_bytes_raw()).decode() + "\n")
     public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
     show({"public_key": public}, as_json, lambda: click.echo(public))
+
+
+def _make_file(uri: str, passphrase: Callable[[], str] | None, ask: bool) -> None:
+    """Make the key file that a URI names, unless it is there or is none."""
+    from governance.errors import ProtectionError
+    from governance.keys.file import create_file_key
+
+    if ask and passphrase is None:
+        raise ProtectionError(
+            "GOV-302",
+            "a passphrase was asked for and none is given",
+            "set GOVERNANCE_PASSPHRASE, or leave --passphrase out for a key file without one",
+        )
+    path = Path(uri.removeprefix("file:"))
+    if uri.startswith("file:") and not path.exists():
+        create_file_key(path, passphrase=passphrase if ask else None)
+
+
+def _told(epoch: int, pending: Sequence[str]) -> None:
+    click.echo(f"epoch {epoch}")
+    for words in pending:
+        click.echo(f"pending: {words}")
+
+
+def _row(each: DestroyedEpoch) -> tuple[Any, ...]:
+    words = each.confirmed_at or each.declared or "; ".join(each.pending) or "the provider was not told yet"
+    return each.epoch, each.provider, each.told_at, each.state, words

@@ -15,20 +15,31 @@ from governance.keys.epoch import Destruction
 SCHEMA = """
 CREATE TABLE destructions(
     provider TEXT NOT NULL, epoch INTEGER NOT NULL, told_at TEXT, confirmed_at TEXT,
-    pending TEXT NOT NULL DEFAULT '[]', PRIMARY KEY (provider, epoch))
+    pending TEXT NOT NULL DEFAULT '[]', declared TEXT, PRIMARY KEY (provider, epoch))
 """
 _NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
 
 
 @dataclass(frozen=True, slots=True)
 class DestroyedEpoch:
-    """``told_at`` and ``confirmed_at`` are UTC by RFC 3339; None until the provider was told, or confirmed."""
+    """``told_at`` and ``confirmed_at`` are UTC by RFC 3339; None until the provider was told, or confirmed.
+
+    ``declared`` is a person's statement of what no provider can know, such as that backups are gone.
+    """
 
     provider: str
     epoch: int
     told_at: str | None
     confirmed_at: str | None
     pending: tuple[str, ...]
+    declared: str | None = None
+
+    @property
+    def state(self) -> str:
+        """``confirmed`` by the provider, ``declared`` by a person, else ``pending``."""
+        if self.confirmed_at is not None:
+            return "confirmed"
+        return "pending" if self.declared is None else "declared"
 
 
 def doom(connection: sqlite3.Connection, provider: str, epoch: int) -> None:
@@ -51,9 +62,18 @@ def note(connection: sqlite3.Connection, provider: str, before: int, said: Destr
 def destroyed(connection: sqlite3.Connection) -> tuple[DestroyedEpoch, ...]:
     """Every former epoch, the oldest first."""
     rows = connection.execute(
-        "SELECT provider, epoch, told_at, confirmed_at, pending FROM destructions ORDER BY epoch, provider"
+        "SELECT provider, epoch, told_at, confirmed_at, pending, declared FROM destructions"
+        " ORDER BY epoch, provider"
     ).fetchall()
     return tuple(
-        DestroyedEpoch(provider, epoch, told, confirmed, tuple(json.loads(words)))
-        for provider, epoch, told, confirmed, words in rows
+        DestroyedEpoch(provider, epoch, told, confirmed, tuple(json.loads(words)), declared)
+        for provider, epoch, told, confirmed, words, declared in rows
     )
+
+
+def declare(connection: sqlite3.Connection, epoch: int, statement: str) -> bool:
+    """Keep a person's statement beside an epoch the provider was told to destroy; whether there is one."""
+    changed = connection.execute(
+        "UPDATE destructions SET declared = ? WHERE epoch = ? AND told_at IS NOT NULL", (statement, epoch)
+    )
+    return changed.rowcount > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 
 from governance.keys import destructions, usage
 from governance.keys.epoch import EpochKey
@@ -68,6 +69,24 @@ def insert(
     wrapped = epoch.wrap(KeyMaterial.random(), key_id, segment_id, sensitivity)
     usage.count(connection, epoch_id(epoch.epoch), 1)
     connection.execute(_INSERT, (key_id, segment_id, sensitivity, epoch.epoch, wrapped))
+
+
+def rewrap(
+    connection: sqlite3.Connection, former: EpochKey, latter: EpochKey, doomed: Collection[str]
+) -> tuple[int, tuple[str, ...]]:
+    """Wrap every key anew, but those of doomed segments; returns how many survived and which did not."""
+    survivors, destroyed = [], []
+    for key_id, segment_id, sensitivity, _, wrapped in connection.execute(LIVE).fetchall():
+        if segment_id and segment_id in doomed:
+            destroyed.append((key_id,))
+        else:
+            rewrapped = former.rewrap(latter, wrapped, key_id, segment_id, sensitivity)
+            survivors.append((latter.epoch, rewrapped, key_id))
+    connection.executemany("UPDATE keys SET epoch = ?, wrapped = ? WHERE key_id = ?", survivors)
+    connection.executemany("UPDATE keys SET wrapped = NULL WHERE key_id = ?", destroyed)
+    connection.executemany("DELETE FROM usage WHERE key_id = ?", [*destroyed, (epoch_id(former.epoch),)])
+    usage.count(connection, epoch_id(latter.epoch), len(survivors))
+    return len(survivors), tuple(key_id for (key_id,) in destroyed)
 
 
 def epoch_id(epoch: int) -> str:

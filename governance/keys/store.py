@@ -111,6 +111,11 @@ class Keyring(Secretive):
         return keyring
 
     @property
+    def provider(self) -> str:
+        """The URI of the provider that holds the live epoch; no secret."""
+        return self._provider.uri
+
+    @property
     def epoch(self) -> int:
         """The live epoch, counted from 1."""
         with self._database.reading() as connection:
@@ -282,6 +287,20 @@ class Keyring(Secretive):
             self._destroy_former(self._provider)
         return self.destructions
 
+    def declare_destroyed(self, epoch: int, statement: str) -> None:
+        """Keep a person's statement on what a provider cannot know, such as that its backups are gone.
+
+        Raises:
+            ProtectionError: GOV-303 if that epoch is not one the provider was told to destroy.
+        """
+        with self._database.writing() as connection:
+            if not destructions.declare(connection, epoch, statement):
+                raise ProtectionError(
+                    "GOV-303",
+                    f"no provider was told to destroy epoch {epoch} of this key store",
+                    "see `governance keys status`",
+                )
+
     def close(self) -> None:
         """Forget the epoch key and close the file; the next call opens it again."""
         self._epoch = None
@@ -291,27 +310,12 @@ class Keyring(Secretive):
         with self._database.writing() as connection:
             former = self._key_of(rows.live_epoch(connection), connection)
             latter = provider.create_epoch(self._store, former.epoch + 1)
-            survivors, destroyed = [], []
-            for key_id, segment_id, sensitivity, _, wrapped in connection.execute(rows.LIVE).fetchall():
-                if segment_id and segment_id in doomed:
-                    destroyed.append(key_id)
-                else:
-                    rewrapped = former.rewrap(latter, wrapped, key_id, segment_id, sensitivity)
-                    survivors.append((latter.epoch, rewrapped, key_id))
-            connection.executemany("UPDATE keys SET epoch = ?, wrapped = ? WHERE key_id = ?", survivors)
-            connection.executemany(
-                "UPDATE keys SET wrapped = NULL WHERE key_id = ?", [(key_id,) for key_id in destroyed]
-            )
+            survivors, destroyed = rows.rewrap(connection, former, latter, doomed)
             connection.execute("UPDATE keyring SET epoch = ?, provider = ?", (latter.epoch, provider.uri))
-            connection.executemany(
-                "DELETE FROM usage WHERE key_id = ?",
-                [(key_id,) for key_id in (rows.epoch_id(former.epoch), *destroyed)],
-            )
-            usage.count(connection, rows.epoch_id(latter.epoch), len(survivors))
             destructions.doom(connection, self._provider.uri, former.epoch)
         losing, self._provider = self._provider, provider
         self._hold(latter)
-        return Rotation(latter.epoch, len(survivors), tuple(destroyed), self._destroy_former(losing))
+        return Rotation(latter.epoch, survivors, destroyed, self._destroy_former(losing))
 
     def _destroy_former(self, provider: KeyProvider) -> Destruction:
         """Destroy every epoch before the live one at a provider, once all keys open under the live one."""
