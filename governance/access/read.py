@@ -91,6 +91,7 @@ def permitted(
 ) -> Iterator[tuple[pa.RecordBatch, np.ndarray, np.ndarray]]:
     """Batches of the wanted columns, rows that consent still allows, with their ordinals."""
     storage = workspace.dataset_storage(manifest.dataset)
+    workspace.expect_keys(manifest)
     needed = list(dict.fromkeys([*wanted, *released.columns]))
     for batch in open_version(storage, manifest, workspace.keyring.segment_key, columns=needed):
         reasons, ordinals = released.decide(batch)

@@ -13,8 +13,9 @@ import base64
 import binascii
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, NoReturn
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -32,6 +33,7 @@ from governance.model.key_grant import Claim, TaskTry
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _INFO = "governance key release v1"
+_TOGETHER = 200
 _MARGIN_S = 5.0
 """A grant that ends so soon is replaced: what is asked under it should still arrive in time."""
 
@@ -74,7 +76,7 @@ class BrokeredKeyring(Keyring):
         task: the Airflow try that asks; the broker may want Airflow to confirm it.
     """
 
-    __slots__ = ("_asking", "_claimed", "_grant", "_public", "_service", "_task")
+    __slots__ = ("_asking", "_claimed", "_expected", "_grant", "_public", "_service", "_task")
 
     def __init__(self, service: BrokerService, task: TaskTry | None = None) -> None:
         # Not the base's: there is no database and no provider here, see below.
@@ -83,13 +85,14 @@ class BrokeredKeyring(Keyring):
         self._claimed: Claim | None = None
         self._grant: _Grant | None = None
         self._public: tuple[bytes, bytes] | None = None
+        self._expected: frozenset[str] = frozenset()
         self._asking = threading.RLock()
 
     def claim(self, claim: Claim) -> None:
         """Say what keys are wanted for from here on. A grant for something else is let go, with its keys."""
         with self._asking:
             if claim != self._claimed:
-                self._claimed, self._grant = claim, None
+                self._claimed, self._grant, self._expected = claim, None, frozenset()
 
     def new_segment_key(self, segment_id: str, sensitivity: str) -> str:
         """Have the broker make a segment's key, and hold it."""
@@ -97,9 +100,22 @@ class BrokeredKeyring(Keyring):
         self._asked(f"key {key_id}", {"create": [{"segment_id": segment_id, "sensitivity": sensitivity}]})
         return key_id
 
+    def expect(self, key_ids: Iterable[str]) -> None:
+        """Say which segment keys may be read, so that those of one sensitivity are asked for together."""
+        with self._asking:
+            self._expected = frozenset(key_ids)
+
     def segment_key(self, key_id: str) -> bytes:
         """A segment's 32-byte key."""
-        return self._asked(f"key {key_id}", {"keys": [key_id]})
+        with self._asking:
+            grant = self._live()
+            held = grant.held if grant is not None else {}
+            if f"key {key_id}" in held:
+                return held[f"key {key_id}"]
+            level = key_id.rpartition(".")[2]
+            alike = (k for k in self._expected if k.rpartition(".")[2] == level and f"key {k}" not in held)
+            together = [key_id, *islice((k for k in alike if k != key_id), _TOGETHER - 1)]
+            return self._asked(f"key {key_id}", {"keys": together})
 
     def secret(self, label: str) -> bytes:
         """The 32 bytes of a label that the claim has to do with."""

@@ -57,6 +57,7 @@ def _judged(
     def read_back() -> Iterator[pa.RecordBatch]:
         nonlocal rows
         keys = context.workspace.keyring
+        context.workspace.expect_keys(manifest)
         for batch in open_version(context.storage, manifest, keys.segment_key):
             rows += batch.num_rows
             presence.see(batch)

@@ -27,6 +27,7 @@ from governance.log.storage import Storage as LogStorage
 from governance.log.trust import FILE as WITNESSES
 from governance.log.trust import Trust
 from governance.model.canonical import canonical, parse, timestamp
+from governance.model.dataset import Manifest
 from governance.model.evidence import Signer
 from governance.model.key_grant import Claim
 from governance.model.policy import Policy
@@ -169,6 +170,11 @@ class Workspace:
             self.keyring.claim(claim)
             # Before there was a claim there was no key to look into the vault with.
             self.vault.expects(len(tombstones(self.log, self.settings.home)))
+
+    def expect_keys(self, manifest: Manifest) -> None:
+        """Say that a version is about to be read, so that a broker is asked for many of its keys at once."""
+        if isinstance(self.keyring, BrokeredKeyring):
+            self.keyring.expect(key for segment in manifest.segments for key in segment.key_ids.values())
 
     @cached_property
     def policy(self) -> Policy:
