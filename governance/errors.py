@@ -88,6 +88,8 @@ CODES = MappingProxyType(
         "GOV-602": "a disclosure is not permitted by the policy",
         "GOV-603": "the dataset has no released version or not this one",
         "GOV-604": "a disclosure cannot be opened",
+        "GOV-605": "an erasure is not the one that was approved, or its request is not known",
+        "GOV-606": "an erasure cannot be finished",
         "GOV-610": "a request to the server carries no valid token",
         "GOV-611": "the token lacks the scope or namespace",
         "GOV-612": "the lineage store knows no such thing",

@@ -156,11 +156,12 @@ def erasing(home: Path) -> Iterator[None]:
         yield
 
 
-def tombstones(log: Log, home: Path) -> list[int]:
+def tombstones(log: Log, home: Path, *, remember: bool = True) -> list[int]:
     """Log indexes of every tombstone, in log order.
 
     Envelopes tell, so one whose body was pruned or redacted counts too. Only entries since the last time are
-    looked at; the memory of that is the home's, and whoever can alter it holds the home's keys too.
+    looked at; the memory of that is the home's, and whoever can alter it holds the home's keys too. Without
+    ``remember`` it is left as it is.
 
     Raises:
         LogError: GOV-501 when the store does not answer.
@@ -180,8 +181,9 @@ def tombstones(log: Log, home: Path) -> list[int]:
             and entry.envelope.principal.startswith(_EVIDENCE)
         ]
         known = {**known, "size": size, "indexes": [*known["indexes"], *found]}
-        with contextlib.suppress(OSError):
-            replace_file(memory, canonical(known))
+        if remember:
+            with contextlib.suppress(OSError):
+                replace_file(memory, canonical(known))
     indexes: list[int] = known["indexes"]
     return indexes
 
@@ -193,18 +195,22 @@ def carry_out(log: Log, keyring: Keyring, vault: SubjectVault, home: Path) -> No
         ProtectionError: GOV-307 when the vault is from before an erasure whose request is gone, or is
             another one than the request was made with.
     """
+    if vault.tombstones < len(tombstones(log, home)):
+        with erasing(home):
+            carry_out_alone(log, keyring, vault, home)
+
+
+def carry_out_alone(log: Log, keyring: Keyring, vault: SubjectVault, home: Path) -> None:
+    """As :func:`carry_out`, for who holds :func:`erasing` already."""
     indexes = tombstones(log, home)
-    if vault.tombstones >= len(indexes):
-        return
-    with erasing(home):
-        for position in range(vault.tombstones, len(indexes)):
-            said = log.entry(indexes[position]).body
-            request = None
-            if said is not None:
-                with contextlib.suppress(ProtectionError):
-                    request = kept_request(home, keyring, parse(said)["request"])
-            if request is None or not seal_anew(vault, request, position + 1):
-                vault.expects(len(indexes))
+    for position in range(vault.tombstones, len(indexes)):
+        said = log.entry(indexes[position]).body
+        request = None
+        if said is not None:
+            with contextlib.suppress(ProtectionError):
+                request = kept_request(home, keyring, parse(said)["request"])
+        if request is None or not seal_anew(vault, request, position + 1):
+            vault.expects(len(indexes))
 
 
 def seal_anew(vault: SubjectVault, request: ErasureRequest, tombstones: int) -> bool:
@@ -219,7 +225,8 @@ def seal_anew(vault: SubjectVault, request: ErasureRequest, tombstones: int) -> 
     found = population[request.ordinals]
     if not np.all((found == request.internal).all(axis=1) | ~found.any(axis=1)):
         return False
-    restricted = np.union1d(vault.restricted(request.domain), request.ordinals[request.held])
+    others = np.setdiff1d(vault.restricted(request.domain), request.ordinals)
+    restricted = np.union1d(others, request.ordinals[request.held])
     vault.reseal(
         {request.domain: request.ordinals[~request.held]},
         suppressed={request.domain: request.marks},

@@ -1,0 +1,271 @@
+"""Where the rows of subjects lie below a dataset root: released, earlier, loose and quarantined segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from governance.contracts import load_contract
+from governance.errors import GovernanceError, ProtectionError
+from governance.keys.identifiers import distinct
+from governance.model.contract import Contract
+from governance.model.dataset import Manifest, Segment
+from governance.pipeline.pointer import released_chain, released_contract
+from governance.pipeline.tombstones import ErasureRequest
+from governance.pipeline.workspace import Workspace
+from governance.protect.encryption import open_sealed
+from governance.protect.outputs import QUARANTINE
+from governance.protect.resegment import Mask, rows_matching
+from governance.protect.segment import SEGMENTS
+from governance.storage import Storage, storage_for
+
+_DESTROYED = "GOV-303"
+
+
+class Wanted:
+    """Subjects of one domain, by the pseudonym that released rows carry and by suppression mark."""
+
+    def __init__(self, domain: str, released: npt.NDArray[np.uint8], marks: npt.NDArray[np.uint8]) -> None:
+        self.domain = domain
+        self.count = len(released)
+        self._released = pa.array([row.tobytes().hex() for row in released], pa.string())
+        self._marks = pa.array([row.tobytes() for row in marks], pa.binary(16))
+
+    @classmethod
+    def of(cls, requests: list[ErasureRequest]) -> Wanted:
+        """The subjects of several requests of one domain."""
+        released = np.concatenate([request.released for request in requests])
+        return cls(requests[0].domain, released, np.concatenate([request.marks for request in requests]))
+
+    @property
+    def texts(self) -> list[str]:
+        """The released pseudonyms, in hexadecimal digits."""
+        texts: list[str] = self._released.to_pylist()
+        return texts
+
+    def places(self, pseudonyms: pa.Array) -> npt.NDArray[np.int64]:
+        """Which subject each released row is of; −1 for any other."""
+        rows = pseudonyms.dictionary_encode()
+        known = pc.fill_null(pc.index_in(rows.dictionary.cast(pa.string()), self._released), -1)
+        known = known.to_numpy(zero_copy_only=False).astype(np.int64)
+        codes = pc.fill_null(rows.indices, -1).to_numpy(zero_copy_only=False)
+        return np.asarray(np.append(known, -1)[codes], np.int64)
+
+    def named(
+        self, identifiers: pa.Array, marks: Callable[[pa.Array], npt.NDArray[np.uint8]]
+    ) -> npt.NDArray[np.int64]:
+        """Which subject each identifier is of; −1 for any other."""
+        codes, unique = distinct(identifiers)
+        own = pa.array([row.tobytes() for row in marks(unique)], pa.binary(16))
+        known = pc.fill_null(pc.index_in(own, self._marks), -1).to_numpy(zero_copy_only=False)
+        return np.append(known.astype(np.int64), -1)[codes]
+
+
+@dataclass(slots=True)
+class Holding:
+    """What a dataset root holds of the wanted subjects.
+
+    ``current`` are rows by segment of the released version; ``earlier`` segments of earlier versions, or of
+    none, that hold rows, or of which that cannot be told; ``quarantine`` rows by quarantine segment.
+    ``dead`` segments lie there although their keys are destroyed. ``subjects`` says of whom rows were found,
+    ``versions`` which versions hold any.
+    """
+
+    dataset: str
+    contract: Contract
+    manifest: Manifest | None
+    subjects: Mask
+    current: dict[str, int] = field(default_factory=dict)
+    earlier: set[str] = field(default_factory=set)
+    quarantine: dict[str, int] = field(default_factory=dict)
+    dead: set[str] = field(default_factory=set)
+    versions: dict[str, bool] = field(default_factory=dict)
+    rows_earlier: int = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to rewrite or to destroy."""
+        return bool(self.current or self.earlier or self.quarantine)
+
+    def segments(self) -> list[Segment]:
+        """The released segments that hold rows of the subjects."""
+        listed = self.manifest.segments if self.manifest else ()
+        return [segment for segment in listed if segment.segment_id in self.current]
+
+
+def dataset_names(workspace: Workspace) -> list[str]:
+    """Every dataset with a root."""
+    listed = storage_for(workspace.settings.datasets).list()
+    return sorted(
+        {path.split("/")[0] for path in listed if path.count("/") == 1 and path.endswith("/root.json")}
+    )
+
+
+def find_rows(workspace: Workspace, dataset: str, wanted: dict[str, Wanted]) -> Holding | None:
+    """Look through a dataset root for rows of subjects of its domain, one column at a time.
+
+    Memory is bounded by a batch. Every file of the released version is verified; what cannot be read
+    elsewhere, though its key lives, counts as holding rows.
+
+    Returns:
+        ``None`` when the dataset is of no domain in ``wanted``.
+
+    Raises:
+        StorageError: GOV-722, GOV-723 when the released version is not what was signed.
+    """
+    chain = released_chain(workspace, dataset)
+    manifest = next(chain, None)
+    storage = workspace.dataset_storage(dataset)
+    contract = released_contract(workspace, manifest) if manifest else _opened_contract(storage)
+    if contract is None or contract.subject.domain not in wanted:
+        return None
+    search = _Search(workspace, storage, contract, wanted[contract.subject.domain])
+    holding = Holding(dataset, contract, manifest, search.seen)
+    known: dict[str, int | None] = {}
+    rows: int | None
+    for segment in manifest.segments if manifest else ():
+        found = search.released(manifest, segment)
+        known[segment.segment_id] = found
+        if found:
+            holding.current[segment.segment_id] = found
+    if manifest is not None:
+        holding.versions[manifest.version] = bool(holding.current)
+    for earlier in chain:
+        for segment in earlier.segments:
+            if segment.segment_id not in known:
+                known[segment.segment_id] = rows = search.earlier(earlier, segment)
+                _place(holding, segment.segment_id, rows)
+        ids = {segment.segment_id for segment in earlier.segments}
+        holding.versions[earlier.version] = bool(
+            ids & (holding.earlier | holding.current.keys() | holding.dead)
+        )
+    for loose in sorted(_folders(storage, SEGMENTS) - known.keys()):
+        _place(holding, loose, search.loose(f"{SEGMENTS}/{loose}"))
+    for aside in sorted(_folders(storage, QUARANTINE)):
+        if any(path.endswith(".parquet") for path in storage.list(f"{QUARANTINE}/{aside}")):
+            rows = search.quarantined(f"{QUARANTINE}/{aside}")
+            if rows == _DEAD:
+                holding.dead.add(aside)
+            elif rows != 0:
+                holding.quarantine[aside] = rows or 0
+    return holding
+
+
+_DEAD = -1
+
+
+def _place(holding: Holding, segment: str, rows: int | None) -> None:
+    if rows == _DEAD:
+        holding.dead.add(segment)
+    elif rows != 0:
+        holding.earlier.add(segment)
+        holding.rows_earlier += rows or 0
+
+
+class _Search:
+    """Rows are a count, :data:`_DEAD` where the key was destroyed, ``None`` where it cannot be told."""
+
+    def __init__(self, workspace: Workspace, storage: Storage, contract: Contract, wanted: Wanted) -> None:
+        self._workspace = workspace
+        self._storage = storage
+        self._contract = contract
+        self._wanted = wanted
+        self.seen: Mask = np.zeros(wanted.count, bool)
+
+    def released(self, manifest: Manifest | None, segment: Segment) -> int:
+        if manifest is None:
+            return 0
+        return self._of_version(manifest, segment)
+
+    def earlier(self, manifest: Manifest, segment: Segment) -> int | None:
+        if not self._storage.exists(f"{SEGMENTS}/{segment.segment_id}"):
+            return 0
+        try:
+            return self._of_version(manifest, segment)
+        except GovernanceError as fault:
+            return _DEAD if fault.code == _DESTROYED else None
+
+    def loose(self, folder: str) -> int | None:
+        released = self._contract.column(self._contract.subject.source_name)
+        return self._sealed(folder, released.name if released else "", self._wanted.places)
+
+    def quarantined(self, folder: str) -> int | None:
+        vault, domain = self._workspace.vault, self._wanted.domain
+
+        def named(identifiers: pa.Array) -> npt.NDArray[np.int64]:
+            return self._wanted.named(identifiers, lambda unique: vault.suppression_marks(domain, unique))
+
+        return self._sealed(folder, self._contract.subject.source_name, named)
+
+    def _of_version(self, manifest: Manifest, segment: Segment) -> int:
+        source = self._contract.subject.source_name
+        column = next(
+            (
+                c["column"]
+                for c in manifest.body["columns"]
+                if (c["source_column"], c["method"]) == (source, "pseudonym")
+            ),
+            None,
+        )
+        if column is None:
+            return segment.rows
+        return rows_matching(
+            self._storage,
+            self._workspace.keyring,
+            manifest,
+            segment,
+            [column],
+            lambda batch: self._matched(self._wanted.places(batch[column])),
+        )
+
+    def _sealed(
+        self, folder: str, column: str, places: Callable[[pa.Array], npt.NDArray[np.int64]]
+    ) -> int | None:
+        rows = 0
+        try:
+            for batch in sealed_batches(self._storage, self._workspace, folder, [column]):
+                rows += int(self._matched(places(batch.column(0))).sum())
+        except ProtectionError as fault:
+            return _DEAD if fault.code == _DESTROYED else None
+        except (GovernanceError, KeyError, OSError, pa.ArrowException):
+            return None
+        return rows
+
+    def _matched(self, places: npt.NDArray[np.int64]) -> Mask:
+        self.seen[places[places >= 0]] = True
+        return np.asarray(places >= 0, bool)
+
+
+def sealed_batches(
+    storage: Storage, workspace: Workspace, folder: str, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Rows of sealed files that no manifest lists.
+
+    Raises:
+        ProtectionError: GOV-303 for a destroyed key, GOV-308 for what does not decrypt.
+        KeyError: a column is not there. OSError: pages were altered.
+    """
+    for path in storage.list(folder):
+        if not path.endswith(".parquet"):
+            continue
+        file = open_sealed(storage.path(path), storage.filesystem(), workspace.keyring.segment_key)
+        with file:
+            if missing := set(columns or ()) - set(file.schema_arrow.names):
+                raise KeyError(*missing)
+            yield from file.iter_batches(columns=columns)
+
+
+def _folders(storage: Storage, top: str) -> set[str]:
+    return {path.split("/")[1] for path in storage.list(top)}
+
+
+def _opened_contract(storage: Storage) -> Contract | None:
+    """The contract of any run that was opened, where nothing was released."""
+    found: Any = [path for path in storage.list("staging") if path.endswith("/contract.odcs.yaml")]
+    return load_contract(found[-1], data=storage.read(found[-1])) if found else None
