@@ -103,6 +103,8 @@ CODES = MappingProxyType(
         "GOV-643": "stages of a governed run are missing or out of order in a DAG",
         "GOV-644": "a model is trained on what no stage classified",
         "GOV-645": "a DAG file cannot be imported",
+        "GOV-646": "a release needs an approval by someone who may give it",
+        "GOV-647": "an approval does not fit the version",
         # 7xx sources, storage and the run
         "GOV-701": "a source cannot be read",
         "GOV-702": "a source row has the wrong number of fields or is malformed",

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from governance.airflow.approval import GovernedApprovalOperator
     from governance.airflow.group import dataset_asset, governed_dataset
     from governance.airflow.operators import DiscloseOperator, GovernedStageOperator, OpenRunOperator
 
 __all__ = [
     "DiscloseOperator",
+    "GovernedApprovalOperator",
     "GovernedStageOperator",
     "OpenRunOperator",
     "dataset_asset",
@@ -25,6 +27,7 @@ _HOMES = {
     "OpenRunOperator": "operators",
     "GovernedStageOperator": "operators",
     "DiscloseOperator": "operators",
+    "GovernedApprovalOperator": "approval",
 }
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from governance.config import Settings
 
 
-def airflow_environment(settings: Settings, dags: Path, *, port: int = 8080) -> dict[str, str]:
+def airflow_environment(
+    settings: Settings, dags: Path, *, port: int = 8080, approvers: Sequence[str] = ()
+) -> dict[str, str]:
     """Variables for Airflow on SQLite with LocalExecutor, beside a governance home.
+
+    ``approvers`` are users beside ``admin`` that may answer requests for approval.
 
     The provider's events go through the outbox transport: sent to the log first, kept on disk when
     that fails, because a task's process ends before a thread behind it could drain. An emit waits a
@@ -31,7 +36,9 @@ def airflow_environment(settings: Settings, dags: Path, *, port: int = 8080) -> 
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags.resolve()),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "2",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+            ["admin:admin", *(f"{a}:op" for a in approvers)]
+        ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
@@ -51,11 +58,11 @@ def airflow_environment(settings: Settings, dags: Path, *, port: int = 8080) -> 
     }
 
 
-def set_admin_password(settings: Settings, password: str) -> None:
-    """Give Airflow's simple auth manager the admin's password, in a file only its owner reads."""
+def set_passwords(settings: Settings, password: str, approvers: Sequence[str] = ()) -> None:
+    """Give Airflow's simple auth manager one password for its users, in a file only its owner reads."""
     path = settings.home / "airflow" / "passwords.json"
     path.unlink(missing_ok=True)
-    _write_secret(path, json.dumps({"admin": password}))
+    _write_secret(path, json.dumps(dict.fromkeys(["admin", *approvers], password)))
 
 
 def _kept_secret(path: Path) -> str:

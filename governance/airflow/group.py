@@ -1,9 +1,10 @@
-"""The TaskGroup of a governed pass: open, classify, consent, protect, validate, release."""
+"""The TaskGroup of a governed pass: open, classify, consent, protect, validate, approve, release."""
 
 from __future__ import annotations
 
 from airflow.sdk import Asset, TaskGroup
 
+from governance.airflow.approval import GovernedApprovalOperator
 from governance.airflow.operators import GovernedStageOperator, OpenRunOperator
 
 STAGES = ("classify", "consent", "protect", "validate", "release")
@@ -30,9 +31,18 @@ def governed_dataset(contract: str, *, purpose: str, source: str, group_id: str 
     with TaskGroup(group_id or dataset, tooltip=f"Governed pass over {dataset} for {purpose}") as group:
         opened = OpenRunOperator(task_id="open", contract=contract, source=source, purpose=purpose)
         previous = opened
-        for stage in STAGES:
-            outlets = [dataset_asset(dataset)] if stage == "release" else []
-            step = GovernedStageOperator(task_id=stage, stage=stage, reference=opened.output, outlets=outlets)
+        for stage in STAGES[:-1]:
+            step = GovernedStageOperator(task_id=stage, stage=stage, reference=opened.output)
             previous >> step
             previous = step
+        approved = GovernedApprovalOperator(task_id="approve", reference=opened.output)
+        release = GovernedStageOperator(
+            task_id=STAGES[-1],
+            stage=STAGES[-1],
+            reference=opened.output,
+            outlets=[dataset_asset(dataset)],
+            # The approval is skipped where the policy asks for none; the release checks that itself.
+            trigger_rule="none_failed",
+        )
+        previous >> approved >> release
     return group

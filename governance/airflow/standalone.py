@@ -13,8 +13,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from governance.airflow.environment import airflow_environment, set_admin_password
+from governance.airflow.environment import airflow_environment, set_passwords
 from governance.config import Settings
+from governance.contracts import load_policy
 
 _START_SECONDS = 180
 _STOP_SECONDS = 60
@@ -24,14 +25,16 @@ _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 def up(settings: Settings, dags: Path, port: int, password: str) -> None:
     """Start ``airflow standalone`` in the background and wait until all its parts are healthy.
 
-    It listens on 127.0.0.1 only, so a known password is no default one on a network.
+    It listens on 127.0.0.1 only, so a known password is no default one on a network. The policy's approvers
+    are users beside ``admin``, so that approvals can be tried.
     """
     pid_file = settings.home / "airflow" / "standalone.pid"
     if _running(pid_file):
         _say(f"already running (process {pid_file.read_text()}); `make down` stops it")
         return
-    set_admin_password(settings, password)
-    environment = {**os.environ, **airflow_environment(settings, dags, port=port)}
+    approvers = load_policy(settings.policy).approvers
+    set_passwords(settings, password, approvers)
+    environment = {**os.environ, **airflow_environment(settings, dags, port=port, approvers=approvers)}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
     log = settings.home / "airflow" / "standalone.log"
     with log.open("ab") as output:
@@ -52,6 +55,8 @@ def up(settings: Settings, dags: Path, port: int, password: str) -> None:
             sys.exit(f"Airflow did not become healthy; see {log}")
         time.sleep(0.5)
     _say(f"Airflow is up: http://localhost:{port}   user admin   password {password}")
+    if approvers:
+        _say(f"approvers, with the same password: {', '.join(approvers)}")
 
 
 def down(settings: Settings) -> None:

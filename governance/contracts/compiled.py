@@ -65,6 +65,7 @@ def to_json(contract: Contract) -> bytes:
             "on_late_withdrawal": contract.on_late_withdrawal,
             "rules": [_rule(r) for r in contract.rules],
             "description": contract.description,
+            "authors": list(contract.authors),
         }
     )
 
@@ -124,6 +125,7 @@ def _contract(said: dict[str, Any]) -> Contract:
             "purposes": tuple(said["purposes"]),
             "mode": LoadMode(said["mode"]),
             "partition_by": tuple(said["partition_by"]),
+            "authors": tuple(said["authors"]),
             "rules": rules,
         }
     )

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from governance.contracts.documents import Document, Pointer, read_document
 from governance.contracts.faults import Fault, Mark, closest, did_you_mean, findings, without_echoes
 from governance.contracts.quality import Rules
-from governance.contracts.reading import custom_properties, entries, mapping, switch, text, texts
+from governance.contracts.reading import custom_properties, entries, mapping, switch, team, text, texts
 from governance.contracts.structure import EXTENSION, structural_faults
 from governance.model.classification import HARMLESS
 from governance.model.contract import (
@@ -138,6 +138,7 @@ class _Compiler:
             partition_by=self._partitions(table, at, columns, said, here),
             retention_days=self._retention(root),
             on_late_withdrawal=text(said, "onLateWithdrawal") or "rewrite",
+            authors=team(root),
             rules=tuple(rules.found),
             description=text(mapping(root, "description"), "purpose") or text(table, "description") or "",
         )

@@ -92,6 +92,7 @@ def _compiled(document: Document) -> Policy:
             n: _recipient(n, r, document.path.parent) for n, r in mapping(root, "recipients").items()
         },
         approvers=tuple(texts(root, "approvers")),
+        approval_from=text(root, "approvalFrom"),
         organisation=mapping(root, "organisation"),
         security_measures=tuple(texts(root, "securityMeasures")),
         late_withdrawal_rewrites=whole(root, "lateWithdrawalRewrites", 3),
@@ -203,6 +204,7 @@ class _Meaning:
         self._legal_holds()
         self._detectors()
         levels = texts(self._root, "sensitivities")
+        self._approval(levels)
         unclassified = text(self._root, "unclassified")
         if unclassified is not None and unclassified not in ["refuse", *levels]:
             near = did_you_mean(unclassified, ["refuse", *levels])
@@ -324,6 +326,16 @@ class _Meaning:
             if regime == "HIPAA" and "atLeast" in cutoffs and (least is None or least > _SIX_YEARS_BEFORE):
                 say = "HIPAA documentation is kept six years (45 CFR 164.316(b)(2)(i)); write `atLeast: P6Y`"
                 self._say(at if least is None else (*at, "atLeast"), say)
+
+    def _approval(self, levels: list[str]) -> None:
+        level = text(self._root, "approvalFrom")
+        if level is None:
+            return
+        if level not in levels:
+            say = f"`{level}` is not among `sensitivities`; {did_you_mean(level, levels)}"
+            self._say(("approvalFrom",), say)
+        if not texts(self._root, "approvers"):
+            self._say(("approvalFrom",), "releases need approval and nobody may give it; name `approvers`")
 
     def _legal_holds(self) -> None:
         for index, hold in enumerate(entries(self._root, "legalHolds")):

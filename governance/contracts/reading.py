@@ -52,3 +52,9 @@ def custom_properties(owner: Any, at: Pointer) -> Iterator[tuple[str, Any, Point
         name = text(entry, "property")
         if name is not None and "value" in entry:
             yield name, entry["value"], (*at, "customProperties", index, "value")
+
+
+def team(root: Any) -> tuple[str, ...]:
+    """User names of the team: a list of members, or since ODCS 3.1 an object with ``members``."""
+    members = entries(root, "team") or entries(mapping(root, "team"), "members")
+    return tuple(dict.fromkeys(name for member in members if (name := text(member, "username"))))

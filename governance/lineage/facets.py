@@ -65,6 +65,11 @@ class GovernanceValidateRunFacet(EvidenceRunFacet):
 
 
 @attr.define(kw_only=True)
+class GovernanceApproveRunFacet(EvidenceRunFacet):
+    """A person approved the release of a validated version."""
+
+
+@attr.define(kw_only=True)
 class GovernanceReleaseRunFacet(EvidenceRunFacet):
     """The version is about to be published, was published, or was held back."""
 
@@ -108,6 +113,7 @@ EVIDENCE_FACETS: Mapping[Stage, type[EvidenceRunFacet]] = MappingProxyType(
         Stage.CONSENT: GovernanceConsentRunFacet,
         Stage.PROTECT: GovernanceProtectRunFacet,
         Stage.VALIDATE: GovernanceValidateRunFacet,
+        Stage.APPROVE: GovernanceApproveRunFacet,
         Stage.RELEASE: GovernanceReleaseRunFacet,
         Stage.DISCLOSE: GovernanceDiscloseRunFacet,
         Stage.ERASURE: GovernanceErasureRunFacet,

@@ -83,7 +83,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A compiled contract. ``digest`` is of the file's bytes and is what a run pins."""
+    """A compiled contract. ``digest`` is of the file's bytes and is what a run pins.
+
+    ``authors`` are the user names of ODCS' ``team``.
+    """
 
     dataset: str
     version: str
@@ -102,6 +105,7 @@ class Contract:
     on_late_withdrawal: str
     rules: tuple[Rule, ...]
     description: str = ""
+    authors: tuple[str, ...] = ()
 
     def column(self, source_name: str) -> ContractColumn | None:
         return next((c for c in self.columns if c.source_name == source_name), None)

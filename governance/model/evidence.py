@@ -14,6 +14,7 @@ class Stage(StrEnum):
     CONSENT = "consent"
     PROTECT = "protect"
     VALIDATE = "validate"
+    APPROVE = "approve"
     RELEASE = "release"
     DISCLOSE = "disclose"
     ERASURE = "erasure"

@@ -64,6 +64,7 @@ class Policy:
     says how long the lineage log keeps the bodies of events; without it none may be pruned. ``detectors``
     are paths of the organisation's own files of detectors. ``text_ner`` and ``text_crf`` are the models that
     redaction asks beside the rules: the pinned one of names, and ``PATH@sha256:…`` of one's own.
+    ``approval_from`` is the sensitivity from which on a release has to be approved by one of ``approvers``.
     ``corrections_contested`` is ``stop`` or ``report``: what a run does where a detector is at least
     ``contested_probability`` sure of what a person corrected. ``workloads`` are those that the key broker knows.
     ``erasure_days`` is within how many days an erasure must have reached the segments; ``legal_holds`` keep rows.
@@ -87,6 +88,7 @@ class Policy:
     detectors: tuple[str, ...] = ()
     text_ner: bool = False
     text_crf: str | None = None
+    approval_from: str | None = None
     corrections_contested: str = "stop"
     contested_probability: float = 0.9
     workloads: Mapping[str, Workload] = field(default_factory=dict)

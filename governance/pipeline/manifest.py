@@ -12,9 +12,6 @@ from governance.pipeline.pointer import current_pointer, released_manifest
 from governance.pipeline.step import RunContext
 from governance.protect import build_manifest, carried_segments, sign_manifest
 
-EVIDENT = (Stage.OPEN, Stage.CLASSIFY, Stage.CONSENT, Stage.PROTECT, Stage.VALIDATE)
-"""The stages whose evidence a release needs."""
-
 
 def draft_manifest(context: RunContext) -> Manifest:
     """The manifest as it stands after protect, not signed: what validate reads the version through."""
@@ -22,14 +19,17 @@ def draft_manifest(context: RunContext) -> Manifest:
 
 
 def signed_manifest(
-    context: RunContext, *, consent_position: int, late_withdrawals: int
+    context: RunContext, evident: Sequence[Stage], *, consent_position: int, late_withdrawals: int
 ) -> tuple[Manifest, bytes]:
-    """The manifest under the home's evidence key; embeds the checkpoint that covers the evidence."""
+    """The manifest under the home's evidence key; embeds the checkpoint that covers the evidence.
+
+    ``evident`` are the stages whose evidence the release stands on.
+    """
     manifest = _manifest(
         context,
         checkpoint=context.workspace.log.checkpoint().note,
         extra={
-            "evidence": {str(stage): context.log_index(stage) for stage in EVIDENT},
+            "evidence": {str(stage): context.log_index(stage) for stage in evident},
             "consent_position_at_publish": consent_position,
             "late_withdrawals": late_withdrawals,
             "previous": _previous(context),

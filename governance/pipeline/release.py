@@ -16,9 +16,10 @@ from governance.model.canonical import canonical, parse
 from governance.model.dataset import Manifest
 from governance.model.decision import Reason
 from governance.model.evidence import DatasetLineage, Recorder, Stage
+from governance.pipeline.approval import evident
 from governance.pipeline.classify import require_declared
 from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
-from governance.pipeline.manifest import EVIDENT, draft_manifest, signed_manifest
+from governance.pipeline.manifest import draft_manifest, signed_manifest
 from governance.pipeline.pointer import (
     POINTER,
     Released,
@@ -48,6 +49,7 @@ def release(context: RunContext) -> dict[str, Any]:
     Raises:
         ContractError, ValidationError: GOV-107, GOV-110, GOV-402 … GOV-405 when a step was refused and
             the run went on all the same.
+        AccessError: GOV-646, GOV-647 when it needs an approval and has none that fits.
         LogError: GOV-507 when a stage's evidence is missing, unsigned or not under a checkpoint.
         ConsentError: GOV-204 when withdrawals kept coming; the version is quarantined.
         StorageError: GOV-721 when another release came first, GOV-741 when protect or validate is
@@ -64,7 +66,7 @@ def release(context: RunContext) -> dict[str, Any]:
                 if late:
                     _require_evidence(context)
                 manifest, envelope = signed_manifest(
-                    context, consent_position=position, late_withdrawals=late
+                    context, evident(context), consent_position=position, late_withdrawals=late
                 )
                 context.storage.write(
                     contract_path(manifest),
@@ -74,7 +76,7 @@ def release(context: RunContext) -> dict[str, Any]:
                 facts = publish(context, manifest, path, position, late)
             except GovernanceError as fault:
                 # What was published is not set aside, nor what was only asked for too early.
-                if fault.code != "GOV-741" and not _moved(context, path):
+                if fault.code not in _TOO_EARLY and not _moved(context, path):
                     quarantine_version(context, fault)
                 raise
         record = stage_record(context, stage, facts, outputs=(_released_dataset(context, facts),))
@@ -144,7 +146,7 @@ def _consent_again(context: RunContext) -> tuple[int, int]:
     """Rewrite without subjects who withdrew or were erased since the opening; (position, how many withdrew)."""
     ledger, vault = context.workspace.ledger, context.workspace.vault
     domain = context.contract.subject.domain
-    checked, withdrawn = (context.run.consent_position, context.run.tombstones), 0
+    checked, withdrawn = _checked_before(context)
     for _ in range(context.policy.late_withdrawal_rewrites + 1):
         position, tombstones = ledger.position, vault.tombstones
         if (position, tombstones) == checked:
@@ -166,6 +168,7 @@ def _consent_again(context: RunContext) -> tuple[int, int]:
             # Both decide again, so that subjects who were erased meanwhile go too.
             protect(context, late=late)
             validate(context, late=late)
+            _keep_checked(context, position, tombstones, withdrawn)
         checked = position, tombstones
     else:
         if (ledger.position, vault.tombstones) == checked:
@@ -175,6 +178,27 @@ def _consent_again(context: RunContext) -> tuple[int, int]:
         f"subjects in {context.run.dataset} withdrew or were erased while the run went on",
         "start a new run: it opens at the ledger's present position",
     )
+
+
+def _checked_before(context: RunContext) -> tuple[tuple[int, int], int]:
+    """Up to where an earlier try of this release checked, where the version it wrote anew is still the one."""
+    path = f"{context.reference.folder}/{_CHECKED}"
+    if context.storage.exists(path):
+        said = parse(context.storage.read(path))
+        if said["validated"] == context.log_index(Stage.VALIDATE):
+            return (said["position"], said["tombstones"]), said["withdrawn"]
+    return (context.run.consent_position, context.run.tombstones), 0
+
+
+def _keep_checked(context: RunContext, position: int, tombstones: int, withdrawn: int) -> None:
+    # Written anew once more it would be another version than the one that is approved next.
+    said = {
+        "position": position,
+        "tombstones": tombstones,
+        "withdrawn": withdrawn,
+        "validated": context.log_index(Stage.VALIDATE),
+    }
+    context.storage.write(f"{context.reference.folder}/{_CHECKED}", canonical(said))
 
 
 def _holds_erased(context: RunContext) -> bool:
@@ -191,15 +215,21 @@ def _holds_erased(context: RunContext) -> bool:
     return False
 
 
-_STANDS_ON = {Stage.PROTECT: (Stage.CLASSIFY, Stage.CONSENT), Stage.VALIDATE: (Stage.PROTECT,)}
+_CHECKED = "consent-again.json"
+_TOO_EARLY = ("GOV-646", "GOV-647", "GOV-741")
+_STANDS_ON = {
+    Stage.PROTECT: (Stage.CLASSIFY, Stage.CONSENT),
+    Stage.VALIDATE: (Stage.PROTECT,),
+    Stage.APPROVE: (Stage.VALIDATE,),
+}
 
 
 def _require_evidence(context: RunContext) -> None:
     """Every stage passed, in order; its evidence is in the log, signed for this attempt, under a checkpoint."""
     require_declared(context, context.facts(Stage.CLASSIFY)["columns"])
-    indexes = {stage: context.log_index(stage) for stage in EVIDENT}
+    indexes = {stage: context.log_index(stage) for stage in evident(context)}
     for stage, earlier in _STANDS_ON.items():
-        if stale := [e for e in earlier if indexes[e] > indexes[stage]]:
+        if stale := [e for e in earlier if stage in indexes and indexes[e] > indexes[stage]]:
             raise StorageError(
                 "GOV-741",
                 f"{stage} of version {context.run.version} is older than {', '.join(stale)}, which ran again since",

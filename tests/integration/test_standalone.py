@@ -23,6 +23,7 @@ from governance.demo.home import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("open", "classify", "consent", "protect", "validate", "release")
+APPROVERS = ("ines.alvarado", "jonas.petersen")
 PATIENCE = 240
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -40,14 +41,21 @@ class Airflow:
     def __init__(self, port: int, settings: Settings) -> None:
         self.base = f"http://127.0.0.1:{port}"
         self.settings = settings
-        login = {"username": "admin", "password": "admin"}
-        self.token = self.call("POST", "/auth/token", login)["access_token"]
+        self.token = self.login("admin")
 
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def login(self, user: str) -> str:
+        token: str = self.call("POST", "/auth/token", {"username": user, "password": "admin"}, "")[
+            "access_token"
+        ]
+        return token
+
+    def call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, token: str | None = None
+    ) -> Any:
         request = urllib.request.Request(self.base + path, method=method)
         request.add_header("Content-Type", "application/json")
-        if hasattr(self, "token"):
-            request.add_header("Authorization", f"Bearer {self.token}")
+        if token is None or token:
+            request.add_header("Authorization", f"Bearer {token or self.token}")
         data = json.dumps(body).encode() if body is not None else None
         with urllib.request.urlopen(request, data, timeout=30) as answer:
             return json.load(answer)
@@ -75,6 +83,8 @@ class Airflow:
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     home = tmp_path_factory.mktemp("up") / "home"
     settings = prepare(home, rows=600, seed=7, say=lambda _text: None)
+    policy = settings.policy.read_text("utf-8")
+    settings.policy.write_text(f"{policy}\napprovalFrom: restricted\n", "utf-8")
     port = free_port()
     control = [sys.executable, "-m", "governance.airflow.standalone"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("GOVERNANCE_", "AIRFLOW"))}
@@ -118,11 +128,19 @@ def test_dags_run_by_rest_and_by_asset(airflow: Airflow) -> None:
         airflow.call("POST", path, {"logical_date": None, "conf": {"purpose": "advertising"}})
     airflow.call("POST", "/api/v2/dags/governed_training_dataset/dagRuns", {"logical_date": None})
 
+    an_approver_answers_and_nobody_else(
+        airflow, "governed_training_dataset", "clinical_encounters", APPROVERS[0]
+    )
     training = airflow.wait(lambda: airflow.ended("governed_training_dataset", "manual"), "the training run")
     states = airflow.task_states(training)
     assert training["state"] == "success", states
-    assert len(states) == 2 * len(STAGES)
+    assert len(states) == 2 * (len(STAGES) + 1)
+    # The customers' version has no restricted column.
+    assert states["customer_profiles.approve"] == "skipped"
 
+    an_approver_answers_and_nobody_else(
+        airflow, "governed_inference_dataset", "support_prompts", APPROVERS[1]
+    )
     inference = airflow.wait(
         lambda: airflow.ended("governed_inference_dataset", "asset_triggered"), "the run by asset"
     )
@@ -145,6 +163,31 @@ def test_dags_run_by_rest_and_by_asset(airflow: Airflow) -> None:
     )
     assert complete
     the_evidence_stands_beside_the_run(airflow, training)
+
+
+def an_approver_answers_and_nobody_else(airflow: Airflow, dag_id: str, dataset: str, approver: str) -> None:
+    """The request waits in the UI; its triggerer, an administrator, may not answer it, an approver may."""
+
+    def waiting() -> str | None:
+        runs = airflow.call("GET", f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]
+        for run in runs:
+            if airflow.task_states(run).get(f"{dataset}.approve") == "awaiting_input":
+                return str(run["dag_run_id"])
+        return None
+
+    run_id = airflow.wait(waiting, f"a request to approve {dataset}")
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{dataset}.approve/-1/hitlDetails"
+    asked = airflow.call("GET", path)
+    digest = asked["params"]["manifest_digest"]["value"]
+    assert digest in asked["body"]
+    assert "restricted" in asked["body"]
+    answer = {
+        "chosen_options": ["Approve"],
+        "params_input": {"reason": "as agreed", "manifest_digest": digest},
+    }
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        airflow.call("PATCH", path, answer)
+    airflow.call("PATCH", path, answer, airflow.login(approver))
 
 
 def the_evidence_stands_beside_the_run(airflow: Airflow, run: dict[str, Any]) -> None:
