@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance.keys.sealing import Secretive
+from governance.keys.sealing import Secretive, confined
 
 
 class Ed25519Signer(Secretive):
@@ -12,6 +12,7 @@ class Ed25519Signer(Secretive):
 
     __slots__ = ("_private", "_public")
 
+    @confined
     def __init__(self, seed: bytes) -> None:
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self._public = self._private.public_key().public_bytes_raw()
@@ -26,4 +27,5 @@ class Ed25519Signer(Secretive):
         return self._private.sign(data)
 
     def __repr__(self) -> str:
-        return f"<Ed25519Signer public_key={self._public.hex()}>"
+        # A traceback may show one that is not made yet.
+        return f"<Ed25519Signer public_key={getattr(self, '_public', b'').hex()}>"
