@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from governance.errors import ValidationError
-from governance.model.contract import ContractColumn, RuleScope
+from governance.model.contract import RuleScope
 from governance.model.evidence import ColumnEdge, DatasetLineage, Stage, StageRecord
 from governance.pipeline.carried import rewrite_carried, stated_segment
 from governance.pipeline.classify import require_declared, require_uncontested
 from governance.pipeline.consent import ConsentDecision, audience
 from governance.pipeline.open import DATASETS as DATASETS
 from governance.pipeline.open import source_lineage
+from governance.pipeline.planning import beside, planned, redactor
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.protect import ColumnPlan, RewritePlan, RewriteResult, rewrite
 from governance.validate import SourceRules
@@ -38,7 +37,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
         require_uncontested(context, context.facts(Stage.CLASSIFY)["columns"])
         require_declared(context, context.facts(Stage.CLASSIFY)["columns"])
         superseded = context.facts(stage) if context.has_run(stage) else None
-        columns = _planned(context)
+        columns = planned(context)
         decision = ConsentDecision.of_run(context, late=late)
         rules = SourceRules([r for r in context.contract.rules if r.scope is RuleScope.SOURCE])
         rules.prepare(lambda names: context.read_source("check uniqueness", names))
@@ -48,8 +47,8 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             divert=rules.failing,
             pseudonyms=_pseudonyms(context),
             token_key=lambda domain: context.workspace.keyring.secret(f"token:{domain}"),
-            redact=_redactor(context, columns),
-            beside=_beside(context, columns),
+            redact=redactor(context, columns),
+            beside=beside(context, columns),
             year=context.run.opened_at.year,
             segment_prefix=context.run.version,
             partition_by=context.contract.partition_by,
@@ -123,58 +122,9 @@ def version_lineage(
     )
 
 
-def _planned(context: RunContext) -> tuple[ColumnPlan, ...]:
-    found = {c["column"]: c for c in context.facts(Stage.CLASSIFY)["columns"]}
-
-    def plan(column: ContractColumn) -> ColumnPlan:
-        seen = found[column.source_name]
-        return ColumnPlan(
-            name=column.name,
-            source_name=column.source_name,
-            method=column.protection.method,
-            arguments=column.protection.arguments,
-            classification=seen["classification"],
-            sensitivity=seen["sensitivity"],
-        )
-
-    return tuple(plan(c) for c in context.contract.columns)
-
-
 def _pseudonyms(context: RunContext) -> Callable[[np.ndarray], np.ndarray]:
     domain = context.contract.subject.domain
     return lambda ordinals: context.workspace.vault.pseudonyms(domain, audience(domain), ordinals)
-
-
-def _redactor(
-    context: RunContext, columns: tuple[ColumnPlan, ...]
-) -> Callable[[pa.Array, pa.RecordBatch], pa.Array]:
-    """Redaction that is told what the row's own columns hold, so that it finds that in the prose too."""
-    from governance.detect.redaction import known_tags, redact
-
-    redacted: Callable[..., pa.Array] = redact
-    if context.policy.text_ner or context.policy.text_crf:
-        from governance.detect.learned.redacting import redact_with_models
-
-        redacted = partial(redact_with_models, ner=context.policy.text_ner, crf=context.policy.text_crf)
-    tags = known_tags(context.detectors)
-
-    def of_row(texts: pa.Array, source: pa.RecordBatch) -> pa.Array:
-        known: dict[str, list[pa.Array]] = {}
-        for column in columns:
-            if column.classification in tags:
-                known.setdefault(column.classification, []).append(source[column.source_name])
-        return redacted(texts, known, context.detectors)
-
-    return of_row
-
-
-def _beside(context: RunContext, columns: tuple[ColumnPlan, ...]) -> tuple[str, ...]:
-    if not any(c.method == "redact" for c in columns):
-        return ()
-    from governance.detect.redaction import known_tags
-
-    tags = known_tags(context.detectors)
-    return tuple(c.source_name for c in columns if c.classification in tags)
 
 
 def _facts(result: RewriteResult, columns: tuple[ColumnPlan, ...]) -> dict[str, Any]:
