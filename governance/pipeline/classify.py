@@ -48,7 +48,7 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
             scanner.update(batch)
         found = scanner.finish()
         people = corrections_before(context.workspace, context.run.corrections_position)
-        columns = [_compared(context, column, found, people) for column in context.contract.columns]
+        columns = [compared(context, column, found, people) for column in context.contract.columns]
         read_whole = all(column["miss_bound"] is None for column in columns)
         facts = {"rows": rows, "full_scan": read_whole, "columns": columns}
         lineage = source_lineage(context.run, [])
@@ -74,12 +74,13 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
     return facts
 
 
-def _compared(
+def compared(
     context: RunContext,
     column: ContractColumn,
     found: dict[str, ColumnClassification],
     people: list[Correction],
 ) -> dict[str, Any]:
+    """What the contract declares of a column beside what was found and what people corrected."""
     policy, declared = context.policy, column.classification
     finding = finding_of(column.source_name, found, policy)
     correction = _correction(context, column, finding, people)

@@ -15,13 +15,13 @@ MEMORY = "corrections.json"
 """In the home: up to which log size corrections were looked for, and at which indexes there are any."""
 
 
-def corrections_before(workspace: Workspace, position: int) -> list[Correction]:
+def corrections_before(workspace: Workspace, position: int, *, remember: bool = True) -> list[Correction]:
     """The corrections in the log's first ``position`` entries, in log order.
 
     Looking at every envelope takes a second for some hundred thousand; only those since the last time are
     looked at. Every correction itself is read from the log, so that one that was redacted counts no more. Whoever
     can write the memory could hide one from a run; they hold the home's keys too, and the evidence names those
-    that were obeyed.
+    that were obeyed. Without ``remember`` the memory is left as it is.
 
     Raises:
         LogError: GOV-501 when the store does not answer.
@@ -36,8 +36,9 @@ def corrections_before(workspace: Workspace, position: int) -> list[Correction]:
         found = [each.index for each in corrections_in(log, position, start=known["size"])]
         known = {**known, "size": position, "indexes": [*known["indexes"], *found]}
         # Whoever may not write here looks again the next time.
-        with contextlib.suppress(OSError):
-            replace_file(memory, canonical(known))
+        if remember:
+            with contextlib.suppress(OSError):
+                replace_file(memory, canonical(known))
     read = []
     for index in known["indexes"]:
         entry = log.entry(index) if index < position else None

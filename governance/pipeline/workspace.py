@@ -97,8 +97,13 @@ class Workspace:
         return workspace
 
     @classmethod
-    def open(cls, settings: Settings, *, clock: Callable[[], datetime] = now) -> Workspace:
+    def open(
+        cls, settings: Settings, *, clock: Callable[[], datetime] = now, read_only: bool = False
+    ) -> Workspace:
         """Open the stores of a home.
+
+        Args:
+            read_only: finish nothing that was left half done and remember nothing: the home stays as it is.
 
         Raises:
             ProtectionError: GOV-301 without a key, GOV-302 for a wrong one; GOV-310, GOV-311 by a broker;
@@ -113,10 +118,13 @@ class Workspace:
             storage, signer=signer, clock=clock, witnesses=None if settings.keys else _witnesses(settings)
         )
         # An import that was killed between its leaf and its head is completed, not lost.
-        ledger = ConsentLedger.open(settings.home / "consent", record=lambda body: _leaf(log, body))
+        record = None if read_only else lambda body: _leaf(log, body)
+        ledger = ConsentLedger.open(settings.home / "consent", record=record)
         workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
         workspace._require_own_log()
-        if not settings.keys:
+        if read_only:
+            vault.expects(len(tombstones(log, settings.home, remember=False)))
+        elif not settings.keys:
             carry_out(log, keyring, vault, settings.home)
         return workspace
 
@@ -142,6 +150,12 @@ class Workspace:
         return follow(
             VerifierKey.parse(self.vkey), handovers(self.log.storage, () if last is None else (last.note,))
         )
+
+    def close(self) -> None:
+        """Close the stores; SQLite then takes its side files away."""
+        self.log.close()
+        self.vault.close()
+        self.keyring.close()
 
     def rotate_log_key(self) -> Checkpoint:
         """Hand the log over to a new key; return the checkpoint that the old and the new one signed.
