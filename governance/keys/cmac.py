@@ -24,7 +24,9 @@ Lengths: TypeAlias = npt.NDArray[np.int64]
 
 BLOCK = 16
 _LONGER = BLOCK + 1
-_CHUNK = 1 << 14
+_CHUNK = 3 << 11
+"""Values that advance together. A chunk's arrays fit the second cache and stay below the size from which
+an allocator asks the system for fresh pages; at 2^14 it was half as fast."""
 _POLYNOMIAL = 0x87
 
 
