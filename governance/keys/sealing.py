@@ -63,7 +63,7 @@ class KeyMaterial(bytes):
 
 
 def confined(function: Callable[_Asked, _Given]) -> Callable[_Asked, _Given]:
-    """Let no exception carry this function's frames away: their local variables are keys and answers of services.
+    """Let no exception carry this function's frames away: what they and their arguments hold is secret.
 
     Type, message and causes stay. What a traceback loses is the part from here on down.
     """
@@ -75,6 +75,7 @@ def confined(function: Callable[_Asked, _Given]) -> Callable[_Asked, _Given]:
         except BaseException as error:
             fault = error
         _forget_frames(fault)
+        args, kwargs = (), {}  # type: ignore[assignment]
         try:
             raise fault
         finally:

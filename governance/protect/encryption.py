@@ -25,6 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from governance.errors import ContractError, ProtectionError
+from governance.keys.sealing import confined
 
 SegmentKey: TypeAlias = Callable[[str], bytes]
 """A key id → the segment key's 32 bytes; raises GOV-303."""
@@ -45,11 +46,13 @@ class SegmentKeyClient(pqe.KmsClient):  # type: ignore[misc]
         super().__init__()
         self._segment_key = segment_key
 
+    @confined
     def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
         nonce = os.urandom(_NONCE)
         sealed = self._cipher(master_key_identifier).encrypt(nonce, key_bytes, master_key_identifier.encode())
         return base64.b64encode(nonce + sealed)
 
+    @confined
     def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:
         cipher = self._cipher(master_key_identifier)
         opened: bytes | None = None

@@ -17,12 +17,14 @@ import pytest
 from rich.console import Console
 from rich.traceback import Traceback
 
+from governance.errors import ProtectionError
 from governance.keys import epoch, file, rows, sealing, signing, store
 from governance.keys.epoch import EpochKey
 from governance.keys.file import create_file_key
 from governance.keys.provider import provider_for
 from governance.keys.sealing import KeyMaterial, Sealer, derive
 from governance.keys.store import Keyring
+from governance.protect.encryption import SegmentKeyClient
 
 
 def _passphrase() -> str:
@@ -225,17 +227,34 @@ def test_key_material_hides_itself_and_works_as_bytes() -> None:
             refuse(key)
 
 
+def test_parquets_own_keys_are_not_shown_when_a_segment_key_is_gone() -> None:
+    def gone(key_id: str) -> bytes:
+        raise ProtectionError("GOV-303", f"{key_id} was destroyed", "release the dataset again")
+
+    client = SegmentKeyClient(gone)
+    for call in (client.wrap_key, client.unwrap_key):
+        key = bytes(range(16))
+        try:
+            call(bytes(key), "seg.a.restricted")
+        except ProtectionError as error:
+            key = b""
+            shown = _formatted(error)
+            assert "GOV-303" in shown
+        for spelling in _spellings(bytes(range(16))):
+            assert spelling not in shown
+
+
 def test_a_traceback_begins_above_what_is_confined() -> None:
     @sealing.confined
-    def inner(label: str) -> None:
+    def inner(argument: str) -> None:
         secret = _passphrase()
         try:
-            raise ValueError(label[: len(secret)])
+            raise ValueError(len(secret + argument))
         except ValueError as error:
             raise KeyError("wrapped") from error
 
     with pytest.raises(KeyError, match="wrapped") as caught:
-        inner("label")
+        inner(_passphrase())
     names = [frame.f_code.co_name for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
     assert names[-1] == "call" and "inner" not in names
     assert isinstance(caught.value.__cause__, ValueError) and caught.value.__cause__.__traceback__ is None
