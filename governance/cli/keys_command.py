@@ -131,7 +131,7 @@ def status(home: str | None, store: str | None, as_json: bool) -> None:
     if fresh:
         body = [{"provider": each.provider, "epoch": each.epoch} for each in fresh]
         workspace.append_json({"action": "confirmed", "destroyed": body}, _KEYS)
-    usage = keyring.usage
+    usage = (keyring.usage, workspace.vault.usage)
     report = {
         "provider": keyring.provider,
         "epoch": keyring.epoch,

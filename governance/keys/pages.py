@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from governance.errors import ProtectionError
 from governance.keys.sealing import OVERHEAD, Altered, Sealer, Secretive
+from governance.keys.usage import within_limit
 from governance.model.canonical import canonical, parse
 
 Bytes = npt.NDArray[np.uint8]
@@ -52,6 +53,7 @@ class Head(NamedTuple):
     generation: int
     tombstones: int
     columns: dict[ColumnName, int]
+    seals: int = 0
 
 
 class Directory(NamedTuple):
@@ -94,12 +96,13 @@ class Pages(Secretive):
     a write goes to the database and is read back by the next refresh.
     """
 
-    __slots__ = ("_cache", "_page_key", "_sealer", "_where", "head")
+    __slots__ = ("_cache", "_page_key", "_sealer", "_seals", "_where", "head")
 
     def __init__(self, page_key: Callable[[str], bytes], where: str) -> None:
         self._page_key = page_key
         self._where = where
         self._sealer: Sealer | None = None
+        self._seals = 0
         self._cache: dict[ColumnName, Cached] = {}
         self.head: Head | None = None
 
@@ -118,7 +121,9 @@ class Pages(Secretive):
             self._cache.clear()
         body = parse(self._unsealed(sealed, "the head", _HEAD, vault, key_id, generation))
         columns = {ColumnName(*name): at for *name, at in body["columns"]}
-        self.head = Head(vault, key_id, generation, body["tombstones"], columns)
+        # One who wrote before seals were counted sealed far less often than the margin is wide.
+        self._seals = body.get("seals", 0)
+        self.head = Head(vault, key_id, generation, body["tombstones"], columns, self._seals)
         return self.head
 
     def column(self, connection: sqlite3.Connection, name: ColumnName) -> Cached:
@@ -236,7 +241,7 @@ class Pages(Secretive):
     def write_head(self, connection: sqlite3.Connection, head: Head) -> None:
         """Publish a generation; the last step of every write."""
         columns = sorted([*name, generation] for name, generation in head.columns.items())
-        body = canonical({"tombstones": head.tombstones, "columns": columns})
+        body = canonical({"tombstones": head.tombstones, "columns": columns, "seals": self._seals + 1})
         sealed = self._seal(body, _HEAD, head.vault, head.key_id, head.generation)
         connection.execute(
             "UPDATE vault SET key_id = ?, generation = ?, sealed = ?", (head.key_id, head.generation, sealed)
@@ -280,6 +285,8 @@ class Pages(Secretive):
     def _seal(self, plain: bytes, *context: str | int) -> bytes:
         if self._sealer is None:
             raise ValueError("the vault was not refreshed")
+        self._seals += 1
+        within_limit(f"the key of the subject vault {self._where}", self._seals)
         return self._sealer.seal(plain, *context)
 
     def _unsealed(self, sealed: bytes, place: str, *context: str | int) -> bytes:

@@ -84,7 +84,7 @@ def rewrap(
             survivors.append((latter.epoch, rewrapped, key_id))
     connection.executemany("UPDATE keys SET epoch = ?, wrapped = ? WHERE key_id = ?", survivors)
     connection.executemany("UPDATE keys SET wrapped = NULL WHERE key_id = ?", destroyed)
-    connection.executemany("DELETE FROM usage WHERE key_id = ?", [*destroyed, (epoch_id(former.epoch),)])
+    connection.execute("DELETE FROM usage WHERE key_id = ?", (epoch_id(former.epoch),))
     usage.count(connection, epoch_id(latter.epoch), len(survivors))
     return len(survivors), tuple(key_id for (key_id,) in destroyed)
 

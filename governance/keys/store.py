@@ -251,16 +251,11 @@ class Keyring(Secretive):
         return self._rotate(provider, frozenset())
 
     @property
-    def usage(self) -> tuple[Usage, ...]:
-        """How often the live epoch's key and the keys with a reservation may have sealed."""
+    def usage(self) -> Usage:
+        """How often the live epoch's key has sealed."""
         with self._database.reading() as connection:
-            counted = connection.execute("SELECT key_id, seals FROM usage ORDER BY key_id").fetchall()
-        return tuple(Usage(*row) for row in counted)
-
-    def reserve_seals(self, key_id: str, seals: int) -> None:
-        """Count seals before they are made. Raises GOV-312 if the key may not seal that often."""
-        with self._database.writing() as connection:
-            usage.count(connection, key_id, seals)
+            row = connection.execute("SELECT key_id, seals FROM usage").fetchone()
+        return Usage(*row)
 
     @property
     def destructions(self) -> tuple[DestroyedEpoch, ...]:

@@ -62,6 +62,7 @@ from governance.keys.identifiers import distinct
 from governance.keys.pages import PAGE_RECORDS, SCHEMA, WIDTHS, Cached, ColumnName, Head, Pages
 from governance.keys.sealing import Secretive
 from governance.keys.store import Keyring
+from governance.keys.usage import Usage
 
 Bytes = npt.NDArray[np.uint8]
 Ordinals = npt.NDArray[np.int64]
@@ -159,6 +160,13 @@ class SubjectVault(Secretive):
         """How many of the log's tombstones this vault has carried out."""
         with self._database.reading() as connection:
             return self._pages.refresh(connection).tombstones
+
+    @property
+    def usage(self) -> Usage:
+        """How often the key that this vault is sealed under has sealed."""
+        with self._database.reading() as connection:
+            head = self._pages.refresh(connection)
+        return Usage(head.key_id, head.seals)
 
     @property
     def retired(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from governance.errors import ProtectionError
@@ -13,11 +14,12 @@ from governance.keys.epoch import Destruction
 from governance.keys.file import FileProvider, create_file_key
 from governance.keys.provider import KeyProvider, provider_for
 from governance.keys.store import HELD_SECONDS, Keyring
-from governance.keys.usage import LIMIT, SealBudget, Usage
+from governance.keys.usage import LIMIT, Usage
+from governance.keys.vault import SubjectVault
 
 
 def _used(keyring: Keyring) -> dict[str, int]:
-    return {each.key: each.seals for each in keyring.usage}
+    return {keyring.usage.key: keyring.usage.seals}
 
 
 def test_every_wrap_of_an_epoch_is_counted_and_starts_anew_with_the_next(
@@ -47,19 +49,23 @@ def test_a_key_that_sealed_too_often_is_refused_until_it_is_rotated(
     keyring.new_segment_key("refused", "restricted")
 
 
-def test_seals_are_reserved_in_blocks_before_they_are_made(keyring: Keyring) -> None:
-    key_id = keyring.new_segment_key("vault", "restricted")
-    budget = SealBudget(keyring.reserve_seals)
-    for _ in range(usage._BLOCK + 1):
-        budget.take(key_id)
-    assert _used(keyring)[key_id] == 2 * usage._BLOCK
-    keyring.reserve_seals(key_id, LIMIT - 2 * usage._BLOCK - 1)
-    for _ in range(usage._BLOCK - 1):
-        budget.take(key_id)
-    with pytest.raises(ProtectionError, match="GOV-312"):
-        budget.take(key_id)
-    keyring.destroy_segment_keys(["vault"])
-    assert key_id not in _used(keyring)
+def test_the_vault_counts_what_its_key_seals_and_starts_anew_with_another(
+    vault: SubjectVault, vault_directory: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert vault.usage.seals == 1
+    vault.resolve("patient", pa.array(["a", "b"]), create=True)
+    enrolled = vault.usage
+    # The pages and directories of three columns, and the head.
+    assert enrolled.seals == 8
+    assert SubjectVault.open(vault_directory, keyring).usage == enrolled
+    with monkeypatch.context() as patch:
+        patch.setattr(usage, "LIMIT", enrolled.seals + 2)
+        with pytest.raises(ProtectionError, match="GOV-312"):
+            vault.resolve("patient", pa.array(["c"]), create=True)
+        assert SubjectVault.open(vault_directory, keyring).usage == enrolled
+    vault.reseal()
+    assert vault.usage.key != enrolled.key
+    assert vault.usage.seals <= enrolled.seals
 
 
 class _Slow(FileProvider):
