@@ -252,7 +252,7 @@ def _evidence(trail: Trail, index: int, event: ReadEvent, envelope: Envelope) ->
     trail.evidence[verdict.stage.value] += 1
     if _is_skewed(proof):
         trail.skewed.append(index)
-    if verdict.stage is Stage.KEY_GRANT:
+    if verdict.stage in (Stage.ERASURE, Stage.KEY_GRANT):
         return
     if verdict.stage is Stage.OPEN:
         _open(trail, proof, verdict)
@@ -277,6 +277,11 @@ def _open(trail: Trail, proof: Proof, verdict: Observed) -> None:
         return
     trail._keys.admit(verdict)
     run = GovernedRun(proof)
+    if words(part(proof.facts, "source"), "kind") == "governed_version":
+        # An erasure made it: it rests on the evidence of the version it was made from.
+        made_from = (run.dataset, str(proof.facts.get("previous_version")))
+        same = [earlier for earlier in trail.runs if (earlier.dataset, earlier.version) == made_from]
+        run.stages.update(same[-1].stages if same else {})
     trail._runs[identity] = run
     trail.runs.append(run)
 

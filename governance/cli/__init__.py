@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "make sample data and run both example DAGs through Airflow",
     "detect": "check your own detectors, measure them on labelled notes, train on your own",
     "disclose": "write a released version for a recipient, sealed and recorded",
+    "erase": "erase a subject: plan, suppress at once, rewrite and destroy, search",
     "keys": "make and rotate keys, show public keys",
     "lineage": "ask which datasets, runs and columns led where",
     "lint": "check DAG files against contracts and policy",

@@ -12,8 +12,9 @@ import pyarrow as pa
 from governance.errors import AccessError
 from governance.keys.identifiers import distinct
 from governance.model.canonical import parse, timestamp
-from governance.model.erasure import TOMBSTONE
+from governance.model.erasure import GROUNDS, TOMBSTONE
 from governance.model.evidence import Evidence, Recorder, Stage, StageRecord
+from governance.pipeline.local import local_recorder
 from governance.pipeline.tombstones import (
     ErasureRequest,
     carry_out_alone,
@@ -25,6 +26,7 @@ from governance.pipeline.tombstones import (
 from governance.pipeline.workspace import PIPELINE, Workspace
 from governance.rights.facts import erasure_steps
 from governance.rights.plan import ErasurePlan, now, plan_erasure
+from governance.rights.searching import search_text
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -88,6 +90,13 @@ def request_erasure(
         if len(plan.ordinals):
             keep_request(home, keyring, kept)
             begin(workspace, recorder, kept, {**plan.facts, "plan_digest": plan.digest})
+            # Identifiers are at hand now, and are not kept for later.
+            texts = [str(value) for value in distinct(identifiers)[1].to_pylist()]
+            places = search_text(workspace, texts, (), ground=GROUNDS.get(ground, ground))
+            found = sum(place["found"] > 0 for place in places)
+            searched = {"state": "searched", "places": places, "found": found, "complete": False}
+            record_step(workspace, recorder, [request], searched)
+            workspace.log.checkpoint()
         else:
             # Nothing is known of them: that is the answer, and that it was asked is recorded.
             stated = {**plan.facts, "plan_digest": plan.digest, "ground": ground}
@@ -139,6 +148,20 @@ def record_step(
     context = {"requests": requests, "policy_digest": workspace.policy.digest}
     record = StageRecord(Evidence(Stage.ERASURE, facts), context)
     return recorder.record(record, workspace.keyring.evidence_signer)
+
+
+def record_destruction(workspace: Workspace, request: str, before: Mapping[str, Any]) -> bool:
+    """Put into the log that the provider has confirmed since what a step said was pending; whether it has."""
+    epochs = set(before["destruction"]["epochs"])
+    sure = {each.epoch for each in workspace.keyring.destructions if each.confirmed_at is not None}
+    if not epochs <= sure:
+        return False
+    said = {name: before[name] for name in ("state", "doomed", "epoch", "keys", "refused", "caches")}
+    confirmed = {"epochs": sorted(epochs), "confirmed": True, "pending": []}
+    recorder = local_recorder(workspace, "erasure", request)
+    record_step(workspace, recorder, [request], {**said, "destruction": confirmed})
+    workspace.log.checkpoint()
+    return True
 
 
 def stated_tombstones(workspace: Workspace) -> Iterator[dict[str, Any]]:

@@ -59,7 +59,7 @@ def erasure_facts(log: ReadableLog, request: str) -> dict[str, Any] | None:
         ``None`` when the log knows no such request. Else ``request``, ``ground`` with its provision,
         ``requested_at`` and ``due_at``, counts of ``subjects``, ``unknown``, ``erased_before`` and ``held``,
         ``suppressed_at`` (reads, disclosures and passes leave the subjects out since), ``rewritten`` versions,
-        ``destroyed`` keys with the provider's last word (``pending`` until it confirmed), ``searched`` places,
+        ``destroyed`` keys and what of the provider's word is ``pending``, ``searched`` places,
         ``derived``, ``recipients``, ``holds``, ``remains``, and ``state``: ``requested``, ``suppressed``,
         ``held``, ``pending`` (all done but for the provider's word), ``complete`` or ``nothing known``. Every
         part cites the log: ``evidence`` are indexes. ``late`` is whether it took longer than the policy allows.
@@ -73,7 +73,7 @@ def erasure_facts(log: ReadableLog, request: str) -> dict[str, Any] | None:
     asked = by_state.get("requested", steps)[0]
     destroyed, searched = by_state.get("destroyed", []), by_state.get("searched", [])
     suppressed = by_state.get("suppressed", [])
-    ended = next((step for step in searched if step.facts.get("complete")), None)
+    ended = next((step for step in reversed(searched) if step.facts.get("complete")), None)
     due = asked.facts.get("due_at")
     last = destroyed[-1].facts.get("destruction", {}) if destroyed else {}
     return {
@@ -88,12 +88,12 @@ def erasure_facts(log: ReadableLog, request: str) -> dict[str, Any] | None:
         "due_at": due,
         "suppressed_at": suppressed[0].received_at if suppressed else None,
         "completed_at": ended.received_at if ended else None,
+        "pending": list(last.get("pending", [])),
         "late": bool(due and ended and instant(ended.received_at) > instant(due)),
         **{name: asked.facts.get(name, 0) for name in ("subjects", "unknown", "erased_before")},
-        "held": (searched or suppressed or [asked])[-1].facts.get("held", 0),
+        "held": (ended or (suppressed or [asked])[-1]).facts.get("held", 0),
         **{name: asked.facts.get(name, []) for name in ("datasets", "derived", "recipients")},
-        "holds": (searched or [asked])[-1].facts.get("holds", []),
-        "remains": (searched or [asked])[-1].facts.get("remains", []),
+        **{name: (ended or asked).facts.get(name, []) for name in ("holds", "remains")},
         "rewritten": [_cited(step) for step in by_state.get("rewritten", [])],
         "destroyed": [_cited(step) for step in destroyed],
         "searched": _cited(searched[-1]) if searched else None,

@@ -83,7 +83,7 @@ def plan_erasure(workspace: Workspace, domain: str, identifiers: pa.Array) -> Er
         keeping = holds_on(workspace, holding.dataset, domain, day)
         if keeping and holding.any:
             held |= holding.subjects
-            holds += [_hold(holding.dataset, hold) for hold in keeping]
+            holds += [stated_hold(holding.dataset, hold) for hold in keeping]
     index = Index.build(workspace.log, evidence_public_key=workspace.evidence_public_key)
     try:
         touched = {holding.dataset: holding for holding in holdings if holding.any}
@@ -148,7 +148,8 @@ def _stated(holding: Holding, held: bool) -> dict[str, Any]:
     }
 
 
-def _hold(dataset: str, hold: LegalHold) -> dict[str, Any]:
+def stated_hold(dataset: str, hold: LegalHold) -> dict[str, Any]:
+    """A legal hold as evidence states it."""
     until = hold.until.isoformat() if hold.until else None
     return {"dataset": dataset, "regime": hold.regime, "ground": hold.ground, "until": until}
 
