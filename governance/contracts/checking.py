@@ -164,7 +164,7 @@ def _column(column: ContractColumn, contract: Contract, policy: Policy) -> Itera
         )
         yield _Breach(about, say, INVALID)
         return
-    if method == "token" and column.protection.arguments.get("erasable") is not False:
+    if method in ("token", "ff1") and column.protection.arguments.get("erasable") is not False:
         say = (
             f"a keyed token of `{name}` outlives the erasure of its subject; "
             "say so in its `arguments`: write `erasable: false`"

@@ -34,6 +34,11 @@ METHODS: Final = (
     "age_cap",
     "truncate",
     "bucket",
+    "ff1",
+    "date_shift",
+    "noise",
+    "top_code",
+    "bottom_code",
 )
 """The protection methods that come with the package; a caller that registered more hands in its own."""
 

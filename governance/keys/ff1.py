@@ -66,7 +66,9 @@ class FF1:
 
     def __init__(self, key: bytes, radix: int, length: int, tweak: bytes = b"") -> None:
         if not 2 <= radix <= 256 or len(tweak) > 255 or not 2 <= length <= longest(radix):
-            raise ValueError("FF1 takes a radix of 2 to 256, halves below 62 bits and a tweak of at most 255 bytes")
+            raise ValueError(
+                "FF1 takes a radix of 2 to 256, halves below 62 bits and a tweak of at most 255 bytes"
+            )
         if radix**length < SMALLEST_DOMAIN:
             raise ProtectionError(
                 "GOV-316",
@@ -127,7 +129,7 @@ class FF1:
         return out
 
     def _number(self, numerals: Numerals) -> Words:
-        number = numerals[0].astype(np.uint64)
+        number: Words = numerals[0].astype(np.uint64)
         radix = np.uint64(self._radix)
         for row in numerals[1:]:
             number *= radix
@@ -152,7 +154,9 @@ class FF1:
             modulus = np.uint64(self._moduli[number % 2])
             keyed = number << self._keyed
             block[:, 0] = np.uint64(high ^ (keyed >> 64)).byteswap()
-            np.bitwise_xor(left if decrypting else right, np.uint64(low ^ (keyed & (1 << 64) - 1)), out=block[:, 1])
+            np.bitwise_xor(
+                left if decrypting else right, np.uint64(low ^ (keyed & (1 << 64) - 1)), out=block[:, 1]
+            )
             block[:, 1].byteswap(inplace=True)
             # update_into asks for a block less one byte of slack.
             self._encryptor.update_into(block.data.cast("B"), sealed.data)
@@ -170,7 +174,7 @@ class FF1:
 
     def _drawn(self, answer: Words, modulus: np.uint64) -> Words:
         """The first *d* bytes of each block, as a number, modulo ``modulus``: d is 8, or 12 here."""
-        drawn = answer[:, 0].byteswap()
+        drawn: Words = answer[:, 0].byteswap()
         drawn -= drawn // modulus * modulus
         if self._wide:
             left = 32

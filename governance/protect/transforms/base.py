@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -88,6 +89,37 @@ def integer_argument(
             f"write e.g. `{argument}: {max(minimum, 1)}` in the column's protection",
         )
     return value
+
+
+def number_argument(name: str, arguments: Arguments, argument: str, *, above: float | None = None) -> float:
+    """A finite number, above ``above`` where that is given. Raises GOV-305."""
+    value = arguments.get(argument)
+    sound = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if not sound or (above is not None and value <= above):  # type: ignore[operator]
+        limit = "" if above is None else f" above {above:g}"
+        raise ProtectionError(
+            "GOV-305",
+            f"transform {name}: argument {argument} must be a number{limit}",
+            f"write e.g. `{argument}: 1` in the column's protection",
+        )
+    return value  # type: ignore[return-value]
+
+
+def keyed_arguments(name: str, arguments: Arguments) -> None:
+    """Require ``domain`` and ``erasable: false``: what a key can recompute outlives an erasure. GOV-305."""
+    domain = arguments.get("domain")
+    if not isinstance(domain, str) or not domain:
+        raise ProtectionError(
+            "GOV-305",
+            f"transform {name}: argument domain is missing",
+            "write `domain:` and the name of the identifiers that must stay joinable, e.g. customer",
+        )
+    if arguments.get("erasable") is not False:
+        raise ProtectionError(
+            "GOV-305",
+            f"transform {name}: what a key can compute again cannot be erased while the key lives",
+            "write `erasable: false` if the column need not be erasable, or use pseudonym",
+        )
 
 
 def unfit(name: str, input_type: pa.DataType, wanted: str) -> ProtectionError:

@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from governance.errors import ProtectionError
 from governance.protect.transforms.base import (
     Arguments,
     TransformContext,
     as_text,
     check_arguments,
     holds,
+    keyed_arguments,
     plain,
     same_nulls,
     text_type,
@@ -98,19 +98,7 @@ class Token:
 
     def output_type(self, input_type: pa.DataType, arguments: Arguments) -> pa.DataType:
         check_arguments(self.name, arguments, "domain")
-        domain = arguments.get("domain")
-        if not isinstance(domain, str) or not domain:
-            raise ProtectionError(
-                "GOV-305",
-                "transform token: argument domain is missing",
-                "write `domain:` and the name of the identifiers that must stay joinable, e.g. customer",
-            )
-        if arguments.get("erasable") is not False:
-            raise ProtectionError(
-                "GOV-305",
-                "transform token: a keyed token cannot be erased while its key lives",
-                "write `erasable: false` if the column need not be erasable, or use pseudonym",
-            )
+        keyed_arguments(self.name, arguments)
         text_type(self.name, input_type, integers=True)
         return pa.string()
 

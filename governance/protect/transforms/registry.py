@@ -6,10 +6,12 @@ from types import MappingProxyType
 
 from governance.errors import ProtectionError
 from governance.protect.transforms.base import Transform
+from governance.protect.transforms.format_preserving import FormatPreserving
 from governance.protect.transforms.free_text import Redact
 from governance.protect.transforms.generalization import AgeCap, Bucket, DateToYear
 from governance.protect.transforms.identity import Pseudonym, Token
 from governance.protect.transforms.masking import Mask, Truncate
+from governance.protect.transforms.perturbation import BottomCode, DateShift, Noise, TopCode
 from governance.protect.transforms.postal import Zip3
 from governance.protect.transforms.release import Constant, Drop, Keep
 
@@ -26,6 +28,11 @@ _ALL: tuple[Transform, ...] = (
     AgeCap(),
     Truncate(),
     Bucket(),
+    FormatPreserving(),
+    DateShift(),
+    Noise(),
+    TopCode(),
+    BottomCode(),
 )
 _BY_NAME = MappingProxyType({t.name: t for t in _ALL})
 

@@ -357,8 +357,12 @@ def test_a_column_of_nulls_stays_silent(name: str) -> None:
         "token": {"domain": "d", "erasable": False},
         "truncate": {"length": 2},
         "bucket": {"width": 2},
+        "ff1": {"domain": "d", "erasable": False},
+        "noise": {"deviation": 1},
+        "top_code": {"maximum": 1},
+        "bottom_code": {"minimum": 1},
     }.get(name, {})
-    type_ = pa.int64() if name == "bucket" else pa.string()
+    type_ = pa.int64() if name in ("bucket", "noise", "top_code", "bottom_code") else pa.string()
     out = apply(name, pa.nulls(3, type_), **arguments)
     assert out.null_count == (0 if name == "constant" else 3)
     assert len(apply(name, pa.nulls(0, type_), **arguments)) == 0
