@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,13 +36,22 @@ class Parquet:
             raise unreadable("the source", "has no files")
         return first
 
-    def batches(self, file: OpenedFile, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self,
+        file: OpenedFile,
+        schema: pa.Schema,
+        batch_rows: int,
+        *,
+        row_groups: Sequence[int] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """As any kind's, of these row groups only where they are named."""
         _require_same(file.name, schema, _schema(file), only=True)
         textual = [field.name for field in schema if _holds_text(field.type)]
         failure: SourceError | None = None
         try:
             opened = _parquet_file(file)
-            for batch in opened.iter_batches(batch_size=batch_rows, columns=schema.names):
+            every = range(opened.num_row_groups) if row_groups is None else row_groups
+            for batch in opened.iter_batches(batch_size=batch_rows, columns=schema.names, row_groups=every):
                 columns = {name: _decoded(batch.column(name)) for name in schema.names}
                 failure = _invalid_text(file.name, {name: columns[name] for name in textual})
                 if failure:
@@ -54,6 +63,15 @@ class Parquet:
                 failure = not_utf8(file.name, "a dictionary-encoded column")
         if failure:
             raise failure
+
+
+def row_group_count(file: OpenedFile) -> int:
+    """How many row groups a Parquet file has. Raises :class:`SourceError` GOV-701 if it is none."""
+    try:
+        return int(_parquet_file(file).num_row_groups)
+    except _ERRORS:
+        pass
+    raise unreadable(file.name, _DAMAGED)
 
 
 # What PyArrow raises for damaged files; its messages may quote what it read.

@@ -30,13 +30,26 @@ class SourceRules:
         self._bound = schema
         self._repeats: dict[int, tuple[Keyer, Keys]] = {}
 
+    @property
+    def repeats(self) -> list[Keys]:
+        """What :meth:`prepare` found, for :meth:`adopt` in another process: shape (n, 2) a uniqueness rule."""
+        return [self._repeats[id(check)][1] for check in self._unique() if id(check) in self._repeats]
+
+    def adopt(self, repeats: Sequence[Keys]) -> None:
+        """Take what :attr:`repeats` of the same rules gave, in the place of :meth:`prepare`."""
+        for check, keys in zip(self._unique(), repeats, strict=True):
+            self._repeats[id(check)] = (Keyer(check.columns, check.ignored), keys)
+
+    def _unique(self) -> list[Unique]:
+        return [each.check for each in self._ready if isinstance(each.check, Unique)]
+
     def prepare(self, batches_of: Callable[[list[str]], Iterator[pa.RecordBatch]]) -> None:
         """Find the values that repeat, reading only the columns that must be unique.
 
         ``batches_of`` streams the named columns of the same source that :meth:`failing` will see; it is
         not called when no rule asks for uniqueness. Memory: 16 bytes a row and such rule.
         """
-        unique = [each.check for each in self._ready if isinstance(each.check, Unique)]
+        unique = self._unique()
         columns = list(dict.fromkeys(name for check in unique for name in check.columns))
         if not columns:
             return
