@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from governance.config import Settings
 from governance.errors import SettingError
+from governance.keys.memory import keep_to_itself
 from governance.log import Log, open_storage
 from governance.pipeline.workspace import Workspace, now
 from governance.server.app import build_app
@@ -45,6 +46,8 @@ def serve(home: Settings | None, store: str, settings: ServerSettings, *, create
         ProtectionError: GOV-301, GOV-302 for the home's keys.
         SettingError: GOV-901 when the address is in use or a TLS file is unusable.
     """
+    if home is not None:
+        keep_to_itself()
     listening = _bound(settings.host, settings.port)
     tls: dict[str, Any] = {}
     if settings.tls_cert is not None and settings.tls_key is not None:
