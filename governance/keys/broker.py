@@ -50,6 +50,15 @@ def seal_release(
     }
 
 
+def takes_releases(public_key: bytes) -> bool:
+    """Whether anything can be sealed to an X25519 key: a point of small order takes nothing (RFC 7748, section 6.1)."""
+    try:
+        _SUITE.encrypt(b"", X25519PublicKey.from_public_bytes(public_key), info=b"")
+    except ValueError:
+        return False
+    return True
+
+
 def _signed(grant_id: str, sealed: bytes) -> bytes:
     return canonical([_INFO, grant_id, digest(sealed)])
 

@@ -119,9 +119,10 @@ def _understood(status: int, answer: bytes) -> dict[str, Any]:
     message = f"{error.get('code', f'HTTP {status}')} {error.get('message', '')}".strip()[:500]
     if status >= 500:
         raise _down(message)
+    gone = error.get("code") == "GOV-303"
     raise ProtectionError(
-        "GOV-310",
-        f"the key broker refuses: {message}",
+        "GOV-303" if gone else "GOV-310",
+        str(error.get("message", ""))[:500] if gone else f"the key broker refuses: {message}",
         str(error.get("remedy") or "see the broker's log for the refusal")[:500],
     )
 

@@ -10,6 +10,7 @@ from governance.errors import GovernanceError
 
 STATUS: Mapping[str, int] = {
     "GOV-118": 400,
+    "GOV-303": 410,
     "GOV-309": 503,
     "GOV-310": 403,
     "GOV-501": 503,

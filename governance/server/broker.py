@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from governance.contracts import load_contract, load_policy
 from governance.errors import AccessError, ProtectionError
-from governance.keys.broker import seal_release
+from governance.keys.broker import seal_release, takes_releases
 from governance.keys.store import Keyring
 from governance.lineage.index import Index
 from governance.model.canonical import digest, instant, timestamp
@@ -44,7 +44,8 @@ from governance.server.broker_rules import (
 from governance.server.broker_signing import what_is_signed
 from governance.server.served import ServedStore
 
-_GONE = frozenset({"GOV-303"})
+_GONE = "GOV-303"
+"""A key that is unknown or was destroyed: the holder of no key must hear it as the holder of one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +135,12 @@ class Broker:
         """Grant a claim; it is in the log when this returns.
 
         Raises:
+            AccessError: GOV-613 for a public key that nothing can be sealed to.
             ProtectionError: GOV-310 when it is refused, which is in the log too.
             LogError: it could not be recorded, so there is no grant.
         """
+        if not takes_releases(base64.b64decode(public_key)):
+            raise AccessError("GOV-613", "nothing can be sealed to the public key", "make an X25519 key pair")
         standing = self._standing(asker)
         run = known_run(standing.index, claim.version, claim.attempt)
         told = {"operation": claim.operation, "recipient": claim.recipient, **_told(asker)}
@@ -331,9 +335,9 @@ class Broker:
             if wanted.run_key:
                 keys["run"] = self._keyring.run_seed(claim.version, claim.attempt)
         except ProtectionError as fault:
-            if fault.code not in _GONE:
+            if fault.code != _GONE:
                 raise
-            raise Refused("key", fault.message, fault.remedy) from None
+            raise Refused("key", fault.message, fault.remedy, fault.code) from None
         except ValueError:
             raise Refused("key", "a key's name is not one", "use letters, digits, _ and -") from None
         return {name: _base64(key) for name, key in keys.items()}
@@ -342,7 +346,7 @@ class Broker:
         self, refused: Refused, run_id: str, context: Mapping[str, Any], told: Mapping[str, Any]
     ) -> NoReturn:
         self._record.append(run_id, context, {**told, "state": "refused", "reason": refused.reason})
-        raise ProtectionError("GOV-310", f"{refused.message} ({refused.reason})", refused.remedy) from None
+        raise ProtectionError(refused.code, refused.message, refused.remedy) from None
 
 
 def _told(asker: Asker) -> dict[str, Any]:

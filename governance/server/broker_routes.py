@@ -34,7 +34,8 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
     **REFUSALS,
     403: {"description": "Refused; the refusal is in the log, `error` says why."},
     404: {"description": "This server holds no keys, or there is no such grant."},
-    413: {"description": "The body is too large."},
+    410: {"description": "The key was destroyed, or never was."},
+    413: {"description": "The body is too large, or its length is not stated."},
 }
 
 

@@ -57,8 +57,9 @@ class Wanted:
 class Refused(Exception):
     """A refusal with its ``reason``, one of the facet's, and what to tell the caller."""
 
-    def __init__(self, reason: str, message: str, remedy: str) -> None:
+    def __init__(self, reason: str, message: str, remedy: str, code: str = "GOV-310") -> None:
         super().__init__(reason)
+        self.code = code
         self.reason = reason
         self.message = message
         self.remedy = remedy
