@@ -27,6 +27,7 @@ COMMANDS = {
     "lint": "check DAG files against contracts and policy",
     "log": "show and verify the tamper-evident log",
     "outbox": "show and drain emitted events that wait to be sent",
+    "plan": "show what a run would do and what would stop it; nothing is written",
     "report": "make audit reports and their bundles",
     "serve": "serve the lineage store over HTTP: ingest, reads, audit, pages",
     "token": "make, list and revoke the server's bearer tokens",

@@ -62,7 +62,7 @@ def open_run(
         contract = load_contract(contract_path, policy)
         detectors = resolve(policy.detectors or None)
         text_models = ready(ner=policy.text_ner, crf=policy.text_crf)
-        _require_purpose(contract, policy, purpose)
+        require_purpose(contract, policy, purpose)
         snapshot = sources.pin(source)
         schema = sources.schema(snapshot, types=source_types(contract))
         if contract.subject.source_name not in schema.names:
@@ -199,7 +199,12 @@ def source_lineage(run: OpenedRun, fields: list[tuple[str, str]]) -> DatasetLine
     )
 
 
-def _require_purpose(contract: Contract, policy: Policy, purpose: str) -> None:
+def require_purpose(contract: Contract, policy: Policy, purpose: str) -> None:
+    """Require that policy and contract know and allow ``purpose``.
+
+    Raises:
+        ContractError: GOV-104.
+    """
     if purpose not in policy.purposes:
         raise ContractError(
             "GOV-104",
