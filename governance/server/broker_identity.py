@@ -91,7 +91,7 @@ class Identities:
                 "the platform's keys cannot be fetched, so no workload can be told",
                 "check `identity.keys` of the broker's settings and that the platform answers",
             ) from None
-        except (jwt.PyJWTError, ValueError, TypeError, UnicodeError, RecursionError):
+        except (jwt.PyJWTError, LookupError, ValueError, TypeError, RecursionError):
             # Which of it was wrong is no caller's business.
             raise _nobody() from None
         if not claims["sub"] or len(claims["sub"]) > 253 or not claims["sub"].isprintable():
