@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from governance.airflow.recording import TaskRecorder
+    from governance.model.key_grant import TaskTry
     from governance.pipeline.workspace import Workspace
 
 
@@ -25,7 +27,7 @@ class GovernedOperator(BaseOperator):  # type: ignore[misc]
         from governance.config import Settings
         from governance.pipeline.workspace import Workspace
 
-        workspace = Workspace.open(Settings.from_environment())
+        workspace = Workspace.open(replace(Settings.from_environment(), task=_task_try(context["ti"])))
         self._recorder = task_recorder(workspace, context["ti"])
         return self.step(workspace, self._recorder, context)
 
@@ -166,6 +168,19 @@ class DiscloseOperator(GovernedOperator):
             columns=self.columns,
         )
         return {"disclosure_id": done.facts["disclosure_id"], "log_index": done.log_index}
+
+
+def _task_try(task_instance: Any) -> TaskTry:
+    from governance.model.key_grant import TaskTry
+
+    unmapped = task_instance.map_index is None
+    return TaskTry(
+        dag_id=task_instance.dag_id,
+        run_id=task_instance.run_id,
+        task_id=task_instance.task_id,
+        map_index=-1 if unmapped else task_instance.map_index,
+        try_number=task_instance.try_number,
+    )
 
 
 def _logged_progress(log: Any, step: int = 1_000_000) -> Any:

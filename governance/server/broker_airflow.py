@@ -35,16 +35,17 @@ class AirflowTries:
             Refused: ``airflow``, it says otherwise.
             LogError: GOV-510 when it does not answer.
         """
-        found = self._instance(task)
+        found = self.instance(task)
         if found is None:
             raise _contradicted("Airflow knows no such task instance")
         if found.get("state") != "running" or found.get("try_number") != task.try_number:
             raise _contradicted(f"Airflow says that try {task.try_number} of {task.task_id} is not running")
         rendered = found.get("rendered_fields")
-        if not isinstance(rendered, dict) or not _carries(rendered, claim):
+        if not isinstance(rendered, dict) or not carries(rendered, claim):
             raise _contradicted(f"task {task.task_id} does not carry the contract or run that it claims")
 
-    def _instance(self, task: TaskTry) -> dict[str, Any] | None:
+    def instance(self, task: TaskTry) -> dict[str, Any] | None:
+        """The task instance as Airflow has it, None where it has none. Raises GOV-510."""
         names = ("dags", task.dag_id, "dagRuns", task.run_id, "taskInstances", task.task_id)
         path = "/api/v2/" + "/".join(urllib.parse.quote(name, safe="") for name in names)
         if task.map_index >= 0:
@@ -77,7 +78,8 @@ class AirflowTries:
         return document
 
 
-def _carries(rendered: dict[str, Any], claim: Claim) -> bool:
+def carries(rendered: dict[str, Any], claim: Claim) -> bool:
+    """Whether a task's rendered fields are those of this claim's step."""
     if claim.operation is Operation.OPEN:
         contract = rendered.get("contract")
         named = isinstance(contract, str) and contract.rpartition("/")[2].split(".")[0]

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,10 @@ from served_process import Server, make_token
 
 from governance.config import Settings
 from governance.demo.home import prepare
+from governance.model.key_grant import Claim, Operation, TaskTry
+from governance.server.broker_airflow import AirflowTries, carries
+from governance.server.broker_rules import Refused
+from governance.server.broker_settings import AirflowSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("open", "classify", "consent", "protect", "validate", "release")
@@ -163,6 +168,7 @@ def test_dags_run_by_rest_and_by_asset(airflow: Airflow) -> None:
     )
     assert complete
     the_evidence_stands_beside_the_run(airflow, training)
+    the_key_broker_reads_what_a_try_carries(airflow, training)
 
 
 def an_approver_answers_and_nobody_else(airflow: Airflow, dag_id: str, dataset: str, approver: str) -> None:
@@ -203,6 +209,32 @@ def the_evidence_stands_beside_the_run(airflow: Airflow, run: dict[str, Any]) ->
     assert all(re.search(rf">\s*{stage}\s*<", shown) for stage in STAGES)
     assert 'href="/governance/' in shown
     assert 'href="/pages/' not in shown
+
+
+def the_key_broker_reads_what_a_try_carries(airflow: Airflow, run: dict[str, Any]) -> None:
+    """What the real API server says of a try: enough to confirm it, and that it no longer runs."""
+    token = airflow.settings.home.parent / "airflow-token"
+    token.write_text(airflow.token)
+    tries = AirflowTries(AirflowSettings(airflow.base, token))
+    tasks = {
+        stage: TaskTry(run["dag_id"], run["dag_run_id"], f"customer_profiles.{stage}", -1, 1)
+        for stage in ("open", "protect")
+    }
+    found = {stage: tries.instance(task) or {} for stage, task in tasks.items()}
+    assert {instance["try_number"] for instance in found.values()} == {1}
+    protect = found["protect"]["rendered_fields"]["reference"]
+    reference = json.loads(protect.replace("'", '"')) if isinstance(protect, str) else protect
+    digest = "sha256:" + "0" * 64
+    claim = Claim(Operation.SEAL, "customer_profiles", "model_training", digest, digest, "v", "a")
+    claim = replace(claim, version=reference["version"], attempt=reference["attempt"])
+    assert carries(found["protect"]["rendered_fields"], claim)
+    assert not carries(found["protect"]["rendered_fields"], replace(claim, attempt="other"))
+    opening = replace(claim, operation=Operation.OPEN)
+    assert carries(found["open"]["rendered_fields"], opening)
+    assert not carries(found["open"]["rendered_fields"], replace(opening, purpose="other"))
+    with pytest.raises(Refused, match="airflow"):
+        tries.confirm(tasks["protect"], claim)
+    assert tries.instance(replace(tasks["protect"], task_id="no_such")) is None
 
 
 def completed_jobs(settings: Settings) -> set[str]:
