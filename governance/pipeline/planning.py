@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import pyarrow as pa
 
-from governance.model.contract import ContractColumn
-from governance.model.evidence import Stage
-from governance.pipeline.step import RunContext
+from governance.detect.registry import Detectors
+from governance.model.contract import Contract, ContractColumn
 from governance.protect import ColumnPlan
 
 
-def planned(context: RunContext) -> tuple[ColumnPlan, ...]:
-    """The contract's columns with what ``classify`` found in them."""
-    found = {c["column"]: c for c in context.facts(Stage.CLASSIFY)["columns"]}
+def planned(contract: Contract, classified: Iterable[Mapping[str, Any]]) -> tuple[ColumnPlan, ...]:
+    """The contract's columns with what ``classify`` states of them in its facts' ``columns``."""
+    found = {c["column"]: c for c in classified}
 
     def plan(column: ContractColumn) -> ColumnPlan:
         seen = found[column.source_name]
@@ -28,37 +27,37 @@ def planned(context: RunContext) -> tuple[ColumnPlan, ...]:
             sensitivity=seen["sensitivity"],
         )
 
-    return tuple(plan(c) for c in context.contract.columns)
+    return tuple(plan(c) for c in contract.columns)
 
 
 def redactor(
-    context: RunContext, columns: tuple[ColumnPlan, ...]
+    detectors: Detectors, columns: Sequence[ColumnPlan], *, ner: bool, crf: str | None
 ) -> Callable[[pa.Array, pa.RecordBatch], pa.Array]:
     """Redaction that is told what the row's own columns hold, so that it finds that in the prose too."""
     from governance.detect.redaction import known_tags, redact
 
     redacted: Callable[..., pa.Array] = redact
-    if context.policy.text_ner or context.policy.text_crf:
+    if ner or crf:
         from governance.detect.learned.redacting import redact_with_models
 
-        redacted = partial(redact_with_models, ner=context.policy.text_ner, crf=context.policy.text_crf)
-    tags = known_tags(context.detectors)
+        redacted = partial(redact_with_models, ner=ner, crf=crf)
+    tags = known_tags(detectors)
 
     def of_row(texts: pa.Array, source: pa.RecordBatch) -> pa.Array:
         known: dict[str, list[pa.Array]] = {}
         for column in columns:
             if column.classification in tags:
                 known.setdefault(column.classification, []).append(source[column.source_name])
-        return redacted(texts, known, context.detectors)
+        return redacted(texts, known, detectors)
 
     return of_row
 
 
-def beside(context: RunContext, columns: tuple[ColumnPlan, ...]) -> tuple[str, ...]:
+def beside(detectors: Detectors, columns: Sequence[ColumnPlan]) -> tuple[str, ...]:
     """The source columns that redaction is shown besides the released ones."""
     if not any(c.method == "redact" for c in columns):
         return ()
     from governance.detect.redaction import known_tags
 
-    tags = known_tags(context.detectors)
+    tags = known_tags(detectors)
     return tuple(c.source_name for c in columns if c.classification in tags)

@@ -37,7 +37,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
         require_uncontested(context, context.facts(Stage.CLASSIFY)["columns"])
         require_declared(context, context.facts(Stage.CLASSIFY)["columns"])
         superseded = context.facts(stage) if context.has_run(stage) else None
-        columns = planned(context)
+        columns = planned(context.contract, context.facts(Stage.CLASSIFY)["columns"])
         decision = ConsentDecision.of_run(context, late=late)
         rules = SourceRules([r for r in context.contract.rules if r.scope is RuleScope.SOURCE])
         rules.prepare(lambda names: context.read_source("check uniqueness", names))
@@ -47,8 +47,10 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             divert=rules.failing,
             pseudonyms=_pseudonyms(context),
             token_key=lambda domain: context.workspace.keyring.secret(f"token:{domain}"),
-            redact=redactor(context, columns),
-            beside=beside(context, columns),
+            redact=redactor(
+                context.detectors, columns, ner=context.policy.text_ner, crf=context.policy.text_crf
+            ),
+            beside=beside(context.detectors, columns),
             year=context.run.opened_at.year,
             segment_prefix=context.run.version,
             partition_by=context.contract.partition_by,
