@@ -6,7 +6,7 @@ subject vault's key in the vault's sealed head; each is written in the transacti
 
 Inside Parquet the format itself is the bound. A data key seals the modules of one column of one file, two for
 each page and a few for each row group; both are numbered by 16-bit integers that are never negative, so there
-are fewer than 2 · 2^15 · 2^15 = 2^31, each shorter than 2^31 bytes. A segment key wraps one key for each file
+are about 2 · 2^15 · 2^15 = 2^31 at the very most, each shorter than 2^31 bytes. A segment key wraps one key for each file
 of its segment.
 """
 
