@@ -26,6 +26,7 @@ class Action(StrEnum):
     RESTRICT = "restrict"
     UNRESTRICT = "unrestrict"
     OBJECT = "object"
+    EXPIRE = "expire"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ OBJECTION = Kind("objection", Action.OBJECT, None, permits=False)
 KINDS = (CONSENT, AUTHORIZATION, OPT_OUT, RESTRICTION, OBJECTION)
 
 OPENING = tuple(kind.opens.value for kind in KINDS)
-CLOSING = tuple(kind.closes.value for kind in KINDS if kind.closes)
+CLOSING = (*(kind.closes.value for kind in KINDS if kind.closes), Action.EXPIRE.value)
+"""``expire`` says that the event came on which a consent or an authorization ends (45 CFR 164.508(c)(1)(v))."""
 
 PERMITTING = (
     *(kind.opens.value for kind in KINDS if kind.permits),
@@ -74,7 +76,10 @@ SEGMENT = pa.schema(
         pa.field("backdated", pa.bool_(), nullable=False),
         pa.field("notice_version", pa.string()),
         pa.field("channel", pa.string()),
+        pa.field("given_by", pa.string()),
+        pa.field("defect", pa.string()),
     ]
 )
 """The columns of a segment. ``record`` is the salted digest of the record's id, ``subject`` the
-internal pseudonym; nothing in it names a person."""
+internal pseudonym; nothing in it names a person. ``given_by`` is null for the subject. A record with a
+``defect`` (:mod:`governance.consent.validity`) permits nothing."""

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from governance.consent.actions import CLOSING, EVERY_PURPOSE, KINDS, STAMP, Action
 from governance.consent.duck import listed, relations
 from governance.consent.formats import REQUIRED, TIMES
+from governance.consent.validity import DEFECTS, GIVEN_BY
 
 CLOCK_TOLERANCE = timedelta(hours=24)
 """How far after the import a record may claim to have been collected: clocks differ, the future does not."""
@@ -57,6 +58,12 @@ def check_rows(
     _report(faults, "valid_to is not after valid_from", pc.less_equal(table["valid_to"], table["valid_from"]))
     latest = pa.scalar(recorded_at + CLOCK_TOLERANCE, STAMP)
     _report(faults, "collected_at lies in the future", pc.greater(table["collected_at"], latest))
+    _report(faults, f"given_by is none of {', '.join(GIVEN_BY)}", _not_in(table["given_by"], GIVEN_BY))
+    _report(faults, f"defect is none of {', '.join(DEFECTS)}", _not_in(table["defect"], DEFECTS))
+    born = _parsed_date(table["birth_date"])
+    wrong = pc.and_(pc.is_valid(table["birth_date"]), pc.is_null(born))
+    _report(faults, "birth_date is not a date such as 2010-01-31", wrong)
+    table = table.set_column(table.column_names.index("birth_date"), "birth_date", born)
     table = table.append_column("row", pa.array(np.arange(1, table.num_rows + 1)))
     again = repeated_ids(table, same_content=False)
     if again:
@@ -100,6 +107,17 @@ def _parsed_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
         pc.greater_equal(column, pa.scalar(_EARLIEST, STAMP)), pc.less(column, pa.scalar(_LATEST, STAMP))
     )
     return pc.if_else(within, column, pa.scalar(None, STAMP))
+
+
+def _parsed_date(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if column.null_count == len(column):
+        return column.cast(pa.date32())
+    shaped = pc.if_else(
+        pc.match_substring_regex(column, r"^\d{4}-\d{2}-\d{2}$"), column, pa.scalar(None, pa.string())
+    )
+    with relations({"file": pa.table({"value": shaped})}) as connection:
+        parsed = connection.sql("SELECT TRY_CAST(value AS DATE) AS value FROM file").to_arrow_table()
+    return parsed["value"]
 
 
 def _not_in(column: pa.ChunkedArray, known: tuple[str, ...]) -> pa.ChunkedArray:

@@ -12,7 +12,6 @@ import pyarrow as pa
 from governance.consent.actions import EVERY_PURPOSE, PERMITTING
 from governance.consent.heads import Batch
 from governance.consent.law import EXCEPTIONS, Permission, Standing, decision
-from governance.consent.snapshot import ConsentSnapshot
 from governance.model.canonical import timestamp
 from governance.model.decision import Reason, Regime
 from governance.model.policy import Purpose
@@ -64,7 +63,7 @@ class Explanation:
 
 def explain(
     seen: Sequence[tuple[pa.Table, Batch]],
-    snapshot: ConsentSnapshot,
+    standing: Standing,
     purpose: Purpose,
     instant: datetime,
     position: int,
@@ -72,7 +71,6 @@ def explain(
     """Assemble the explanation from the subject's records and the standing that rows are decided by."""
     lines = [_line(row, batch) for table, batch in seen for row in table.to_pylist()]
     lines.sort(key=lambda line: (line.valid_from, line.position))
-    standing = snapshot.standing(0)
     words = [
         f"As of {timestamp(instant)}, by the ledger's first {position} batches, for purpose {purpose.name}.",
         f"{len(lines)} records are in view." if lines else "No record is in view.",

@@ -17,7 +17,9 @@ from governance.consent.actions import STAMP
 from governance.errors import ConsentFindings
 
 REQUIRED = ("record_id", "domain", "subject_id", "purpose", "action", "valid_from", "collected_at")
-OPTIONAL = ("valid_to", "notice_version", "channel")
+OPTIONAL = (
+    "valid_to", "notice_version", "channel", "given_by", "authority", "birth_date", "country", "expiry_event", "defect",
+)  # fmt: skip
 TIMES = ("valid_from", "valid_to", "collected_at")
 COLUMNS = (*REQUIRED, *OPTIONAL)
 

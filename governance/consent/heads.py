@@ -1,27 +1,39 @@
-"""The ledger's heads: which batches it has, in order, and the one that is on its way into the log."""
+"""The ledger's heads: which batches it has, in order, and the one that is on its way into the log.
+
+Two homes with the same statements: :class:`SqliteHeads` beside the segments, and
+:mod:`governance.consent.heads_postgres` where several machines share a ledger.
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from governance.durable import sync
+from governance.durable import locked, sync
 from governance.errors import ConsentError
 from governance.model.canonical import instant
 
-_FORMAT = "1"
-_TABLES = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE batch (position INTEGER PRIMARY KEY, body TEXT NOT NULL, log_index INTEGER NOT NULL);
-CREATE TABLE pending (position INTEGER PRIMARY KEY, body TEXT NOT NULL);
-"""
+_FORMAT = "2"
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS governance_consent_ledger (
+        ledger TEXT PRIMARY KEY, format TEXT NOT NULL, salt TEXT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS governance_consent_batch (
+        ledger TEXT NOT NULL, position INTEGER NOT NULL, body TEXT NOT NULL, log_index BIGINT NOT NULL,
+        PRIMARY KEY (ledger, position))""",
+    """CREATE TABLE IF NOT EXISTS governance_consent_pending (ledger TEXT PRIMARY KEY, body TEXT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS governance_consent_index (
+        ledger TEXT NOT NULL, domain TEXT NOT NULL, purpose TEXT NOT NULL, position INTEGER NOT NULL,
+        name TEXT NOT NULL, PRIMARY KEY (ledger, domain, purpose, position))""",
+)
+_KEPT_INDEXES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,85 +69,148 @@ class Batch:
         )
 
 
-class Heads:
-    """SQLite in WAL mode with ``synchronous=FULL``: a commit that returned survives a loss of power."""
+class Connection(Protocol):
+    """What the two drivers have in common."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        if self._meta("format") != _FORMAT:
+    def execute(self, statement: str, parameters: Sequence[Any] = ..., /) -> Any: ...
+
+
+class Heads(ABC):
+    """The statements; a subclass runs them, a transaction at a time, durable when it returned."""
+
+    ledger: str
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """A connection whose statements (parameters: ``?``) take effect together."""
+
+    @abstractmethod
+    def alone(self) -> AbstractContextManager[object]:
+        """Hold off every other importer, on any machine that shares these heads."""
+
+    def begin(self, ledger: str) -> None:
+        """Enter a ledger without batches. The salt keeps record ids from being guessed from their digests."""
+        with self.transaction() as connection:
+            for table in TABLES:
+                connection.execute(table)
+            connection.execute(
+                "INSERT INTO governance_consent_ledger VALUES (?, ?, ?)",
+                (ledger, _FORMAT, secrets.token_hex(32)),
+            )
+
+    def check(self, where: object) -> bytes:
+        """The salt.
+
+        Raises:
+            ConsentError: GOV-203 when the ledger is not there or has another format.
+        """
+        rows = self._all("SELECT format, salt FROM governance_consent_ledger WHERE ledger = ?")
+        if not rows or rows[0][0] != _FORMAT:
             raise ConsentError(
                 "GOV-203",
-                f"{path} has an unknown format",
-                "open it with the version of governance that made it",
+                f"{where} {'has an unknown format' if rows else 'is not a ledger of its database'}",
+                "open it with the version of governance, and the database, that made it",
             )
-        self.ledger = self._meta("ledger")
-        self.salt = bytes.fromhex(self._meta("salt"))
-
-    @classmethod
-    def create(cls, path: Path) -> Heads:
-        """A ledger without batches. ``salt`` keeps record ids from being guessed from their digests."""
-        temporary = path.with_suffix(".tmp")
-        temporary.unlink(missing_ok=True)
-        connection = sqlite3.connect(temporary)
-        try:
-            with connection:
-                connection.executescript("BEGIN IMMEDIATE;" + _TABLES)
-                connection.executemany(
-                    "INSERT INTO meta VALUES (?, ?)",
-                    [
-                        ("format", _FORMAT),
-                        ("ledger", secrets.token_hex(16)),
-                        ("salt", secrets.token_hex(32)),
-                    ],
-                )
-        finally:
-            connection.close()
-        temporary.rename(path)
-        sync(path.parent)
-        return cls(path)
+        return bytes.fromhex(rows[0][1])
 
     def batches(self) -> list[Batch]:
         """All batches in order."""
-        with self._connected() as connection:
-            rows = connection.execute("SELECT body, log_index FROM batch ORDER BY position").fetchall()
+        rows = self._all(
+            "SELECT body, log_index FROM governance_consent_batch WHERE ledger = ? ORDER BY position"
+        )
         return [Batch.from_body(json.loads(body), log_index) for body, log_index in rows]
 
     def position(self) -> int:
-        with self._connected() as connection:
-            return int(connection.execute("SELECT count(*) FROM batch").fetchone()[0])
+        [(count,)] = self._all("SELECT count(*) FROM governance_consent_batch WHERE ledger = ?")
+        return int(count)
 
     def pending(self) -> dict[str, Any] | None:
         """The body of a batch whose segment is durable and whose leaf may or may not be in the log."""
-        with self._connected() as connection:
-            row = connection.execute("SELECT body FROM pending").fetchone()
-        return json.loads(row[0]) if row else None
+        rows = self._all("SELECT body FROM governance_consent_pending WHERE ledger = ?")
+        return json.loads(rows[0][0]) if rows else None
 
     def announce(self, body: Mapping[str, Any]) -> None:
         """Durably state that this batch is about to be recorded."""
-        with self._connected() as connection, connection:
-            connection.execute("INSERT INTO pending VALUES (?, ?)", (body["position"], json.dumps(body)))
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO governance_consent_pending VALUES (?, ?)", (self.ledger, json.dumps(body))
+            )
 
     def commit(self, body: Mapping[str, Any], log_index: int) -> None:
         """Make the announced batch the newest."""
-        with self._connected() as connection, connection:
+        with self.transaction() as connection:
             connection.execute(
-                "INSERT INTO batch VALUES (?, ?, ?)", (body["position"], json.dumps(body), log_index)
+                "INSERT INTO governance_consent_batch VALUES (?, ?, ?, ?)",
+                (self.ledger, body["position"], json.dumps(body), log_index),
             )
-            connection.execute("DELETE FROM pending")
+            connection.execute("DELETE FROM governance_consent_pending WHERE ledger = ?", (self.ledger,))
 
-    def _meta(self, name: str) -> str:
-        with self._connected() as connection:
-            row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return str(row[0]) if row else ""
+    def published(self, domain: str, purpose: str, position: int) -> list[str]:
+        """Names of the indexes up to a position, newest first."""
+        rows = self._all(
+            "SELECT name FROM governance_consent_index WHERE ledger = ? AND domain = ? AND purpose = ?"
+            " AND position <= ? ORDER BY position DESC",
+            domain, purpose, position,
+        )  # fmt: skip
+        return [name for (name,) in rows]
+
+    def publish(self, domain: str, purpose: str, position: int, name: str) -> list[str]:
+        """Make an index known in place of one at its position; returns names that none stands for any more."""
+        key = (self.ledger, domain, purpose)
+        of_purpose = "FROM governance_consent_index WHERE ledger = ? AND domain = ? AND purpose = ?"
+        with self.transaction() as connection:
+            known = dict(connection.execute(f"SELECT position, name {of_purpose}", key).fetchall())
+            after = {**known, position: name}
+            after = {at: after[at] for at in sorted(after)[-_KEPT_INDEXES:]}
+            connection.execute(f"DELETE {of_purpose}", key)
+            for at, kept in after.items():
+                connection.execute(
+                    "INSERT INTO governance_consent_index VALUES (?, ?, ?, ?, ?)", (*key, at, kept)
+                )
+        return sorted({*known.values(), name} - {*after.values()})
+
+    def _all(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with self.transaction() as connection:
+            rows: list[tuple[Any, ...]] = connection.execute(statement, (self.ledger, *parameters)).fetchall()
+        return rows
+
+
+class SqliteHeads(Heads):
+    """SQLite in WAL mode with ``synchronous=FULL``: a commit that returned survives a loss of power."""
+
+    def __init__(self, path: Path, *, ledger: str = "") -> None:
+        self._path = path
+        self.ledger = ledger
+        if not ledger:
+            with self.transaction() as connection:
+                rows = connection.execute("SELECT ledger FROM governance_consent_ledger").fetchall()
+            self.ledger = rows[0][0] if rows else ""
+
+    @classmethod
+    def create(cls, path: Path) -> SqliteHeads:
+        """A ledger without batches."""
+        temporary = path.with_suffix(".tmp")
+        temporary.unlink(missing_ok=True)
+        sqlite3.connect(temporary).close()
+        temporary.touch()
+        ledger = secrets.token_hex(16)
+        cls(temporary, ledger=ledger).begin(ledger)
+        temporary.rename(path)
+        sync(path.parent)
+        return cls(path, ledger=ledger)
+
+    def alone(self) -> AbstractContextManager[object]:
+        return locked(self._path.parent / "import.lock")
 
     @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[Connection]:
         try:
             connection = _connect(self._path)
         except sqlite3.Error:
             raise _unreadable(self._path) from None
         try:
-            yield connection
+            with connection:
+                yield connection
         except sqlite3.DatabaseError:
             raise _unreadable(self._path) from None
         finally:

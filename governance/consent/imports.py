@@ -17,7 +17,8 @@ from governance.consent.checks import check_rows, repeated_ids
 from governance.consent.duck import listed, relations
 from governance.consent.formats import REMEDY, read_file
 from governance.consent.intervals import overlapping_rows
-from governance.consent.snapshot import micros
+from governance.consent.records import micros
+from governance.consent.validity import with_defects
 from governance.errors import ConsentError, ConsentFindings
 from governance.model.canonical import digest
 
@@ -58,7 +59,7 @@ def read_records(path: Path, *, recorded_at: datetime, purposes: Collection[str]
     again = repeated_ids(table, same_content=True)
     if again:
         table = table.filter(pc.invert(pc.is_in(table["row"], pa.array(again, pa.int64()))))
-    return ReadRecords(table.combine_chunks(), digest(data), len(again))
+    return ReadRecords(with_defects(table).combine_chunks(), digest(data), len(again))
 
 
 def prepare(
@@ -127,12 +128,7 @@ def _pseudonymised(
         ),
         "backdated": pa.array(backdated),
     }
-    made = pa.table(
-        {
-            name: columns.get(name, table[name] if name in table.column_names else None)
-            for name in SEGMENT.names
-        }
-    )
+    made = pa.table({name: columns[name] if name in columns else table[name] for name in SEGMENT.names})
     return made.cast(SEGMENT).append_column("row", table["row"])
 
 
@@ -152,7 +148,7 @@ def _about(table: pa.Table, file: pa.Table) -> pa.Table:
 
 def _known_rows(file: pa.Table, before: pa.Table) -> tuple[list[int], list[int]]:
     """Rows whose record is in an earlier batch: with the same content, with other content."""
-    content = [name for name in SEGMENT.names if name not in ("record", "backdated")]
+    content = [name for name in SEGMENT.names if name not in ("record", "backdated", "defect")]
     same = " AND ".join(f"file.{name} IS NOT DISTINCT FROM before.{name}" for name in content)
     sql = f'SELECT file."row", {same} FROM file JOIN before ON file.record = before.record ORDER BY 1'
     with relations({"file": file, "before": before}) as connection:

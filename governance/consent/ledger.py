@@ -8,8 +8,8 @@ with the first index) and commits the head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,16 @@ from numpy.typing import NDArray
 
 from governance.consent.actions import BACKDATED_AFTER, EVERY_PURPOSE, SEGMENT, STAMP
 from governance.consent.explain import Explanation, explain
-from governance.consent.heads import Batch, Heads
+from governance.consent.heads import Batch, Heads, SqliteHeads
+from governance.consent.heads_postgres import PostgresHeads
 from governance.consent.imports import NewRecords, prepare, read_records
 from governance.consent.late import late_ordinals
-from governance.consent.segments import read_segment, sweep, write_segment
-from governance.consent.snapshot import ConsentSnapshot, SeenRecords
-from governance.durable import locked, sync
+from governance.consent.records import Population, SubjectRecords
+from governance.consent.segments import read_segment, segment_parts, sweep, write_segment
+from governance.consent.snapshot import ConsentSnapshot
+from governance.consent.timeline import STANDINGS, RankedRecords, compile_timeline
+from governance.consent.views import PublishedIndexes
+from governance.durable import replace_file, sync
 from governance.errors import ConsentError, SettingError
 from governance.model.canonical import timestamp
 from governance.model.policy import Purpose
@@ -37,54 +41,76 @@ Internal = Callable[[str, pa.Array], NDArray[np.uint8]]
 Record = Callable[[dict[str, Any]], int]
 """Appends a batch's leaf, durably, and returns its log index; the same body gets the same index."""
 
-_DECIDING = ("domain", "purpose", "action", "subject", "valid_from", "valid_to", "backdated")
+_DECIDING = ("domain", "purpose", "action", "subject", "valid_from", "valid_to", "backdated", "defect")
+_SQLITE = "ledger.sqlite"
+_NAME = "ledger.name"
+"""Holds the ledger's name among those of a database."""
+
 _RECORDED = SEGMENT.append(pa.field("position", pa.int64())).append(pa.field("recorded_at", STAMP))
 
 
 class ConsentLedger:
-    """A directory of immutable segments and the SQLite file that orders them.
+    """A directory of immutable segments, and the heads that order them.
 
-    Any number of processes may read while one imports; imports wait for one another.
+    Any number of processes may read while one imports; imports wait for one another. The heads are a
+    SQLite file in the directory, or tables of a PostgreSQL database.
     """
 
     def __init__(self, directory: Path, heads: Heads) -> None:
-        self._directory = directory
         self._segments = directory / "segments"
         self._heads = heads
+        self._salt = heads.check(directory)
+        self._indexes = PublishedIndexes(directory / "index", heads)
 
     @classmethod
-    def create(cls, directory: Path) -> ConsentLedger:
+    def create(cls, directory: Path, *, postgres: str | None = None) -> ConsentLedger:
         """A new ledger without batches.
+
+        Args:
+            postgres: connection string of the database that is to hold the heads; else SQLite does.
 
         Raises:
             SettingError: GOV-901 when the directory already holds one.
         """
-        path = directory / "ledger.sqlite"
-        if path.exists():
+        path, named = directory / _SQLITE, directory / _NAME
+        if path.exists() or named.exists():
             raise SettingError(
                 "GOV-901", f"{directory} already holds a consent ledger", "open it, or name another directory"
             )
         (directory / "segments").mkdir(parents=True, exist_ok=True)
         sync(directory)
-        return cls(directory, Heads.create(path))
+        if postgres is None:
+            return cls(directory, SqliteHeads.create(path))
+        heads = PostgresHeads(postgres, ledger=secrets.token_hex(16))
+        heads.begin(heads.ledger)
+        replace_file(named, heads.ledger.encode())
+        return cls(directory, heads)
 
     @classmethod
-    def open(cls, directory: Path, *, record: Record | None = None) -> ConsentLedger:
+    def open(
+        cls, directory: Path, *, record: Record | None = None, postgres: str | None = None
+    ) -> ConsentLedger:
         """Open a ledger. With ``record``, an import that was killed on its way is completed first.
+
+        Args:
+            postgres: connection string of the database with the heads, if they are not in SQLite.
 
         Raises:
             ConsentError: GOV-203 when there is no ledger, or its heads cannot be read.
         """
-        path = directory / "ledger.sqlite"
-        if not path.is_file():
+        path, named = directory / _SQLITE, directory / _NAME
+        if path.is_file():
+            ledger = cls(directory, SqliteHeads(path))
+        elif named.is_file() and postgres is not None:
+            ledger = cls(directory, PostgresHeads(postgres, ledger=named.read_text("ascii")))
+        else:
             raise ConsentError(
                 "GOV-203",
-                f"{directory} holds no consent ledger",
-                "create one, or name the directory it lies in",
+                f"{directory} holds no consent ledger, or its heads are in a database that was not named",
+                "create one, or name the directory it lies in and its database",
             )
-        ledger = cls(directory, Heads(path))
         if record is not None and ledger.pending:
-            with ledger._alone():
+            with ledger._heads.alone():
                 ledger._complete(record)
         return ledger
 
@@ -132,7 +158,7 @@ class ConsentLedger:
         if recorded_at.tzinfo is None:
             raise ValueError("recorded_at has no time zone")
         read = read_records(path, recorded_at=recorded_at, purposes=purposes)
-        with self._alone():
+        with self._heads.alone():
             self._complete(record)
             batches = self._heads.batches()
             earlier = (read_segment(self._segments, batch.segment) for batch in batches)
@@ -141,7 +167,7 @@ class ConsentLedger:
                 path.name,
                 earlier,
                 internal=internal,
-                salt=self._heads.salt,
+                salt=self._salt,
                 backdated_after=backdated_after,
             )
             if not new.records.num_rows:
@@ -168,8 +194,14 @@ class ConsentLedger:
         Raises:
             ConsentError: GOV-203 when the position is not there or a segment was altered.
         """
-        seen = SeenRecords.gather(self._seen(purpose.name, domain, position), population)
-        return ConsentSnapshot(purpose, seen, len(population), microseconds(instant))
+        standings, backdated = self._indexes.standings(
+            (domain, purpose.name),
+            self._upto(position)[-1].position if position else 0,
+            Population(population),
+            microseconds(instant),
+            lambda after: self._seen(purpose.name, domain, after, position),
+        )
+        return ConsentSnapshot(purpose, standings, backdated)
 
     def late(
         self,
@@ -219,12 +251,15 @@ class ConsentLedger:
         one = pa.scalar(subject, pa.binary(16))
         seen = [
             (table.filter(pc.equal(table["subject"], one)), batch)
-            for table, batch in self._views(purpose.name, domain, position, None)
+            for table, batch in self._views(purpose.name, domain, 0, position, None)
         ]
         population = np.frombuffer(subject, dtype=np.uint8).reshape(1, 16)
-        gathered = SeenRecords.gather(((t, microseconds(b.recorded_at)) for t, b in seen), population)
-        snapshot = ConsentSnapshot(purpose, gathered, 1, microseconds(instant))
-        return explain(seen, snapshot, purpose, instant, position)
+        records, _ = SubjectRecords.gather(
+            ((table, microseconds(batch.recorded_at)) for table, batch in seen), Population(population)
+        )
+        timeline = compile_timeline(RankedRecords.of(records))
+        standing = STANDINGS[int(timeline.standings(microseconds(instant), 1)[0])]
+        return explain(seen, standing, purpose, instant, position)
 
     def table(self, position: int) -> pa.Table:
         """Every record up to ``position`` with its batch's ``position`` and ``recorded_at``: for audits."""
@@ -237,18 +272,20 @@ class ConsentLedger:
             tables.append(added.cast(_RECORDED))
         return pa.concat_tables(tables)
 
-    def _seen(self, purpose: str, domain: str, position: int) -> Iterator[tuple[pa.Table, int]]:
-        for table, batch in self._views(purpose, domain, position, _DECIDING):
+    def _seen(self, purpose: str, domain: str, after: int, position: int) -> Iterator[tuple[pa.Table, int]]:
+        for table, batch in self._views(purpose, domain, after, position, _DECIDING):
             yield table, microseconds(batch.recorded_at)
 
     def _views(
-        self, purpose: str, domain: str, position: int, columns: Iterable[str] | None
+        self, purpose: str, domain: str, after: int, position: int, columns: Sequence[str] | None
     ) -> Iterator[tuple[pa.Table, Batch]]:
-        purposes = pa.array([purpose, EVERY_PURPOSE])
-        for batch in self._upto(position):
-            table = read_segment(self._segments, batch.segment, list(columns) if columns else None)
-            wanted = pc.and_(pc.equal(table["domain"], domain), pc.is_in(table["purpose"], purposes))
-            yield table.filter(wanted), batch
+        """Records of a purpose and domain in the batches after one position and up to another."""
+        for batch in self._upto(position)[after:]:
+            for table in segment_parts(self._segments, batch.segment, columns):
+                wanted = pc.and_(
+                    _equals(table["domain"], domain), _equals(table["purpose"], purpose, EVERY_PURPOSE)
+                )
+                yield (table if pc.all(wanted).as_py() else table.filter(wanted)), batch
 
     def _upto(self, position: int) -> list[Batch]:
         batches = self._heads.batches()
@@ -294,10 +331,16 @@ class ConsentLedger:
         self._heads.commit(body, log_index)
         return Batch.from_body(body, log_index)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with locked(self._directory / "import.lock"):
-            yield
+
+def _equals(column: pa.ChunkedArray, *values: str) -> pa.ChunkedArray:
+    """Where a dictionary-encoded column is one of ``values``, without decoding it."""
+    return pa.chunked_array(
+        [
+            pc.take(pc.is_in(chunk.dictionary, value_set=pa.array(values)), chunk.indices)
+            for chunk in column.chunks
+        ],
+        pa.bool_(),
+    )
 
 
 def microseconds(instant: datetime) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from governance.durable import replace_file
 from governance.errors import ConsentError
 
 _SUFFIX = ".parquet"
+_NAMES = ("domain", "purpose", "action")
 
 
 def write_segment(directory: Path, table: pa.Table) -> str:
@@ -27,7 +28,7 @@ def write_segment(directory: Path, table: pa.Table) -> str:
         table.cast(SEGMENT),
         sink,
         compression="zstd",
-        use_dictionary=["domain", "purpose", "action", "notice_version", "channel"],
+        use_dictionary=[*_NAMES, "notice_version", "channel", "given_by", "defect"],
         write_statistics=["domain", "purpose", "valid_from", "valid_to", "collected_at"],
         row_group_size=1_048_576,
     )
@@ -43,6 +44,18 @@ def read_segment(directory: Path, digest: str, columns: Sequence[str] | None = N
     Raises:
         ConsentError: GOV-203 when the file is missing or was altered.
     """
+    table: pa.Table = pq.read_table(pa.BufferReader(_checked(directory, digest)), columns=_list(columns))
+    return table
+
+
+def segment_parts(directory: Path, digest: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """A segment's row groups one by one, names dictionary-encoded. Raises as :func:`read_segment`."""
+    file = pq.ParquetFile(pa.BufferReader(_checked(directory, digest)), read_dictionary=list(_NAMES))
+    for number in range(file.num_row_groups):
+        yield file.read_row_group(number, columns=_list(columns))
+
+
+def _checked(directory: Path, digest: str) -> bytes:
     name = digest.removeprefix("sha256:")
     try:
         data = (directory / (name + _SUFFIX)).read_bytes()
@@ -50,8 +63,11 @@ def read_segment(directory: Path, digest: str, columns: Sequence[str] | None = N
         raise _damaged(name, "is missing or cannot be read") from None
     if hashlib.sha256(data).hexdigest() != name:
         raise _damaged(name, "was altered")
-    table: pa.Table = pq.read_table(pa.BufferReader(data), columns=list(columns) if columns else None)
-    return table
+    return data
+
+
+def _list(columns: Sequence[str] | None) -> list[str] | None:
+    return list(columns) if columns else None
 
 
 def sweep(directory: Path, named: set[str]) -> None:

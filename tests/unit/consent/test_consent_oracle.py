@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from governance.consent.actions import CLOSING, PERMITTING, SEGMENT, STAMP, Action
 from governance.consent.ledger import microseconds
-from governance.consent.snapshot import ConsentSnapshot, SeenRecords
+from governance.consent.records import Population, SubjectRecords, is_backdated
+from governance.consent.snapshot import ConsentSnapshot
+from governance.consent.timeline import RankedRecords, compile_timeline
 from governance.model.decision import Reason
 from governance.model.policy import Purpose
 
@@ -41,6 +43,7 @@ class Record:
     collected_at: datetime
     position: int
     recorded_at: datetime
+    defect: str | None = None
 
     @property
     def backdated(self) -> bool:
@@ -78,6 +81,7 @@ def ledgers(draw: st.DrawFn) -> list[Record]:
                 collected_at=valid_from + timedelta(hours=draw(st.sampled_from([-30, 0, 24, 25, 300]))),
                 position=position,
                 recorded_at=batches[position - 1],
+                defect=draw(st.sampled_from([None] * 7 + ["minor"])),
             )
         )
     return records
@@ -98,8 +102,14 @@ purposes = st.builds(
 
 def permission(seen: list[Record], opens: str, closes: str, instant: datetime) -> str:
     ended = max((r.valid_from for r in seen if r.action == closes and r.valid_from <= instant), default=None)
+    lapsed = [r.valid_from for r in seen if r.action == "expire" and r.valid_from <= instant]
     live = [r for r in seen if r.action == opens and (ended is None or r.valid_from > ended)]
-    if any(r.counts_from <= instant and (r.valid_to is None or instant < r.valid_to) for r in live):
+    if any(
+        r.counts_from <= instant
+        and (r.valid_to is None or instant < r.valid_to)
+        and not any(r.valid_from <= end for end in lapsed)
+        for r in live
+    ):
         return "active"
     if any(r.counts_from <= instant for r in live):
         return "expired"
@@ -139,6 +149,7 @@ def oracle(
         and r.domain == "patient"
         and r.purpose in ("training", "*")
         and r.position <= position
+        and r.defect is None
     ]
     if holds(seen, "restrict", "unrestrict", instant):
         return "restricted"
@@ -178,6 +189,7 @@ def segment(records: list[Record]) -> pa.Table:
             "valid_to": r.valid_to,
             "collected_at": r.collected_at,
             "backdated": r.backdated,
+            "defect": r.defect,
         }
         for r in records
     ]
@@ -192,6 +204,17 @@ def viewed(records: list[Record], position: int) -> list[tuple[pa.Table, int]]:
             table = segment([r for r in batch if r.domain == "patient" and r.purpose in ("training", "*")])
             out.append((table, microseconds(batch[0].recorded_at)))
     return out
+
+
+POPULATION = np.frombuffer(b"".join(SUBJECTS), np.uint8).reshape(-1, 16)
+
+
+def snapshot_of(records: list[Record], position: int, purpose: Purpose, instant: datetime) -> ConsentSnapshot:
+    seen, _ = SubjectRecords.gather(viewed(records, position), Population(POPULATION))
+    standings = compile_timeline(RankedRecords.of(seen)).standings(microseconds(instant), 4)
+    backdated = np.zeros(4, bool)
+    backdated[seen.ordinal[is_backdated(seen.kind)]] = True
+    return ConsentSnapshot(purpose, standings, backdated)
 
 
 def by_sql(records: list[Record], source: pa.Table, parameters: dict[str, Any]) -> list[str]:
@@ -210,9 +233,7 @@ def test_decide_equals_the_oracle_and_the_sql(
     records: list[Record], purpose: Purpose, special: bool, instant: datetime, position: int
 ) -> None:
     rows = [(s, r) for s in [None, *range(4)] for r in [None, *range(8)]]
-    population = np.frombuffer(b"".join(SUBJECTS), np.uint8).reshape(-1, 16)
-    seen = SeenRecords.gather(viewed(records, position), population)
-    snapshot = ConsentSnapshot(purpose, seen, 4, microseconds(instant))
+    snapshot = snapshot_of(records, position, purpose, instant)
     ordinals = np.array([-1 if s is None else s for s, _ in rows], np.int64)
     applicable = np.array([255 if r is None else r for _, r in rows], np.uint8)
     decided = [Reason(code).label for code in snapshot.decide(ordinals, applicable, special)]
@@ -263,8 +284,6 @@ def test_the_backdated_flag_covers_every_action_in_view() -> None:
     record = Record(
         SUBJECTS[1], "patient", "training", "restrict", START, None, START + 3 * DAY, 1, START + 4 * DAY
     )
-    population = np.frombuffer(b"".join(SUBJECTS), np.uint8).reshape(-1, 16)
     purpose = Purpose("training", "", "consent", None, None, False)
-    seen = SeenRecords.gather(viewed([record], 1), population)
-    snapshot = ConsentSnapshot(purpose, seen, 4, microseconds(START))
+    snapshot = snapshot_of([record], 1, purpose, START)
     assert snapshot.backdated.tolist() == [False, True, False, False]
