@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from governance.detect import lexicon
+from governance.detect import lexicon, sieves
 from governance.detect.classifications import taxonomy
 from governance.detect.registry import Detectors, DetectorsLike, resolve
 from governance.detect.text import Hits, TextEngine, byte_lookup, engine
@@ -33,7 +33,9 @@ TAGS: Mapping[str, str] = {
 }  # fmt: skip
 """The tag of each classification of the package whose values are removed where a structured column knows them."""
 
-MAXIMUM_ROWS = 32_768
+MAXIMUM_ROWS = 131_072
+MAXIMUM_BYTES = 32 << 20
+"""Text worked on together, unless a row alone is longer."""
 MINIMUM_KNOWN = 3
 """Characters a known value needs; a shorter one stands in too many words."""
 
@@ -96,22 +98,27 @@ def redact(
     team = resolve(detectors)
     matcher, tags = engine(team), known_tags(team)
     parts = []
+    step = min(MAXIMUM_ROWS, max(1, MAXIMUM_BYTES * len(texts) // max(texts.nbytes, 1)))
     with closing(_database()) if known else nullcontext() as database:
-        for start in range(0, len(texts), MAXIMUM_ROWS):
-            part = texts.slice(start, MAXIMUM_ROWS)
+        for start in range(0, len(texts), step):
+            part = texts.slice(start, step)
+            flags = matcher.sieved(part)
+            hits = matcher.hits(part, flags)
             if known:
                 given = {
-                    name: [array.slice(start, MAXIMUM_ROWS) for array in _listed(arrays)]
+                    name: [array.slice(start, step) for array in _listed(arrays)]
                     for name, arrays in known.items()
                     if name in tags
                 }
-                part = _without_known(part, given, tags, database)
-            parts.append(_without_found(part, matcher))
+                rows, rewritten = _without_known(part, flags, given, tags, database)
+                if len(rows):
+                    part = _placed(part, rows, rewritten)
+                    hits = hits.replaced(rows, matcher.hits(rewritten))
+            parts.append(_without_found(part, hits, matcher))
     return pa.concat_arrays(parts) if parts else texts
 
 
-def _without_found(texts: pa.Array, detectors: TextEngine) -> pa.Array:
-    hits = detectors.hits(texts)
+def _without_found(texts: pa.Array, hits: Hits, detectors: TextEngine) -> pa.Array:
     if not len(hits.rows):
         return texts
     holders: list[list[int]] = [[] for _ in detectors.detectors]
@@ -182,64 +189,92 @@ def _placed(texts: pa.Array, rows: NDArray[np.int64], replacements: pa.Array) ->
 class _Needles:
     """One way of writing what a column knows: a ``string`` array, the tag, and whether only whole words count.
 
-    ``rows`` are those the array speaks of, ascending; ``None`` for all.
+    ``rows`` are those the array speaks of, ascending.
     """
 
     values: pa.Array
     tag: str
+    rows: NDArray[np.int64]
     whole: bool = False
-    rows: NDArray[np.int64] | None = None
 
     def at(self, rows: NDArray[np.int64]) -> list[str]:
         """The values of rows that have one."""
-        places = rows if self.rows is None else np.searchsorted(self.rows, rows)
-        values: list[str] = self.values.take(pa.array(places)).to_pylist()
+        values: list[str] = self.values.take(pa.array(np.searchsorted(self.rows, rows))).to_pylist()
         return values
 
 
 def _without_known(
-    texts: pa.Array, known: Mapping[str, Sequence[pa.Array]], tags: Mapping[str, str], database: Any
-) -> pa.Array:
-    """Replace each row's own known values: whole values first, so that the parts of names do not break them up."""
+    texts: pa.Array,
+    flags: NDArray[np.uint8],
+    known: Mapping[str, Sequence[pa.Array]],
+    tags: Mapping[str, str],
+    database: Any,
+) -> tuple[NDArray[np.int64], pa.Array]:
+    """The rows in which one of their own known values stands, and their texts without these.
+
+    Whole values are replaced first, so that the parts of names do not break them up. ``flags`` are the sieves'.
+    """
     columns = [(name, array) for name, given in known.items() for array in given]
+    figured = np.flatnonzero(flags & sieves.DIGITS)
     days = [(name, array) for name, array in columns if _is_day(array)]
     needles = [
-        _Needles(way, tags[name])
+        _Needles(way, tags[name], rows)
         for name, array in columns
         if not _is_day(array)
-        for way in _ways(name, array)
+        for rows in (_candidates(name, array, flags, figured),)
+        for way in _ways(name, _taken(array, rows))
     ]
-    if days:
-        # A day has many written forms, and all of them have a digit.
-        mask = pc.fill_null(pc.match_substring_regex(texts, "[0-9]"), False)
-        figured = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
-        needles += [
-            _Needles(way, tags[name], rows=figured)
-            for name, array in days
-            for way in _ways(name, array.take(pa.array(figured)))
-        ]
+    # A day has many written forms, and all of them have a digit.
     needles += [
-        _Needles(part, "NAME", whole=True)
+        _Needles(way, tags[name], figured)
+        for name, array in days
+        for way in _ways(name, _taken(array, figured))
+    ]
+    every = np.arange(len(texts))
+    needles += [
+        _Needles(part, "NAME", every, whole=True)
         for name, array in columns
         if name in _NAMES
         for part in _name_parts(array)
     ]
-    flags = np.zeros((len(texts), len(needles)), np.bool_)
-    for part in (None, figured) if days else (None,):
-        among = np.array([number for number, needle in enumerate(needles) if needle.rows is part], np.int64)
-        if len(among):
-            given = texts if part is None else texts.take(pa.array(part))
-            found = _standing(given, [needles[number].values for number in among], database)
-            flags[np.ix_(np.arange(len(texts)) if part is None else part, among)] = found
-    rows = np.flatnonzero(flags.any(axis=1))
-    if not len(rows):
-        return texts
-    rewritten = texts.take(pa.array(rows)).to_pylist()
-    for number, needle in enumerate(needles):
-        places = np.flatnonzero(flags[rows, number])
-        for place, value in zip(places.tolist(), needle.at(rows[places]), strict=True):
+    found = _standing(texts, needles, database)
+    rows = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+    rewritten = _taken(texts, rows).to_pylist()
+    for needle, at in zip(needles, found, strict=True):
+        places = np.searchsorted(rows, at).tolist()
+        for place, value in zip(places, needle.at(at), strict=True):
             rewritten[place] = _removed(rewritten[place], value, f"[{needle.tag}]", whole=needle.whole)
-    return _placed(texts, rows, pa.array(rewritten, texts.type))
+    return rows, pa.array(rewritten, texts.type)
+
+
+def _candidates(
+    name: str, values: pa.Array, flags: NDArray[np.uint8], figured: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Rows whose text may hold the row's value: it has no less than the value's digits and signs.
+
+    What is written of an address or a name may lack what the whole value has.
+    """
+    kind = values.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return figured
+    if name in _NAMES or name == "street_address" or not _is_text(kind):
+        return np.arange(len(values))
+    digits = sieves.with_digit(values)
+    without = np.flatnonzero(~digits)
+    if name not in _PUNCTUATED and len(without):
+        signed = pc.match_substring(_taken(values, without), "@").fill_null(True)
+        without = without[~signed.to_numpy(zero_copy_only=False) | ((flags[without] & sieves.MARKS) != 0)]
+    if not len(without):
+        return figured
+    return np.union1d(figured, without)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _taken(values: pa.Array, rows: NDArray[np.int64]) -> pa.Array:
+    return values if len(rows) == len(values) else values.take(pa.array(rows))
 
 
 def _is_day(values: pa.Array) -> bool:
@@ -256,20 +291,30 @@ def _database() -> Any:
     return connection
 
 
-def _standing(texts: pa.Array, needles: Sequence[pa.Array], database: Any) -> NDArray[np.bool_]:
-    """Whether each row's own needle stands in its text without regard to case, shape (n, needles)."""
-    names = [f"n{number}" for number in range(len(needles))]
-    tests = ", ".join(
-        f"coalesce(length({name}) >= {MINIMUM_KNOWN} AND contains(l, lower({name})), false) AS {name}"
-        for name in names
-    )
-    database.register("given", pa.table([texts, *needles], names=["t", *names]))
-    try:
-        found = database.sql(f"SELECT {tests} FROM (SELECT lower(t) AS l, * FROM given)").to_arrow_table()
-    finally:
-        database.unregister("given")
-    columns = [column.to_numpy(zero_copy_only=False) for column in found.columns]
-    return np.column_stack(columns).astype(np.bool_)
+def _standing(texts: pa.Array, needles: Sequence[_Needles], database: Any) -> list[NDArray[np.int64]]:
+    """For each needle the rows in whose text the row's own value stands without regard to case, ascending."""
+    found: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(needles)
+    together: dict[bytes, list[int]] = {}
+    for number, needle in enumerate(needles):
+        if len(needle.rows):
+            together.setdefault(needle.rows.tobytes(), []).append(number)
+    for numbers in together.values():
+        rows = needles[numbers[0]].rows
+        tests = ", ".join(
+            f"coalesce(length(n{n}) >= {MINIMUM_KNOWN} AND contains(l, lower(n{n})), false) AS n{n}"
+            for n in numbers
+        )
+        arrays = [_taken(texts, rows), *(needles[n].values for n in numbers)]
+        database.register("given", pa.table(arrays, names=["t", *(f"n{n}" for n in numbers)]))
+        try:
+            answer = database.sql(
+                f"SELECT {tests} FROM (SELECT lower(t) AS l, * FROM given)"
+            ).to_arrow_table()
+        finally:
+            database.unregister("given")
+        for number, column in zip(numbers, answer.columns, strict=True):
+            found[number] = rows[np.flatnonzero(column.to_numpy(zero_copy_only=False))]
+    return found
 
 
 def _removed(text: str, needle: str, tag: str, *, whole: bool) -> str:

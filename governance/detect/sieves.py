@@ -62,6 +62,22 @@ def rows(texts: pa.Array) -> NDArray[np.uint8]:
     return flags
 
 
+def with_digit(texts: pa.Array) -> NDArray[np.bool_]:
+    """Whether each row of a ``string`` or ``large_string`` array has a digit of ASCII, shape (n,); null has one."""
+    offsets, data = _buffers(texts)
+    if len(offsets) <= len(texts):
+        return np.ones(len(texts), np.bool_)
+    first, last = int(offsets[0]), int(offsets[-1])
+    found = np.zeros(len(texts), np.bool_)
+    filled = np.flatnonzero(np.diff(offsets))
+    if len(filled):
+        digits = _within(data[first:last], ord("0"), ord("9"))
+        found[filled] = np.logical_or.reduceat(digits, offsets[filled] - first)
+    if texts.null_count:
+        found |= texts.is_null().to_numpy(zero_copy_only=False)
+    return found
+
+
 def _buffers(texts: pa.Array) -> tuple[NDArray[np.signedinteger], NDArray[np.uint8]]:
     wide = pa.types.is_large_string(texts.type)
     _, places, values = texts.buffers()
@@ -238,7 +254,7 @@ def _table() -> NDArray[np.uint8]:
     """The kinds of the dictionaries' words by hash; two words may share a place."""
     table = np.zeros(1 << _BITS, np.uint8)
     for kind, words in _vocabulary().items():
-        heads = np.array([_head(word) for word in words], f"S{_WORD_BYTES}").view("<u8").reshape(-1, 2)
+        heads = _heads(words)
         table[_hashed(heads[:, 0].copy(), heads[:, 1].copy())] |= np.uint8(kind)
     return table
 
@@ -248,8 +264,11 @@ def _vocabulary() -> Mapping[int, Iterable[str]]:
     return {_GIVEN: given, _AMBIGUOUS: ambiguous, _FAMILY: family, _PLACE: places}
 
 
-def _head(word: str) -> bytes:
-    """The bytes that :func:`_names` reads of a dictionary's word: letters up to the first that is none, at most 16."""
-    data = word.encode()[:_WORD_BYTES]
-    ends = np.flatnonzero(_LETTERS[np.frombuffer(data, np.uint8)] == 0)
-    return data[: int(ends[0])] if len(ends) else data
+def _heads(words: Iterable[str]) -> NDArray[np.uint64]:
+    """The bytes that :func:`_names` reads of dictionaries' words, as two numbers each: letters up to the first
+    that is none, at most 16."""
+    data = (
+        np.array([word.encode() for word in words], f"S{_WORD_BYTES}").view(np.uint8).reshape(-1, _WORD_BYTES)
+    )
+    letters = np.minimum.accumulate(_LETTERS[data], axis=1)
+    return (data & letters).view("<u8")

@@ -64,6 +64,25 @@ class Hits:
     lexicon: NDArray[np.bool_]
     persons: NDArray[np.bool_]
 
+    def replaced(self, rows: NDArray[np.int64], instead: Hits) -> Hits:
+        """These with those of ``rows`` (ascending), whose texts changed, in place of what was said of them.
+
+        ``instead`` numbers its rows by their place in ``rows``.
+        """
+        kept = np.flatnonzero(~np.isin(self.rows, rows))
+        both = np.concatenate((self.rows[kept], rows[instead.rows]))
+        order = np.argsort(both, kind="stable")
+        places = order.tolist()
+        texts = [*(self.texts[place] for place in kept.tolist()), *instead.texts]
+        found = [*(self.detectors[place] for place in kept.tolist()), *instead.detectors]
+        return Hits(
+            both[order],
+            [texts[place] for place in places],
+            [found[place] for place in places],
+            np.concatenate((self.lexicon[kept], instead.lexicon))[order],
+            np.concatenate((self.persons[kept], instead.persons))[order],
+        )
+
 
 def options() -> Any:
     """RE2 options with room for the automata of whole groups, and silent."""
@@ -101,11 +120,19 @@ class TextEngine:
         detector = self.detectors[index]
         return f"(?:{detector.before})(?:{detector.pattern})(?:{detector.after})"
 
-    def hits(self, texts: pa.Array) -> Hits:
-        """The flagged rows of a ``string`` or ``large_string`` array and the detectors that match each."""
+    def sieved(self, texts: pa.Array) -> NDArray[np.uint8]:
+        """For each row the sieves that let it through, shape (n,)."""
         flags = sieves.rows(texts)
         if self.own:
             flags[_as_bool(pc.match_substring_regex(texts, self.own))] |= _OWN
+        return flags
+
+    def hits(self, texts: pa.Array, flags: NDArray[np.uint8] | None = None) -> Hits:
+        """The flagged rows of a ``string`` or ``large_string`` array and the detectors that match each.
+
+        ``flags``: what :meth:`sieved` says of the same texts.
+        """
+        flags = self.sieved(texts) if flags is None else flags
         rows = np.flatnonzero(flags)
         flagged = texts.take(pa.array(rows)).cast(_binary(texts.type)).to_pylist()
         flags = flags[rows]
