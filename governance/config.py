@@ -22,6 +22,8 @@ VARIABLES = {
     "GOVERNANCE_NAMESPACE": "OpenLineage namespace of jobs run outside Airflow; default governance",
     "GOVERNANCE_SERVER": "URL of the lineage server whose pages Airflow shows, e.g. https://lineage:5000",
     "GOVERNANCE_SERVER_TOKEN_FILE": "file with the token, scope read, that Airflow shows them with",
+    "GOVERNANCE_SPARK_MASTER": "Spark master of passes on Spark, e.g. spark://host:7077 or k8s://…; default local[*]",
+    "GOVERNANCE_SPARK_FROM": "bytes of source from which a contract's `engine: auto` takes Spark; default 4294967296",
     "GOVERNANCE_DEBUG": "show the text of unexpected errors; it may quote data",
 }
 
@@ -29,6 +31,32 @@ VARIABLES = {
 def debugging() -> bool:
     """Whether the operator asked to see the text of unexpected errors."""
     return bool(os.environ.get("GOVERNANCE_DEBUG"))
+
+
+_SPARK_FROM = 4 << 30
+
+
+def spark_master() -> str:
+    """Where a pass on Spark runs when the process has no Spark session of its own."""
+    return os.environ.get("GOVERNANCE_SPARK_MASTER") or "local[*]"
+
+
+def spark_from() -> int:
+    """Bytes of source from which `engine: auto` takes Spark.
+
+    Raises:
+        SettingError: GOV-901 when it is no whole number.
+    """
+    stated = os.environ.get("GOVERNANCE_SPARK_FROM") or str(_SPARK_FROM)
+    if not stated.isdecimal():
+        raise SettingError("GOV-901", "GOVERNANCE_SPARK_FROM is no whole number", "write a number of bytes")
+    return int(stated)
+
+
+def key_broker() -> tuple[str, Path | None]:
+    """The key broker's URL, empty where there is none, and the file with the token to ask it with."""
+    token = os.environ.get("GOVERNANCE_KEYS_TOKEN_FILE")
+    return os.environ.get("GOVERNANCE_KEYS") or "", Path(token) if token else None
 
 
 @dataclass(frozen=True, slots=True)

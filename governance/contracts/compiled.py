@@ -20,6 +20,7 @@ from governance.model.contract import (
     Contract,
     ContractColumn,
     DatasetKind,
+    Engine,
     Jurisdiction,
     LoadMode,
     Protection,
@@ -66,6 +67,7 @@ def to_json(contract: Contract) -> bytes:
             "rules": [_rule(r) for r in contract.rules],
             "description": contract.description,
             "authors": list(contract.authors),
+            "engine": contract.engine.value,
         }
     )
 
@@ -126,6 +128,7 @@ def _contract(said: dict[str, Any]) -> Contract:
             "mode": LoadMode(said["mode"]),
             "partition_by": tuple(said["partition_by"]),
             "authors": tuple(said["authors"]),
+            "engine": Engine(said["engine"]),
             "rules": rules,
         }
     )

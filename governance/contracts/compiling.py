@@ -18,6 +18,7 @@ from governance.model.contract import (
     Contract,
     ContractColumn,
     DatasetKind,
+    Engine,
     Jurisdiction,
     LoadMode,
     Protection,
@@ -139,6 +140,7 @@ class _Compiler:
             retention_days=self._retention(root),
             on_late_withdrawal=text(said, "onLateWithdrawal") or "rewrite",
             authors=team(root),
+            engine=_choice(Engine, text(said, "engine"), Engine.LOCAL),
             rules=tuple(rules.found),
             description=text(mapping(root, "description"), "purpose") or text(table, "description") or "",
         )

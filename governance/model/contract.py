@@ -19,6 +19,14 @@ class LoadMode(StrEnum):
     REPLACE_PARTITION = "replace-partition"
 
 
+class Engine(StrEnum):
+    """Where the rewriting pass runs: in this process, on Spark, or by the size of the source."""
+
+    LOCAL = "local"
+    SPARK = "spark"
+    AUTO = "auto"
+
+
 class RuleScope(StrEnum):
     """Where a quality rule is judged: on source rows (failing rows are diverted) or on the version."""
 
@@ -106,6 +114,7 @@ class Contract:
     rules: tuple[Rule, ...]
     description: str = ""
     authors: tuple[str, ...] = ()
+    engine: Engine = Engine.LOCAL
 
     def column(self, source_name: str) -> ContractColumn | None:
         return next((c for c in self.columns if c.source_name == source_name), None)
