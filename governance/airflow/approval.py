@@ -35,7 +35,9 @@ class GovernedApprovalOperator(GovernedOperator, ApprovalOperator):  # type: ign
 
     def __init__(self, *, reference: Any, **kwargs: Any) -> None:
         kwargs.setdefault("subject", "Release a governed dataset version")
-        super().__init__(fail_on_reject=True, params=_form(""), **kwargs)
+        super().__init__(fail_on_reject=True, **kwargs)
+        # After it: Airflow hands every task the DAG's own parameters, which are none of this form's.
+        self.params = _form("")
         self.reference = reference
 
     def execute(self, context: Context) -> Any:
@@ -49,7 +51,7 @@ class GovernedApprovalOperator(GovernedOperator, ApprovalOperator):  # type: ign
             raise AirflowSkipException("the policy asks for no approval of this version")
         self.assigned_users = [{"id": name, "name": name} for name in request.approvers]
         columns = "\n".join(f"| {name} | {level} |" for name, level in request.columns)
-        self.params = ParamsDict(_form(request.digest))
+        self.params = _form(request.digest)
         self.subject = f"Release {run.run.dataset} {run.run.version}"
         self.body = (
             f"{request.rows:,} rows for {run.run.purpose}, manifest `{request.digest}`.\n\n"
@@ -86,13 +88,15 @@ class GovernedApprovalOperator(GovernedOperator, ApprovalOperator):  # type: ign
         return resume(workspace, RunReference.from_json(self.reference), self._recorder)
 
 
-def _form(digest: str) -> dict[str, Param]:
+def _form(digest: str) -> ParamsDict:
     """What an approver fills in; the digest comes back with the answer and so says what was approved."""
     shown = {"enum": [digest]} if digest else {}
-    return {
-        _REASON: Param("", type="string", title="Why", description="Kept as evidence."),
-        _DIGEST: Param(digest, type="string", title="Manifest", **shown),
-    }
+    return ParamsDict(
+        {
+            _REASON: Param("", type="string", title="Why", description="Kept as evidence."),
+            _DIGEST: Param(digest, type="string", title="Manifest", **shown),
+        }
+    )
 
 
 def triggered_by(context: Context) -> str | None:

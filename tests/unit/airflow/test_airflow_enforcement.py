@@ -204,9 +204,9 @@ def test_a_stage_waits_for_the_one_before_to_succeed(found: Any) -> None:
         governed()
         release = dag.get_task("customer_profiles.release")
         release.trigger_rule = "all_done"
-        validate = dag.get_task("customer_profiles.validate")
-        release.upstream_task_ids.discard(validate.task_id)
-        validate.downstream_task_ids.discard(release.task_id)
+        approve = dag.get_task("customer_profiles.approve")
+        release.upstream_task_ids.discard(approve.task_id)
+        approve.downstream_task_ids.discard(release.task_id)
     assert found.codes == [("GOV-643", "customer_profiles.release")] * 2
 
 
