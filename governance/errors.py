@@ -52,6 +52,7 @@ CODES = MappingProxyType(
         "GOV-311": "the key broker does not answer",
         "GOV-312": "a key has sealed as often as is safe",
         "GOV-316": "a domain is too small for format-preserving encryption",
+        "GOV-317": "the rows cannot be made, or are not, as anonymous as the contract asks",
         # 4xx validation
         "GOV-401": "an expectation is unknown or its arguments are wrong",
         "GOV-402": "the version does not meet its contract's quality rules",

@@ -44,6 +44,8 @@ class RewritePlan:
         beside: source columns that ``redact`` is shown besides the released ones: a row's own
             identifiers, so that they are found in its free text too.
         year: calendar year (UTC) of the run's opening.
+        recode: a transformed batch and its rows' ordinals → the batch as it is written, of the same
+            schema and rows; ``None`` writes it as it is.
         segment_prefix: begins every segment's id, e.g. the version's; a random part follows, so
             that no attempt writes where another one did.
         partition_by: output columns whose values split the output into segments.
@@ -58,6 +60,7 @@ class RewritePlan:
     token_key: Callable[[str], bytes]
     redact: Callable[[pa.Array, pa.RecordBatch], pa.Array]
     year: int
+    recode: Callable[[pa.RecordBatch, Ordinals], pa.RecordBatch] | None = None
     beside: Sequence[str] = ()
     segment_prefix: str = "s"
     partition_by: Sequence[str] = ()

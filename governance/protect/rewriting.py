@@ -152,6 +152,8 @@ class _Pass:
         )
         arrays = [self._transformed(column, source, ordinals, verified) for column in self._columns]
         written = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        if self._plan.recode is not None:
+            written = self._plan.recode(written, ordinals)
         self._rows_out += written.num_rows
         yield from self._outputs.released(written)
 

@@ -173,13 +173,7 @@ class Bucket:
         return pa.int64() if pa.types.is_integer(decoded) else pa.float64()
 
     def apply(self, values: pa.Array, context: TransformContext) -> pa.Array:
-        numbers = plain(values)
-        width = context.arguments["width"]
-        if pa.types.is_integer(numbers.type):
-            return _integer_buckets(numbers, int(width))
-        numbers = numbers.cast(pa.float64())
-        finite = pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
-        return pc.multiply(pc.floor(pc.divide(finite, float(width))), float(width))
+        return buckets(plain(values), context.arguments["width"])
 
     def verify(self, before: pa.Array, after: pa.Array, arguments: Arguments) -> bool:
         numbers, width = plain(before), arguments["width"]
@@ -196,6 +190,15 @@ class Bucket:
             slack = float(width) * 1e-6
         within = pc.and_(pc.greater_equal(offset, -slack), pc.less(offset, width + slack))
         return holds(pc.and_(on_bound, within))
+
+
+def buckets(numbers: pa.Array, width: float) -> pa.Array:
+    """The lower bound of each number's bucket: int64 for whole numbers, float64 for others."""
+    if pa.types.is_integer(numbers.type):
+        return _integer_buckets(numbers, int(width))
+    numbers = numbers.cast(pa.float64())
+    finite = pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
+    return pc.multiply(pc.floor(pc.divide(finite, float(width))), float(width))
 
 
 def _integer_buckets(numbers: pa.Array, width: int) -> pa.Array:

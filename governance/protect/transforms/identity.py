@@ -22,7 +22,8 @@ from governance.protect.transforms.base import (
 )
 
 _DIGITS = np.frombuffer(b"".join(b"%02x" % value for value in range(256)), np.uint16)
-_HEX = "^[0-9a-f]{32}$"
+_NIBBLES = np.full(256, 0xF0, np.uint8)
+_NIBBLES[[*b"0123456789abcdef"]] = np.arange(16)
 _WIDTH = 32
 
 
@@ -41,13 +42,56 @@ def hexadecimal(blocks: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> 
     return pa.Array.from_buffers(pa.string(), rows, buffers)
 
 
+def blocks_of(digits: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """What :func:`hexadecimal` wrote: blocks of shape (n, 16), and which rows hold one; zeros in the others.
+
+    Takes ``string`` or ``large_string``.
+    """
+    rows = len(digits)
+    wide = pa.types.is_large_string(digits.type)
+    _, places, data = digits.buffers()
+    blocks = np.zeros((rows, _WIDTH // 2), np.uint8)
+    if places is None or data is None:
+        return blocks, np.zeros(rows, np.bool_)
+    every: npt.NDArray[np.signedinteger] = np.frombuffer(places, np.int64 if wide else np.int32)
+    offsets = every[digits.offset : digits.offset + rows + 1].astype(np.int64)
+    written = np.diff(offsets) == _WIDTH
+    if digits.null_count:
+        written &= _valid(digits)
+    text = np.frombuffer(data, np.uint8)
+    if written.all():
+        read = text[offsets[0] : offsets[-1]].reshape(rows, _WIDTH)
+    else:
+        read = text[offsets[:-1][written, None] + np.arange(_WIDTH)]
+    high, low = _NIBBLES.take(read[:, 0::2]), _NIBBLES.take(read[:, 1::2])
+    blocks[written] = (high << 4) | (low & 0xF)
+    written[written] = ((high | low) < 16).all(axis=1)
+    blocks[~written] = 0
+    return blocks, written
+
+
 def _valid(values: pa.Array) -> npt.NDArray[np.bool_]:
     found: npt.NDArray[np.bool_] = pc.is_valid(values).to_numpy(zero_copy_only=False)
     return found
 
 
 def _is_stand_in(before: pa.Array, after: pa.Array) -> bool:
-    return same_nulls(before, after) and holds(pc.match_substring_regex(after, _HEX))
+    return after.type == pa.string() and same_nulls(before, after) and _is_hexadecimal(after)
+
+
+def _is_hexadecimal(values: pa.Array) -> bool:
+    """Whether every value is 32 lower-case hexadecimal digits. A null, which has no bytes of its own, is no value."""
+    if not len(values):
+        return True
+    _, places, data = values.buffers()
+    offsets = np.frombuffer(places, np.int32)[values.offset : values.offset + len(values) + 1]
+    lengths = np.diff(offsets)
+    if values.null_count:
+        lengths = lengths[_valid(values)]
+    text = np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]]
+    digit = (text - np.uint8(ord("0"))) < 10
+    digit |= (text - np.uint8(ord("a"))) < 6
+    return bool((lengths == _WIDTH).all() and digit.all())
 
 
 class Pseudonym:
