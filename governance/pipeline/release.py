@@ -16,6 +16,7 @@ from governance.model.canonical import canonical, parse
 from governance.model.dataset import Manifest
 from governance.model.decision import Reason
 from governance.model.evidence import DatasetLineage, Recorder, Stage
+from governance.model.key_grant import Claim, Operation
 from governance.pipeline.approval import evident
 from governance.pipeline.classify import require_declared
 from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
@@ -119,6 +120,7 @@ def resume_released(workspace: Workspace, recorder: Recorder, reference: RunRefe
     from governance.contracts import load_contract
     from governance.model.run import OpenedRun
 
+    workspace.claim(Claim.of_run(Operation.SEAL, run))
     pinned = f"{reference.folder}/contract.odcs.yaml"
     contract = load_contract(pinned, data=storage.read(pinned))
     return RunContext(

@@ -9,6 +9,8 @@ from typing import Any
 from governance.errors import GovernanceError
 
 STATUS: Mapping[str, int] = {
+    "GOV-101": 503,
+    "GOV-106": 503,
     "GOV-118": 400,
     "GOV-303": 410,
     "GOV-309": 503,

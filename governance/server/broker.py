@@ -113,7 +113,10 @@ class Broker:
 
     def policy(self) -> Policy:
         """The policy as its file stands now. Raises GOV-101, GOV-106."""
-        read = self._policy_file.read_bytes()
+        try:
+            read = self._policy_file.read_bytes()
+        except OSError:
+            read = b""
         held = self._policy
         if held is None or held[0] != read:
             # Keys that the policy names lie in files of their own: only a changed policy is read again.
@@ -241,7 +244,8 @@ class Broker:
             if instant(facts["expires_at"]) <= now:
                 continue
             run = known_run(index, context["version"], context["attempt"])
-            if facts["operation"] == Operation.SEAL and (run is None or run.over):
+            opened = facts["operation"] == Operation.OPEN and run is not None
+            if opened or (facts["operation"] == Operation.SEAL and (run is None or run.over)):
                 continue
             shown.append({**context, **facts, "log_index": row["log_index"]})
         return shown

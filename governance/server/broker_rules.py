@@ -153,7 +153,8 @@ def _require_new(policy: Policy, claim: Claim, run: KnownRun | None) -> None:
 
 def _require_open(policy: Policy, claim: Claim, run: KnownRun) -> None:
     _require_same(claim, run, "dataset", "purpose", "contract", "policy")
-    if claim.policy_digest != policy.digest:
+    # A release that was killed after it was announced is finished whatever the policy says today.
+    if claim.policy_digest != policy.digest and "intended" not in run.states:
         raise _other_policy()
     if run.over:
         raise Refused("ended", f"the run of {claim.version} is over", "start a new run")

@@ -192,6 +192,27 @@ def test_a_grant_ends_with_the_run(world: World, run: Claim) -> None:
         keyring.new_segment_key(segment(run, "01"), "internal")
 
 
+def test_an_announced_release_is_finished_whatever_the_policy_says(world: World) -> None:
+    claim = world.opened(policy_digest=DIGEST)
+    with world.refused("policy"):
+        sealing(world, claim).run_signer(claim.version, claim.attempt)
+    world.prove(claim, Stage.RELEASE, {"state": "intended"})
+    assert sealing(world, claim).run_signer(claim.version, claim.attempt)
+
+
+def test_a_policy_that_cannot_be_read_grants_nothing(world: World, run: Claim) -> None:
+    policy = world.folder / "home" / "policy.yaml"
+    text = policy.read_bytes()
+    try:
+        for broken in (b"", b"workloads: {", None):
+            policy.unlink() if broken is None else policy.write_bytes(broken)
+            with pytest.raises(ProtectionError) as caught:
+                sealing(world, run).run_signer(run.version, run.attempt)
+            assert caught.value.code == "GOV-311"
+    finally:
+        policy.write_bytes(text)
+
+
 def test_a_rotation_ends_grants_and_not_the_run(world: World, run: Claim) -> None:
     keyring = sealing(world, run)
     keyring.new_segment_key(segment(run), "internal")
@@ -404,7 +425,7 @@ JSON = st.recursive(
 MEMBERS = ["operation", "dataset", "public_key", "create", "keys", "labels", "run_key", "data", "task"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=JSON | st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=5),
     part=st.sampled_from(["keys", "signatures", ""]),
