@@ -136,9 +136,19 @@ def kept_request(home: Path, keyring: Keyring, name: str) -> ErasureRequest | No
 
 
 def kept_requests(home: Path, keyring: Keyring) -> Iterator[ErasureRequest]:
-    """Every request that is not finished, by name. Raises as :func:`kept_request`."""
+    """Every request that is not finished, by name; one that a backup brought back is removed.
+
+    Raises:
+        ProtectionError: GOV-308 when one was altered.
+    """
     for path in sorted((home / REQUESTS).glob("*.sealed")):
-        found = kept_request(home, keyring, path.stem)
+        try:
+            found = kept_request(home, keyring, path.stem)
+        except ProtectionError as fault:
+            if fault.code != "GOV-303":
+                raise
+            drop_request(home, path.stem)
+            continue
         if found is not None:
             yield found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def request_erasure(
         begun = kept_request(home, keyring, request)
         if begun is not None:
             _require_same(workspace, begun, domain, identifiers)
-            begin(workspace, recorder, begun, {})
+            begin(workspace, recorder, begun, steps_of(workspace, [request])[request])
             return None
         if request in {said["request"] for said in stated_tombstones(workspace)}:
             raise AccessError(
@@ -89,7 +89,7 @@ def request_erasure(
         kept = plan.request(request, ground, now(workspace), workspace.policy.erasure_days)
         if len(plan.ordinals):
             keep_request(home, keyring, kept)
-            begin(workspace, recorder, kept, {**plan.facts, "plan_digest": plan.digest})
+            begin(workspace, recorder, kept, [], {**plan.facts, "plan_digest": plan.digest})
             # Identifiers are at hand now, and are not kept for later.
             texts = [str(value) for value in distinct(identifiers)[1].to_pylist()]
             places = search_text(workspace, texts, (), ground=GROUNDS.get(ground, ground))
@@ -107,9 +107,18 @@ def request_erasure(
 
 
 def begin(
-    workspace: Workspace, recorder: Recorder, request: ErasureRequest, planned: Mapping[str, Any]
+    workspace: Workspace,
+    recorder: Recorder,
+    request: ErasureRequest,
+    before: Sequence[Mapping[str, Any]],
+    planned: Mapping[str, Any] | None = None,
 ) -> None:
-    """Tombstone, evidence, vault, evidence. Every step may be repeated; the caller holds the lock."""
+    """Tombstone, evidence, vault, evidence. Every step may be repeated; the caller holds the lock.
+
+    Args:
+        before: the steps that the log has of the request already.
+        planned: the facts of its plan, where it is made now.
+    """
     tombstone = workspace.append_json(
         {
             "v": 1,
@@ -131,9 +140,10 @@ def begin(
         "due_at": timestamp(request.due_at),
         "subjects": len(request.ordinals),
     }
-    states = {facts["state"] for facts in steps(workspace, request.request)}
+    states = {facts["state"] for facts in before}
     if "requested" not in states:
-        record_step(workspace, recorder, [request.request], {"state": "requested", **planned, **stated})
+        facts = {**(planned or {}), **stated, "state": "requested"}
+        record_step(workspace, recorder, [request.request], facts)
     carry_out_alone(workspace.log, workspace.keyring, workspace.vault, workspace.settings.home)
     if "suppressed" not in states:
         done = {"state": "suppressed", **stated, "held": int(request.held.sum())}
@@ -172,14 +182,15 @@ def stated_tombstones(workspace: Workspace) -> Iterator[dict[str, Any]]:
             yield {**parse(body), "log_index": index}
 
 
-def steps(workspace: Workspace, request: str) -> list[dict[str, Any]]:
-    """The facts of every step that the log has of a request, from its tombstone on."""
-    first = next(
-        (said["log_index"] for said in stated_tombstones(workspace) if said["request"] == request), None
-    )
-    if first is None:
-        return []
-    return [step.facts for step in erasure_steps(workspace.log, request, start=first)]
+def steps_of(workspace: Workspace, names: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """The facts of every step that the log has of some requests, from their first tombstone on."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    first = min((s["log_index"] for s in stated_tombstones(workspace) if s["request"] in found), default=None)
+    if first is not None:
+        for step in erasure_steps(workspace.log, start=first):
+            for name in found.keys() & set(step.requests):
+                found[name].append(step.facts)
+    return found
 
 
 def _require_same(workspace: Workspace, begun: ErasureRequest, domain: str, identifiers: pa.Array) -> None:

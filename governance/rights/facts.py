@@ -28,27 +28,27 @@ class ReadableLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ErasureStep:
-    """One step as evidence has it: ``facts`` as signed, and when the log took it in."""
+    """One step as evidence has it: the ``requests`` it serves, ``facts`` as signed, and when the log took it in."""
 
     log_index: int
+    requests: tuple[str, ...]
     received_at: str
     facts: dict[str, Any]
 
 
-def erasure_steps(log: ReadableLog, request: str, *, start: int = 0) -> list[ErasureStep]:
-    """Every observed step of a request, in log order. What is only declared does not count."""
+def erasure_steps(log: ReadableLog, request: str | None = None, *, start: int = 0) -> list[ErasureStep]:
+    """Every observed step, of one request or of all, in log order. What is only declared does not count."""
     key = genesis_evidence_key(log)
     found = []
     for entry in log.entries(start):
         if entry.body is None or _MARK not in entry.body:
             continue
         verdict = verify_evidence(entry, evidence_public_key=key)
-        if (
-            isinstance(verdict, Observed)
-            and verdict.stage is Stage.ERASURE
-            and request in verdict.context.get("requests", ())
-        ):
-            found.append(ErasureStep(entry.index, entry.envelope.received_at, dict(verdict.facts)))
+        if isinstance(verdict, Observed) and verdict.stage is Stage.ERASURE:
+            requests = tuple(verdict.context.get("requests", ()))
+            if request is None or request in requests:
+                received_at = entry.envelope.received_at
+                found.append(ErasureStep(entry.index, requests, received_at, dict(verdict.facts)))
     return found
 
 

@@ -26,7 +26,7 @@ from governance.pipeline.tombstones import (
 from governance.pipeline.workspace import Workspace
 from governance.protect.outputs import QUARANTINE
 from governance.protect.segment import SEGMENTS
-from governance.rights.erasing import begin, record_step, stated_tombstones
+from governance.rights.erasing import begin, record_step, stated_tombstones, steps_of
 from governance.rights.holdings import Holding, Wanted, dataset_names, find_rows
 from governance.rights.plan import holds_on, now, stated_hold
 from governance.rights.residues import remaining
@@ -76,9 +76,10 @@ def finish(
             return []
         names = [request.request for request in pending]
         recorder = local_recorder(workspace, "erasure", digest(canonical(names))[7:23])
+        steps = steps_of(workspace, names)
         for request in pending:
-            begin(workspace, recorder, request, {})
-        work = _Work(workspace, recorder, pending)
+            begin(workspace, recorder, request, steps[request.request])
+        work = _Work(workspace, recorder, pending, list(steps.values()))
         work.rewrite()
         work.destroy()
         ended = work.search(identifiers or {})
@@ -95,7 +96,13 @@ def finish(
 class _Work:
     """One turn of finishing; holds what it learned of doomed segments and of holds."""
 
-    def __init__(self, workspace: Workspace, recorder: Recorder, pending: list[ErasureRequest]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        recorder: Recorder,
+        pending: list[ErasureRequest],
+        steps: Sequence[Sequence[Mapping[str, Any]]],
+    ) -> None:
         self._workspace = workspace
         self._recorder = recorder
         self._pending = pending
@@ -106,7 +113,10 @@ class _Work:
         }
         self._held = {domain: np.zeros(wanted.count, bool) for domain, wanted in self._wanted.items()}
         self._holds: list[dict[str, Any]] = []
-        self._doomed: set[str] = set()
+        # A turn that was killed may have said what it doomed, and not that it is destroyed.
+        owed = [facts for each in steps for facts in _since_destroyed(each)]
+        self._owed = len(owed) > 0 or any(not each for each in steps)
+        self._doomed = {segment for facts in owed for segment in facts.get("doomed", ())}
         self._folders: list[tuple[str, str]] = []
 
     def rewrite(self) -> None:
@@ -163,16 +173,14 @@ class _Work:
                 changed = replace(request, held=held)
                 keep_request(self._workspace.settings.home, self._workspace.keyring, changed)
                 seal_anew(self._workspace.vault, changed, self._workspace.vault.tombstones)
+                self._owed = True
                 self._pending[position] = changed
 
     def destroy(self) -> None:
         workspace, keyring = self._workspace, self._workspace.keyring
         finished = {said["request"] for said in stated_tombstones(workspace)} - {*self._names}
         doomed = {*self._doomed, *workspace.vault.retired, *(f"erasure-{name}" for name in finished)}
-        alive = self._doomed | {
-            s for s in workspace.vault.retired if _opens(workspace, f"seg.{s}.restricted")
-        }
-        if alive:
+        if self._owed or self._doomed:
             rotation = keyring.destroy_segment_keys(doomed)
             workspace.vault.close()
             keyring.close()
@@ -231,6 +239,13 @@ class _Work:
             if not found and not held:
                 drop_request(workspace.settings.home, request.request)
         return ended
+
+
+def _since_destroyed(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The steps after the last destruction that doom something: rewriting does, and so does sealing the vault anew."""
+    states = [facts["state"] for facts in steps]
+    last = max((at for at, state in enumerate(states) if state == "destroyed"), default=-1)
+    return [facts for facts in steps[last + 1 :] if facts["state"] in ("suppressed", "rewritten")]
 
 
 def _free_part(request: ErasureRequest) -> ErasureRequest:

@@ -184,12 +184,11 @@ class _Search:
         return self._of_version(manifest, segment)
 
     def earlier(self, manifest: Manifest, segment: Segment) -> int | None:
-        if not self._storage.exists(f"{SEGMENTS}/{segment.segment_id}"):
+        folder = f"{SEGMENTS}/{segment.segment_id}"
+        if not self._storage.exists(folder):
             return 0
-        try:
-            return self._of_version(manifest, segment)
-        except GovernanceError as fault:
-            return _DEAD if fault.code == _DESTROYED else None
+        # Its files are not compared with their digests: whatever is there, is searched.
+        return self._sealed(folder, self._subject(manifest) or "", self._wanted.places)
 
     def loose(self, folder: str) -> int | None:
         released = self._contract.column(self._contract.subject.source_name)
@@ -204,15 +203,7 @@ class _Search:
         return self._sealed(folder, self._contract.subject.source_name, named)
 
     def _of_version(self, manifest: Manifest, segment: Segment) -> int:
-        source = self._contract.subject.source_name
-        column = next(
-            (
-                c["column"]
-                for c in manifest.body["columns"]
-                if (c["source_column"], c["method"]) == (source, "pseudonym")
-            ),
-            None,
-        )
+        column = self._subject(manifest)
         if column is None:
             return segment.rows
         return rows_matching(
@@ -223,6 +214,13 @@ class _Search:
             [column],
             lambda batch: self._matched(self._wanted.places(batch[column])),
         )
+
+    def _subject(self, manifest: Manifest) -> str | None:
+        source = self._contract.subject.source_name
+        for column in manifest.body["columns"]:
+            if (column["source_column"], column["method"]) == (source, "pseudonym"):
+                return str(column["column"])
+        return None
 
     def _sealed(
         self, folder: str, column: str, places: Callable[[pa.Array], npt.NDArray[np.int64]]
