@@ -67,6 +67,8 @@ class AzureServer(HttpServer):
         self.keys: dict[str, list[dict[str, Any]]] = {}
         self.deleted: dict[str, list[dict[str, Any]]] = {}
         self.purge_protected = True
+        for number in range(2):
+            _private(number)
         super().__init__(certificate)
 
     def challenge(self) -> dict[str, str]:
