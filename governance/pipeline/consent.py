@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from governance.consent import ConsentSnapshot, regimes
+from governance.keys.blind_index import BlindIndex
 from governance.keys.vault import SubjectVault
 from governance.model.contract import Contract
 from governance.model.decision import Reason, Regime
@@ -19,7 +20,7 @@ from governance.model.policy import Policy
 from governance.pipeline.open import released_columns, source_lineage
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.pipeline.workspace import Workspace
-from governance.protect.transforms.identity import hexadecimal
+from governance.protect.transforms.identity import blocks_of
 
 UNKNOWN_REGIME = 255
 
@@ -141,9 +142,11 @@ class ReleasedSubjects:
         known = np.arange(len(vault.internal(domain)))
         # Subjects that the ledger brought since the release get theirs here; no released row has it.
         released = vault.pseudonyms(domain, audience(domain), known)
-        made = np.asarray(released.any(axis=1), bool)
         # A subject without a pseudonym for this audience has none in the version either.
-        self._pseudonyms = hexadecimal(np.ascontiguousarray(released), made)
+        self._made = np.flatnonzero(released.any(axis=1))
+        self._pseudonyms = np.ascontiguousarray(released[self._made])
+        self._index = BlindIndex()
+        self._index.extend(self._pseudonyms)
 
     @property
     def columns(self) -> list[str]:
@@ -152,11 +155,9 @@ class ReleasedSubjects:
 
     def ordinals(self, batch: pa.RecordBatch) -> np.ndarray:
         """Vault ordinal of each released row; −1 for a pseudonym the vault does not know."""
-        distinct = batch[self.subject].dictionary_encode()
-        found = pc.fill_null(pc.index_in(distinct.dictionary, self._pseudonyms), -1)
-        of_distinct = found.to_numpy(zero_copy_only=False).astype(np.int64)
-        rows = pc.fill_null(distinct.indices, -1).to_numpy(zero_copy_only=False)
-        return np.where(rows >= 0, of_distinct[np.maximum(rows, 0)], -1)
+        blocks, written = blocks_of(batch[self.subject])
+        found = np.where(written, self._index.find(self._pseudonyms, blocks), -1)
+        return np.where(found >= 0, self._made.take(found, mode="clip"), -1) if len(self._made) else found
 
     def decide(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         """Reasons and ordinals of released rows; the first purpose that denies gives the reason."""

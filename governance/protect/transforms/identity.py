@@ -22,8 +22,8 @@ from governance.protect.transforms.base import (
 )
 
 _DIGITS = np.frombuffer(b"".join(b"%02x" % value for value in range(256)), np.uint16)
-_NIBBLES = np.full(256, 0xF0, np.uint8)
-_NIBBLES[[*b"0123456789abcdef"]] = np.arange(16)
+_PAIRS = np.zeros(1 << 16, np.uint8)
+_PAIRS[_DIGITS] = np.arange(256)
 _WIDTH = 32
 
 
@@ -61,12 +61,15 @@ def blocks_of(digits: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.b
     text = np.frombuffer(data, np.uint8)
     if written.all():
         read = text[offsets[0] : offsets[-1]].reshape(rows, _WIDTH)
+        digit = _are_digits(read)
+        if digit.all():
+            return _PAIRS.take(read.reshape(-1).view(np.uint16)).reshape(rows, _WIDTH // 2), written
     else:
         read = text[offsets[:-1][written, None] + np.arange(_WIDTH)]
-    high, low = _NIBBLES.take(read[:, 0::2]), _NIBBLES.take(read[:, 1::2])
-    blocks[written] = (high << 4) | (low & 0xF)
-    written[written] = ((high | low) < 16).all(axis=1)
-    blocks[~written] = 0
+        digit = _are_digits(read)
+    read = read[digit.all(axis=1)]
+    written[written] = digit.all(axis=1)
+    blocks[written] = _PAIRS.take(read.reshape(-1).view(np.uint16)).reshape(-1, _WIDTH // 2)
     return blocks, written
 
 
@@ -89,9 +92,14 @@ def _is_hexadecimal(values: pa.Array) -> bool:
     if values.null_count:
         lengths = lengths[_valid(values)]
     text = np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]]
-    digit = (text - np.uint8(ord("0"))) < 10
+    return bool((lengths == _WIDTH).all() and _are_digits(text).all())
+
+
+def _are_digits(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    # Unsigned numbers wrap, so one comparison does for both ends.
+    digit: npt.NDArray[np.bool_] = (text - np.uint8(ord("0"))) < 10
     digit |= (text - np.uint8(ord("a"))) < 6
-    return bool((lengths == _WIDTH).all() and digit.all())
+    return digit
 
 
 class Pseudonym:
