@@ -16,6 +16,7 @@ from governance.pipeline.consent import ConsentDecision, audience
 from governance.pipeline.open import DATASETS as DATASETS
 from governance.pipeline.open import source_lineage
 from governance.pipeline.planning import beside, planned, redactor
+from governance.pipeline.spark.engine import rewrite_on_spark, runs_on_spark
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.protect import ColumnPlan, RewritePlan, RewriteResult, rewrite
 from governance.validate import SourceRules
@@ -55,13 +56,16 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             segment_prefix=context.run.version,
             partition_by=context.contract.partition_by,
         )
-        result = rewrite(
-            context.read_source(stage),
-            plan,
-            storage=context.storage,
-            keys=context.workspace.keyring,
-        )
-        facts = _facts(result, columns)
+        if on_spark := runs_on_spark(context.contract, context.run.source, plan):
+            result = rewrite_on_spark(context, plan, decision, rules)
+        else:
+            result = rewrite(
+                context.read_source(stage),
+                plan,
+                storage=context.storage,
+                keys=context.workspace.keyring,
+            )
+        facts = {**_facts(result, columns), "engine": "spark" if on_spark else "local"}
         try:
             if carried := rewrite_carried(context, facts["segments"], late):
                 facts["carried"] = carried

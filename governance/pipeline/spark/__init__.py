@@ -1,0 +1,1 @@
+"""The rewriting pass, and reads, on Spark: rows are worked on in its Python workers and never enter its JVM."""
