@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from governance.detect.registry import Detectors
 from governance.detect.text import engine
@@ -25,6 +26,8 @@ MAXIMUM_DISTINCT = 4_096
 MAXIMUM_CHARACTERS = 1_000
 """A longer value is cut in the sample; masks read all of it."""
 _TEXT_SLICE = 16_384
+_CHECKED_BYTES = 64
+"""Longer values are read one by one."""
 
 _IDENTIFIER = (
     r"@|[0-9]{3}-[0-9]{2}-[0-9]{4}|[A-Z]{2}[0-9]{2} ?[A-Z0-9]{4} ?[A-Z0-9]{4} ?[A-Z0-9]{2}|(?:[0-9][ -]?){13}|\+[1-9][0-9 ]{8}"
@@ -55,6 +58,16 @@ def physical(kind: pa.DataType) -> str:
     if types.is_boolean(kind):
         return "boolean"
     return "null" if types.is_null(kind) else "other"
+
+
+def _crc_table() -> NDArray[np.uint32]:
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = np.where(table & 1, (table >> np.uint32(1)) ^ np.uint32(0xEDB8_8320), table >> np.uint32(1))
+    return table
+
+
+_CRC = _crc_table()
 
 
 class ColumnProfile:
@@ -106,7 +119,7 @@ class ColumnProfile:
                 self.low = limits["min"] if self.low is None else min(self.low, limits["min"])
                 self.high = limits["max"] if self.high is None else max(self.high, limits["max"])
         if kind != "boolean":
-            self._add(_written(value) for value in _spread(values).to_pylist())
+            self._sampled(_as_written(_spread(values)))
 
     def _read_binary(self, values: pa.Array) -> None:
         if pa.types.is_fixed_size_binary(values.type) or pa.types.is_binary_view(values.type):
@@ -127,12 +140,11 @@ class ColumnProfile:
         if self.settled:
             values = _spread(values)
         self.values_read += len(values)
-        heads = [v[:MAXIMUM_CHARACTERS].decode("utf-8", "replace") for v in _bytes(_spread(values))]
-        self._add(heads)
+        heads = _spread(values)
+        self._sampled(heads)
         if self.settled:
             return
-        words = sum(head.count(" ") for head in heads) / len(heads)
-        if words < 3:
+        if _blanks(heads) / len(heads) < 3:
             values = values.filter(pc.match_substring_regex(values, self._identifier()))
         for start in range(0, len(values), _TEXT_SLICE):
             self.contains.update(engine(self._detectors).contained(values.slice(start, _TEXT_SLICE)))
@@ -141,14 +153,26 @@ class ColumnProfile:
         stated = engine(self._detectors).own
         return f"{_IDENTIFIER}|{stated}" if stated else _IDENTIFIER
 
-    def _add(self, values: Iterable[str]) -> None:
+    def _sampled(self, values: pa.Array) -> None:
+        """Count the values of a text array in the distinct sample, those that may enter it."""
+        values = values.cast(pa.large_binary() if pa.types.is_large_string(values.type) else pa.binary())
+        values = values.dictionary_encode()
+        distinct, times = values.dictionary, np.bincount(values.indices, minlength=len(values.dictionary))
+        if self._threshold < 1 << 32:
+            # What is in the sample lies below the threshold as well: it only falls, and takes others with it.
+            entering = np.flatnonzero(checksums(distinct) < self._threshold)
+            distinct, times = distinct.take(pa.array(entering)), times[entering]
+        heads = (value[:MAXIMUM_CHARACTERS].decode("utf-8", "replace") for value in distinct.to_pylist())
+        self._add(zip(heads, times.tolist(), strict=True))
+
+    def _add(self, values: Iterable[tuple[str, int]]) -> None:
         sample, threshold = self.sample, self._threshold
-        for value in values:
+        for value, times in values:
             text = value.strip()
             if text.lower() in PLACEHOLDERS:
                 continue
             if text in sample or zlib.crc32(text.encode("utf-8", "replace")) < threshold:
-                sample[text] += 1
+                sample[text] += times
         while len(sample) > MAXIMUM_DISTINCT:
             threshold //= 2
             for text in [t for t in sample if zlib.crc32(t.encode("utf-8", "replace")) >= threshold]:
@@ -166,11 +190,48 @@ def _spread(values: pa.Array, limit: int = SAMPLED_ROWS) -> pa.Array:
     return values.take(pa.array(np.linspace(0, len(values) - 1, limit, dtype=np.int64)))
 
 
-def _bytes(values: pa.Array) -> list[bytes]:
-    as_bytes: list[bytes] = values.cast(
-        pa.large_binary() if pa.types.is_large_string(values.type) else pa.binary()
-    ).to_pylist()
-    return as_bytes
+def _blanks(values: pa.Array) -> int:
+    """Blanks in the first characters of a text array, all in all."""
+    as_bytes = values.cast(pa.large_binary() if pa.types.is_large_string(values.type) else pa.binary())
+    lengths = pc.binary_length(as_bytes)
+    if pc.max(lengths).as_py() > MAXIMUM_CHARACTERS:
+        as_bytes = pc.binary_slice(as_bytes, 0, MAXIMUM_CHARACTERS)
+    return int(pc.sum(pc.count_substring(as_bytes, b" ")).as_py())
+
+
+def checksums(values: pa.Array) -> NDArray[np.int64]:
+    """CRC-32 of each text of a ``binary`` or ``large_binary`` array as the sample knows it; 0 where it has to be read.
+
+    The sample knows a text without the blanks around it, whose ends cannot be told from bytes beyond ASCII.
+    """
+    _, places, data = values.buffers()
+    sums = np.zeros(len(values), np.int64)
+    if places is None or data is None:
+        return sums
+    offsets: NDArray[Any] = np.frombuffer(
+        places, np.int64 if pa.types.is_large_binary(values.type) else np.int32
+    )
+    offsets = offsets[values.offset : values.offset + len(values) + 1].astype(np.int64)
+    text = np.frombuffer(data, np.uint8)
+    lengths = np.diff(offsets)
+    rows = np.flatnonzero((lengths > 0) & (lengths <= _CHECKED_BYTES))
+    first, last = text[offsets[rows]], text[offsets[rows + 1] - 1]
+    printed = (first > ord(" ")) & (first < 0x7F) & (last > ord(" ")) & (last < 0x7F)
+    rows = rows[printed]
+    if len(text) and text[offsets[0] : offsets[-1]].max() > 0x7F:
+        highest = np.maximum.reduceat(np.append(text, np.uint8(0)), offsets[:-1])
+        rows = rows[highest[rows] < 0x80]
+    # The longest first, so that those that still have bytes stand at the front.
+    rows = rows[np.argsort(-lengths[rows], kind="stable")]
+    begins, sizes = offsets[rows], lengths[rows]
+    state = np.full(len(rows), 0xFFFF_FFFF, np.uint32)
+    longer = len(rows) - np.searchsorted(sizes[::-1], np.arange(_CHECKED_BYTES), "right")
+    for place in range(int(sizes[0]) if len(sizes) else 0):
+        some = state[: longer[place]]
+        byte = text[begins[: longer[place]] + place]
+        state[: longer[place]] = _CRC[(some ^ byte) & np.uint32(0xFF)] ^ (some >> np.uint32(8))
+    sums[rows] = (state ^ np.uint32(0xFFFF_FFFF)).astype(np.int64)
+    return sums
 
 
 def _is_text(head: bytes) -> bool:
@@ -182,6 +243,23 @@ def _is_text(head: bytes) -> bool:
             return False
         text = head[: fault.start].decode("utf-8")
     return not any(c < " " and c not in "\t\r\n" for c in text)
+
+
+def _as_written(values: pa.Array) -> pa.Array:
+    """Scalars as Python writes them, whole numbers without a point."""
+    kind = values.type
+    if pa.types.is_integer(kind):
+        return values.cast(pa.string())
+    if pa.types.is_timestamp(kind) and kind.unit != "ns" and kind.tz in (None, "UTC"):
+        limits = pc.min_max(values).as_py()
+        if limits["min"].year >= 1000:
+            form = "%Y-%m-%d %H:%M:%S" + ("+00:00" if kind.tz else "")
+            return pc.replace_substring(
+                pc.strftime(values.cast(pa.timestamp(kind.unit)).cast(pa.timestamp("us")), form),
+                ".000000",
+                "",
+            )
+    return pa.array([_written(value) for value in values.to_pylist()], pa.string())
 
 
 def _written(value: Any) -> str:
