@@ -207,6 +207,17 @@ def _facts(run_public_key: str) -> dict[Stage, dict[str, Any]]:
             "reasons": [],
             "recovered": False,
         },
+        Stage.ERASURE: {
+            "state": "rewritten",
+            "dataset": "clinical_encounters",
+            "version": VERSION,
+            "previous_version": VERSION,
+            "segments": [{"from": "s1", "to": None, "rows": 0, "dropped": 3}],
+            "quarantine": [],
+            "doomed": ["s1"],
+            "rows": 7,
+            "verified": True,
+        },
         Stage.DISCLOSE: {
             "disclosure_id": "d1",
             "recipient": {
