@@ -16,7 +16,8 @@ VARIABLES = {
     "GOVERNANCE_KEK": "key-encryption key by URI, e.g. file:/secure/kek.json or aws-kms:eu-central-1/governance",
     "GOVERNANCE_KEYS": "key broker in place of a KEK, e.g. broker+https://keys:5000; then no key lies in HOME",
     "GOVERNANCE_KEYS_TOKEN_FILE": "file with the workload's token for the broker, read at each request",
-    "GOVERNANCE_PASSPHRASE": "passphrase of a file: key that asks for one",
+    "GOVERNANCE_PASSPHRASE_FILE": "file with the passphrase of a file: key that asks for one",
+    "GOVERNANCE_PASSPHRASE": "the passphrase itself, where a file will not do: listings of environments show it",
     "GOVERNANCE_POLICY": "governance policy file; default HOME/policy.yaml",
     "GOVERNANCE_DATASETS": "where dataset versions live, a directory or s3://BUCKET/PREFIX; default HOME/datasets",
     "GOVERNANCE_NAMESPACE": "OpenLineage namespace of jobs run outside Airflow; default governance",
@@ -158,7 +159,6 @@ class Settings:
                 "set GOVERNANCE_HOME or pass --home DIRECTORY; `governance keys init` makes one",
             )
         root = Path(named).expanduser().absolute()
-        passphrase = env.get("GOVERNANCE_PASSPHRASE")
         return cls(
             home=root,
             store=store or env.get("GOVERNANCE_STORE") or str(root / "store"),
@@ -166,7 +166,7 @@ class Settings:
             policy=Path(env.get("GOVERNANCE_POLICY") or root / "policy.yaml"),
             datasets=env.get("GOVERNANCE_DATASETS") or str(root / "datasets"),
             namespace=env.get("GOVERNANCE_NAMESPACE") or "governance",
-            passphrase=(lambda: passphrase) if passphrase is not None else None,
+            passphrase=_passphrase(env),
             keys=env.get("GOVERNANCE_KEYS") or "",
             keys_token=Path(token) if (token := env.get("GOVERNANCE_KEYS_TOKEN_FILE")) else None,
         )
@@ -183,3 +183,23 @@ class Settings:
             **({"GOVERNANCE_KEYS": self.keys} if self.keys else {}),
             **({"GOVERNANCE_KEYS_TOKEN_FILE": str(self.keys_token)} if self.keys_token else {}),
         }
+
+
+def _passphrase(env: Mapping[str, str]) -> Callable[[], str] | None:
+    """Reads the passphrase when it is asked for, so that nothing holds it; None where none is named."""
+    if file := env.get("GOVERNANCE_PASSPHRASE_FILE"):
+        return lambda: _passphrase_of(Path(file))
+    if "GOVERNANCE_PASSPHRASE" in env:
+        return lambda: env["GOVERNANCE_PASSPHRASE"]
+    return None
+
+
+def _passphrase_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeError):
+        raise SettingError(
+            "GOV-901",
+            "the file that GOVERNANCE_PASSPHRASE_FILE names cannot be read as UTF-8",
+            "name a file that holds the passphrase and nothing else, readable by this process alone",
+        ) from None

@@ -27,7 +27,12 @@ def command() -> None:
 
 @command.command("init")
 @click.option("--origin", required=True, help="Name of the log, e.g. data.example.org/governance.")
-@click.option("--passphrase", "ask", is_flag=True, help="Protect the key file with $GOVERNANCE_PASSPHRASE.")
+@click.option(
+    "--passphrase",
+    "ask",
+    is_flag=True,
+    help="Protect it with the passphrase of $GOVERNANCE_PASSPHRASE_FILE.",
+)
 @home_options
 @json_option
 def init(origin: str, ask: bool, home: str | None, store: str | None, as_json: bool) -> None:
@@ -85,7 +90,12 @@ def rotate(home: str | None, store: str | None, as_json: bool) -> None:
 @click.option(
     "--to", "target", required=True, metavar="URI", help=f"Another key-encryption key: {_PROVIDERS}."
 )
-@click.option("--passphrase", "ask", is_flag=True, help="Protect a new key file with $GOVERNANCE_PASSPHRASE.")
+@click.option(
+    "--passphrase",
+    "ask",
+    is_flag=True,
+    help="Protect a new file by $GOVERNANCE_PASSPHRASE_FILE.",
+)
 @home_options
 @json_option
 def move(target: str, ask: bool, home: str | None, store: str | None, as_json: bool) -> None:
@@ -196,7 +206,7 @@ def _make_file(uri: str, passphrase: Callable[[], str] | None, ask: bool) -> Non
         raise ProtectionError(
             "GOV-302",
             "a passphrase was asked for and none is given",
-            "set GOVERNANCE_PASSPHRASE, or leave --passphrase out for a key file without one",
+            "set GOVERNANCE_PASSPHRASE_FILE, or leave --passphrase out for a key file without one",
         )
     path = Path(uri.removeprefix("file:"))
     if uri.startswith("file:") and not path.exists():

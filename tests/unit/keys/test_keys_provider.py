@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from governance.config import Settings
 from governance.errors import GovernanceError, ProtectionError, SettingError, StorageError
 from governance.keys.file import create_file_key
 from governance.keys.provider import provider_for
@@ -79,6 +80,20 @@ def test_passphrases(tmp_path: Path) -> None:
     assert again.unwrap(wrapped, "seg.a.b", "a", "b") == bytes(32)
     destruction = provider.destroy_epochs("store", 2)
     assert any("no claim" in reason for reason in destruction.pending)
+
+
+def test_a_passphrase_in_a_file_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "passphrase"
+    told = Settings.from_environment(
+        environment={"GOVERNANCE_HOME": str(tmp_path), "GOVERNANCE_PASSPHRASE_FILE": str(file)}
+    )
+    assert told.passphrase is not None
+    with pytest.raises(SettingError, match="GOV-901"):
+        told.passphrase()
+    file.write_text(f"{_WORDS}\n")
+    uri = create_file_key(tmp_path / "kek.json", told.passphrase, cost=_CHEAP)
+    provider_for(uri, lambda: _WORDS)
+    assert _WORDS not in repr(told)
 
 
 def test_a_passphrase_typed_on_another_keyboard(tmp_path: Path) -> None:
