@@ -30,6 +30,8 @@ class Expectation:
 
 
 _BOUNDS = "min_value max_value strict_min strict_max"
+_CONDITION = ("row_condition", "condition_parser")
+_OF_SCHEMA = ("expect_column_to_exist", "expect_column_type_to_be")
 _BY_ROW = {
     "expect_column_values_to_be_between": ("column", _BOUNDS),
     "expect_column_values_to_be_dateutil_parseable": ("column", ""),
@@ -49,6 +51,7 @@ _BY_ROW = {
     "expect_column_values_to_match_strftime_format": ("column strftime_format", ""),
     "expect_column_values_to_not_be_in_set": ("column value_set", ""),
     "expect_column_values_to_not_be_null": ("column", ""),
+    "expect_column_values_to_not_be_outliers": ("column", "method multiplier"),
     "expect_column_values_to_not_match_like_pattern": ("column like_pattern", "escape"),
     "expect_column_values_to_not_match_like_pattern_list": ("column like_pattern_list", "escape"),
     "expect_column_values_to_not_match_regex": ("column regex", ""),
@@ -83,6 +86,7 @@ _WHOLE = {
     "expect_column_stdev_to_be_between": ("column", _BOUNDS),
     "expect_column_sum_to_be_between": ("column", _BOUNDS),
     "expect_column_to_exist": ("column", "column_index"),
+    "expect_column_type_to_be": ("column type_", ""),
     "expect_column_unique_value_count_to_be_between": ("column", _BOUNDS),
     "expect_table_column_count_to_be_between": ("", "min_value max_value"),
     "expect_table_column_count_to_equal": ("value", ""),
@@ -95,11 +99,16 @@ _WHOLE = {
 
 def _expectations() -> dict[str, Expectation]:
     by_row = {
-        name: Expectation(name, tuple(needs.split()), (*may.split(), "mostly"), by_row=True)
+        name: Expectation(name, tuple(needs.split()), (*may.split(), "mostly", *_CONDITION), by_row=True)
         for name, (needs, may) in _BY_ROW.items()
     }
     whole = {
-        name: Expectation(name, tuple(needs.split()), tuple(may.split()), by_row=False)
+        name: Expectation(
+            name,
+            tuple(needs.split()),
+            (*may.split(), *(_CONDITION if "column" in needs.split() and name not in _OF_SCHEMA else ())),
+            by_row=False,
+        )
         for name, (needs, may) in _WHOLE.items()
     }
     return by_row | whole

@@ -111,6 +111,34 @@ class DistinctValues:
 
 
 @dataclass(frozen=True)
+class MostCommon:
+    """The most common value is in a set; of several equally common ones, ``ties``, at least one."""
+
+    column: str
+    values: tuple[Any, ...]
+    ties: bool
+
+    def check(self, types: Types) -> None:
+        if family(types[self.column]) is Family.OTHER:
+            raise Unfit(f"column {self.column!r} holds {types[self.column]}, which has no sets")
+        for value in self.values:
+            sql_literal(value, types[self.column])
+
+    def sql(self, columns: Mapping[str, str], types: Types) -> list[str]:
+        kind = types[self.column]
+        literals = [sql_literal(value, kind) for value in self.values]
+        counts = f"histogram({sql_comparable(columns[self.column], kind, literals)})"
+        most = f"list_max(map_values({counts}))"
+        common = f"list_filter(map_entries({counts}), lambda e: e.value = {most})"
+        inside = f"list_filter({common}, lambda e: e.key IN ({', '.join(literals)}))"
+        return [f"len({common})", f"len({inside})"]
+
+    def verdict(self, values: Sequence[Any], rows: int, types: Types) -> Verdict:  # noqa: ARG002
+        common, inside = (value or 0 for value in values)
+        return (inside > 0 if self.ties else common == inside == 1), {"observed_value": None}
+
+
+@dataclass(frozen=True)
 class RowCount:
     bounds: Bounds
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from governance.errors import ValidationError
 from governance.model.contract import Rule
+from governance.validate.by_gx import ByGx, Frame
 from governance.validate.columns import normalized, normalized_type
 from governance.validate.results import ValidationResult, collected, row_result
 from governance.validate.rowwise import Missing
-from governance.validate.rules import Compiled, Unique, Whole, compiled, types_of
-from governance.validate.uniqueness import Keyer, Keys, among, repeated
+from governance.validate.rules import Compiled, Whole, compiled, types_of
+from governance.validate.uniqueness import Keyer, Keys, Unique, among, repeated
 
 
 def judge(
@@ -27,8 +28,8 @@ def judge(
 ) -> ValidationResult:
     """Judge ``batches``, all of ``schema``, by every rule; each batch is read once.
 
-    Memory is bounded but for uniqueness (16 bytes a row and rule) and DuckDB's distinct counts and
-    medians, which ``memory_limit`` bounds. Nothing is spilled to disk.
+    Memory is bounded but for uniqueness (16 bytes a row and rule), the columns of rules that Great Expectations
+    judges, and DuckDB's distinct counts and medians, which ``memory_limit`` bounds. Nothing is spilled to disk.
 
     Raises:
         ValidationFindings: GOV-401 with every faulty rule, before the first batch is read.
@@ -48,13 +49,15 @@ class _Scan:
     def __init__(
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, ready: Sequence[Compiled]
     ) -> None:
-        wanted = {name for each in ready if not isinstance(each.check, Unique) for name in each.columns}
+        apart = Unique | ByGx
+        wanted = {name for each in ready if not isinstance(each.check, apart) for name in each.columns}
         self.names = {name: f"c{n}" for n, name in enumerate(n for n in schema.names if n in wanted)}
         kinds = [normalized_type(schema.field(name).type) for name in self.names]
         self.schema = pa.schema(list(zip(self.names.values(), kinds, strict=True)))
         self.rows = 0
         self.failure: BaseException | None = None
         self.counters = {id(e): _KeyCounter(e.check) for e in ready if isinstance(e.check, Unique)}
+        self.frame = Frame([e.check for e in ready if isinstance(e.check, ByGx)], schema)
         self._batches = batches
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -63,6 +66,7 @@ class _Scan:
                 self.rows += batch.num_rows
                 for counter in self.counters.values():
                     counter.update(batch)
+                self.frame.update(batch)
                 arrays = [normalized(batch.column(name)) for name in self.names]
                 yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
         except GeneratorExit:  # the query failed and reads no further
@@ -105,7 +109,7 @@ class _Plan:
 
     def _expressions(self, each: Compiled, names: dict[str, str]) -> list[str]:
         check = each.check
-        if isinstance(check, Unique):
+        if isinstance(check, Unique | ByGx):
             return []
         if isinstance(check, Whole):
             return check.sql(names, self.types)
@@ -161,6 +165,8 @@ def _unjudged(exceeded: str | None) -> ValidationError:
 def _verdict(each: Compiled, plan: _Plan, row: Sequence[Any], scan: _Scan) -> tuple[bool, dict[str, Any]]:
     if isinstance(each.check, Whole):
         return each.check.verdict(plan.values(each, row), scan.rows, plan.types)
+    if isinstance(each.check, ByGx):
+        return scan.frame.verdict(each.check)
     if isinstance(each.check, Unique):
         considered, unexpected = scan.counters[id(each)].counts()
     else:

@@ -9,10 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from governance.model.contract import Rule
+from governance.validate import by_gx
 from governance.validate.columns import normalized
 from governance.validate.rowwise import RowCondition
-from governance.validate.rules import Compiled, Unique, compiled
-from governance.validate.uniqueness import Keyer, Keys, among, repeated
+from governance.validate.rules import Compiled, compiled
+from governance.validate.uniqueness import Keyer, Keys, Unique, among, repeated
 
 
 class SourceRules:
@@ -80,6 +81,8 @@ class SourceRules:
             keyer, repeats = self._repeats[id(check)]
             keys, counted = keyer.keys([arrays[name] for name in check.columns])
             return among(keys, repeats) & counted
+        if isinstance(check, by_gx.ByGx):
+            return by_gx.failing(check, arrays)
         condition: RowCondition = check  # type: ignore[assignment]
         failing = condition.failing(arrays).fill_null(False)
         return np.asarray(failing.to_numpy(zero_copy_only=False), dtype=bool)

@@ -7,7 +7,8 @@ rule instead of passing it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from governance.validate.columns import Family, family
+from governance.validate.columns import Family, Unfit, family
 from governance.validate.rowwise import considered
 
 if TYPE_CHECKING:
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 
 Keys = npt.NDArray[np.uint64]
 """Shape (n, 2): the upper and lower half of each row's key."""
+
+
+@dataclass(frozen=True)
+class Unique:
+    """No row's values may occur twice; every one of the rows that share them fails."""
+
+    columns: tuple[str, ...]
+    ignored: str
+
+    def check(self, types: Mapping[str, pa.DataType]) -> None:
+        for name in self.columns:
+            if pa.types.is_nested(types[name]):
+                raise Unfit(f"column {name!r} holds {types[name]}, which cannot be compared")
 
 
 class Keyer:

@@ -1,16 +1,28 @@
 """Our verdicts are Great Expectations' verdicts, and source rows fail exactly where the query counts."""
 
 import datetime as dt
+import json
 import logging
 import os
+import re
+import socket
+import sqlite3
+import warnings
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from governance.contracts.expectations import EXPECTATIONS
+from governance.errors import SettingError, ValidationFindings
 from governance.model.contract import Rule, RuleScope
 from governance.validate import SourceRules, expectations, judge
+from governance.validate.by_gx import BY_VALUE, OTHERS
+from governance.validate.regex import Untranslatable, like, re2_of
 from governance.validate.rules import compiled
+from governance.validate.vocabulary import REFUSED
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -41,6 +53,7 @@ def table(seed: int) -> pa.Table:
             "t": column(words(), pa.string()),
             "d": column(days, pa.date32()),
             "e": column(times, pa.timestamp("ns")),
+            "n": column([Decimal(int(v)) / 4 for v in random.integers(-9, 9, rows)], pa.decimal128(8, 2)),
         }
     )
 
@@ -61,7 +74,7 @@ def rules(seed: int) -> list[Rule]:
         return {"mostly": pick(0, 0.25, 0.5, 0.8, 0.95, 1)} if pick(True, False) else {}
 
     loose = lambda limits: {k: v for k, v in limits.items() if not k.startswith("strict")}
-    any_column = lambda: pick("i", "f", "s", "d", "e")
+    any_column = lambda: pick("i", "f", "s", "d", "e", "n")
     number = lambda: pick("i", "f")
     some = lambda *of: [v for v in of if pick(True, False)] or [of[0]]
     word = lambda: some(*(w for w in WORDS if w is not None))
@@ -71,7 +84,10 @@ def rules(seed: int) -> list[Rule]:
     members = lambda: pick(
         {"column": "s", "value_set": word()}, {"column": "i", "value_set": some(-3, 0, 1.0, 4)}
     )
-    regex = lambda: pick("^a", "b$", "a.b", "", "[0-9]", r"^[^@]+@[^@]+\.org$", "'", "(?i)AB|é", r"^\S*$")
+    expressions = ("^a", "b$", "a.b", "", "[0-9]", r"^[^@]+@[^@]+\.org$", "'", "(?i)AB|é", r"^\S*$", r"\w\W")
+    regex = lambda: pick(*expressions)
+    ignored = lambda: pick("all_values_are_missing", "any_value_is_missing", "never")
+    numbers = lambda: pick(["i", "f"], ["i", "j"], ["f", "g", "i"])
     arguments = {
         "expect_column_values_to_not_be_null": lambda: {"column": any_column(), **mostly()},
         "expect_column_values_to_be_null": lambda: {"column": any_column(), **mostly()},
@@ -80,6 +96,7 @@ def rules(seed: int) -> list[Rule]:
                 {"column": "i", **bounds(-6, 7)},
                 {"column": "i", **bounds(-9, 9, quarter)},
                 {"column": "f", **bounds(-9, 9, quarter)},
+                {"column": "n", **bounds(-9, 9, quarter)},
                 {"column": "d", **bounds(-40, 40, day)},
                 {"column": "e", **bounds(-90, 90, moment)},
             ),
@@ -89,6 +106,43 @@ def rules(seed: int) -> list[Rule]:
         "expect_column_values_to_not_be_in_set": lambda: {**members(), **mostly()},
         "expect_column_values_to_match_regex": lambda: {"column": "s", "regex": regex(), **mostly()},
         "expect_column_values_to_not_match_regex": lambda: {"column": "s", "regex": regex(), **mostly()},
+        "expect_column_values_to_match_regex_list": lambda: {
+            "column": "s",
+            "regex_list": some(*expressions),
+            "match_on": pick("any", "all"),
+            **mostly(),
+        },
+        "expect_column_values_to_not_match_regex_list": lambda: {
+            "column": "s",
+            "regex_list": some(*expressions[:2], "é", '"'),
+            **mostly(),
+        },
+        "expect_column_pair_values_to_be_in_set": lambda: {
+            **pick(
+                {"column_A": "i", "column_B": "s", "value_pairs_set": [(0, "a"), (1, "ab"), (2.0, "")]},
+                {"column_A": "f", "column_B": "j", "value_pairs_set": [(0.25, 1), (-1, 2), (1.5, -3)]},
+            ),
+            "ignore_row_if": pick("both_values_are_missing", "either_value_is_missing", "neither"),
+            **mostly(),
+        },
+        "expect_multicolumn_sum_to_equal": lambda: {
+            "column_list": numbers(),
+            "sum_total": pick(0, 1.5, -2),
+            "ignore_row_if": ignored(),
+            **mostly(),
+        },
+        "expect_multicolumn_values_to_be_equal": lambda: {
+            "column_list": pick(["s", "t"], ["i", "j"], ["f", "g"]),
+            "ignore_row_if": ignored(),
+            **mostly(),
+        },
+        "expect_select_column_values_to_be_unique_within_record": lambda: {
+            "column_list": pick(["s", "t"], ["i", "j"], ["f", "g"]),
+            "ignore_row_if": ignored(),
+            **mostly(),
+        },
+        "expect_column_type_to_be": lambda: {"column": "i", "type_": pick("int64", "float64")},
+        "expect_column_most_common_value_to_be_in_set": lambda: {**members(), "ties_okay": pick(True, False)},
         "expect_column_value_lengths_to_be_between": lambda: {"column": "s", **bounds(0, 6), **mostly()},
         "expect_column_value_lengths_to_equal": lambda: {
             "column": "s",
@@ -150,18 +204,18 @@ def rules(seed: int) -> list[Rule]:
         "expect_column_distinct_values_to_equal_set": members,
         "expect_table_row_count_to_be_between": lambda: loose(bounds(0, 210)),
         "expect_table_row_count_to_equal": lambda: {"value": pick(0, 1, 2, 7, 40, 200)},
-        "expect_table_column_count_to_be_between": lambda: loose(bounds(6, 10)),
-        "expect_table_column_count_to_equal": lambda: {"value": pick(7, 8)},
+        "expect_table_column_count_to_be_between": lambda: loose(bounds(7, 11)),
+        "expect_table_column_count_to_equal": lambda: {"value": pick(8, 9)},
         "expect_table_columns_to_match_set": lambda: {
-            "column_set": pick(["i"], ["i", "x"], list("ijfgstde")),
+            "column_set": pick(["i"], ["i", "x"], list("ijfgstden")),
             "exact_match": pick(True, False),
         },
         "expect_table_columns_to_match_ordered_list": lambda: {
-            "column_list": pick(list("ijfgstde"), list("jifgstde"), ["i"]),
+            "column_list": pick(list("ijfgstden"), list("jifgstden"), ["i"]),
         },
         "expect_column_to_exist": lambda: {"column": pick("i", "x"), "column_index": pick(0, 1, None)},
     }
-    assert set(arguments) == set(expectations())
+    assert set(arguments) == {name for name in expectations() if "like_pattern" not in name}
     return [Rule(name, name, make(), RuleScope.PROTECTED) for name, make in arguments.items()]
 
 
@@ -175,6 +229,20 @@ def gx_class(expectation: str):
 def test_names_and_arguments_are_those_of_great_expectations() -> None:
     for name, arguments in expectations().items():
         assert set(arguments) <= set(gx_class(name).__fields__), name
+
+
+def test_every_expectation_of_great_expectations_is_compiled_left_to_it_or_refused() -> None:
+    gx_class("expect_column_to_exist")
+    from great_expectations.expectations import core
+    from great_expectations.expectations.expectation import Expectation
+    from great_expectations.util import camel_to_snake
+
+    kinds = [k for k in vars(core).values() if isinstance(k, type) and issubclass(k, Expectation)]
+    theirs = {camel_to_snake(k.__name__) for k in kinds}
+    ours = set(expectations()) | BY_VALUE | OTHERS | set(REFUSED)
+    assert ours == theirs
+    known = set(EXPECTATIONS)
+    assert known == theirs - set(REFUSED)
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +298,7 @@ def test_source_rows_fail_where_the_query_counts_them(seed: int) -> None:
         for r in rules(seed)
     ]
     suite = [r for r in suite if compiled([r])[0].by_row]
-    assert len(suite) == 13
+    assert len(suite) == 19
     batches = data.to_batches(max_chunksize=23)
     judged = judge(batches, data.schema, suite)
     source = SourceRules(suite, data.schema)
@@ -241,3 +309,168 @@ def test_source_rows_fail_where_the_query_counts_them(seed: int) -> None:
             assert len(mask) == batch.num_rows
             totals[name] += int(mask.sum())
     assert totals == {r["rule"]: r["result"]["unexpected_count"] for r in judged.results}
+
+
+PATTERNS = [
+    r"\d+",
+    r"^\w+$",
+    r"\s",
+    r"[^\d\s]x",
+    r"(?i)straße",
+    r"(?i)[i-k]",
+    r"a$",
+    r"(a|b$)",
+    r"^a\Z",
+    r"(?m)^b$",
+    r".",
+    r"(?s)a.b",
+    r"a{2,3}?",
+    r"(?a:\w)é",
+    r"[\W_]",
+    r"\.",
+    r"[a\-c]",
+    r"(?P<n>a)(?:b|)",
+    r"a{,2}b",
+    r"(?x) a  b ",
+    r"[[:alpha:]]",
+    r"\x41|\u00e9",
+]
+
+
+def test_a_pattern_finds_in_re2_what_it_finds_in_python() -> None:
+    random = np.random.default_rng(5)
+    letters = "aAbBcx1٣²_-. \n\r\u00a0\u2028éÉßſKkiIİıstr:[]lphẞ\U0001d7d8"
+    texts = ["", "\n", "a\n", "b\n\n", "straße", "STRASSE", "ſtraße", "STRAẞE"]
+    texts += ["".join(random.choice(list(letters), int(n))) for n in random.integers(1, 7, 1500)]
+    column = pa.array(texts)
+    for pattern in PATTERNS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = [re.search(pattern, text) is not None for text in texts]
+        assert pc.match_substring_regex(column, re2_of(pattern)).to_pylist() == wanted, pattern
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(?=a)", r"(a)\1", r"\bword\b", r"a$b", "a{1001}", "(?>a+)b", "(?(1)a|b)()"]
+)
+def test_what_re2_cannot_say_is_not_said(pattern: str) -> None:
+    with pytest.raises((Untranslatable, re.error)):
+        re2_of(pattern)
+
+
+def test_like_patterns_are_those_of_sql() -> None:
+    texts = ["abc", "abd", "a%c", "a_c", "ac", "", "a\nc", "ABC", "abcd"]
+    connection = sqlite3.connect(":memory:")
+    connection.execute("PRAGMA case_sensitive_like = on")
+    for pattern, escape in [
+        ("a%", None),
+        ("a_c", None),
+        ("%", None),
+        ("", None),
+        ("a!%c", "!"),
+        ("a!_c", "!"),
+        ("%b%", None),
+    ]:
+        clause = "? LIKE ?" + (" ESCAPE ?" if escape else "")
+        wanted = [
+            bool(
+                connection.execute(
+                    f"SELECT {clause}", [t, pattern, *([escape] if escape else [])]
+                ).fetchone()[0]
+            )
+            for t in texts
+        ]
+        assert pc.match_substring_regex(pa.array(texts), like(pattern, escape)).to_pylist() == wanted, pattern
+    with pytest.raises(Untranslatable):
+        like("a!b", "!")
+    rule = Rule(
+        "r",
+        "expect_column_values_to_not_match_like_pattern_list",
+        {"column": "s", "like_pattern_list": ["a%", "_"]},
+        RuleScope.PROTECTED,
+    )
+    data = pa.table({"s": ["abc", "x", "yy", None]})
+    assert judge(data.to_batches(), data.schema, [rule]).results[0]["result"]["unexpected_count"] == 2
+
+
+GX_RULES = [
+    ("expect_column_values_to_match_regex", {"column": "s", "regex": r"(?!a)\w|^$", "mostly": 0.5}),
+    ("expect_column_values_to_be_increasing", {"column": "i"}),
+    ("expect_column_values_to_be_json_parseable", {"column": "s", "mostly": 0.1}),
+    ("expect_column_values_to_match_strftime_format", {"column": "s", "strftime_format": "%Y"}),
+    ("expect_column_value_z_scores_to_be_less_than", {"column": "f", "threshold": 2, "double_sided": True}),
+    (
+        "expect_column_quantile_values_to_be_between",
+        {"column": "f", "quantile_ranges": {"quantiles": [0.5], "value_ranges": [[-1, 1]]}},
+    ),
+    (
+        "expect_column_values_to_be_between",
+        {
+            "column": "f",
+            "min_value": 0,
+            "row_condition": 'col("i") > 0',
+            "condition_parser": "great_expectations",
+        },
+    ),
+]
+
+
+def test_what_cannot_be_compiled_is_judged_by_great_expectations_and_tells_no_value(
+    by_gx, monkeypatch
+) -> None:
+    data = table(3)
+    assert data.num_rows > 10
+    suite = [Rule(name, name, arguments, RuleScope.PROTECTED) for name, arguments in GX_RULES]
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it asks the network"))
+    ours = judge(data.to_batches(max_chunksize=17), data.schema, suite)
+    monkeypatch.undo()
+    for (each, theirs), mine in zip(by_gx(data, suite), ours.results, strict=True):
+        assert mine["success"] == theirs.success, each
+        for name in COUNTS:
+            assert mine["result"].get(name) == pytest.approx(theirs.result.get(name)), (each, name)
+        assert set(mine["result"]) <= set(COUNTS)
+    assert json.dumps(ours.to_json())
+
+
+def test_source_rows_are_diverted_by_great_expectations_too() -> None:
+    texts = ["a", "2020", "{}", None, "1999", "[1"]
+    batch = pa.RecordBatch.from_pydict({"s": texts})
+    parseable = Rule("json", "expect_column_values_to_be_json_parseable", {"column": "s"}, RuleScope.SOURCE)
+    ahead = Rule(
+        "ahead", "expect_column_values_to_match_regex", {"column": "s", "regex": "^(?!1)"}, RuleScope.SOURCE
+    )
+    found = dict(SourceRules([parseable, ahead], batch.schema).failing(batch))
+    assert found["json"].tolist() == [True, False, False, False, False, True]
+    assert found["ahead"].tolist() == [False, False, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "scope", "said"),
+    [
+        ("expect_column_values_to_be_increasing", {"column": "i"}, RuleScope.SOURCE, "cannot divert"),
+        ("expect_column_values_to_match_regex", {"column": "s", "regex": "("}, RuleScope.SOURCE, "Python"),
+        ("expect_query_results_to_match_comparison", {}, RuleScope.PROTECTED, "queries a data source"),
+        (
+            "expect_column_max_to_be_between",
+            {"column": "i", "max_value": 1, "row_condition": "i > 0", "condition_parser": "pandas"},
+            RuleScope.PROTECTED,
+            "condition_parser",
+        ),
+        (
+            "expect_column_quantile_values_to_be_between",
+            {"column": "f", "quantile_ranges": 7},
+            RuleScope.PROTECTED,
+            "quantile_ranges",
+        ),
+    ],
+)
+def test_what_cannot_be_judged_is_said_before_data_is_read(name, arguments, scope, said) -> None:
+    with pytest.raises(ValidationFindings, match=said) as caught:
+        compiled([Rule("r", name, arguments, scope)], table(0).schema, diverting=scope is RuleScope.SOURCE)
+    assert caught.value.code == "GOV-401"
+
+
+def test_without_great_expectations_its_rules_are_refused_with_what_to_install(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SettingError, match="GOV-902"):
+        compiled([Rule("r", "expect_column_values_to_be_increasing", {"column": "i"}, RuleScope.PROTECTED)])
