@@ -35,6 +35,19 @@ def read_released(
         StorageError: GOV-722, GOV-723 when the version is not what was signed.
         ProtectionError: GOV-303 when its keys are gone.
     """
+    manifest, wanted, released = recorded_read(workspace, dataset, purpose, columns)
+    for batch, _reasons, _ordinals in permitted(workspace, manifest, released, wanted):
+        yield batch
+
+
+def recorded_read(
+    workspace: Workspace, dataset: str, purpose: str, columns: Sequence[str] | None
+) -> tuple[Manifest, list[str], ReleasedSubjects]:
+    """Check that a read may be and record it: the version, its wanted columns and who may be read in it now.
+
+    Raises:
+        As :func:`read_released`, except for what it meets in the files.
+    """
     manifest = released_manifest(workspace, dataset)
     released_for = manifest.body["run"]["purpose"]
     if purpose != released_for:
@@ -54,9 +67,7 @@ def read_released(
     workspace.claim(Claim.of_run(Operation.READ, manifest.body["run"]))
     workspace.append_json(read, READ, PIPELINE)
     contract = released_contract(workspace, manifest)
-    released = released_subjects(workspace, contract, purpose)
-    for batch, _reasons, _ordinals in permitted(workspace, manifest, released, wanted):
-        yield batch
+    return manifest, wanted, released_subjects(workspace, contract, purpose)
 
 
 def wanted_columns(manifest: Manifest, columns: Sequence[str] | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +26,7 @@ def open_version(
     columns: Sequence[str] | None = None,
     *,
     segments: Collection[str] | None = None,
+    verified: Mapping[str, bytes] | None = None,
     batch_rows: int = 131_072,
 ) -> Iterator[pa.RecordBatch]:
     """Verify a version's files, then stream its rows decrypted.
@@ -40,6 +41,7 @@ def open_version(
         segment_key: the keyring's.
         columns: the released columns wanted, in this order; all by default.
         segments: only these segment ids, e.g. those that an erasure touches.
+        verified: what :func:`verify_files` gave for these segments; they are verified here when absent.
         batch_rows: rows per batch at most.
 
     Returns:
@@ -53,7 +55,7 @@ def open_version(
     schema = schema_of(manifest.body["schema"])
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])
-    tails = verify_files(storage, chosen)
+    tails = verify_files(storage, chosen) if verified is None else verified
     return _stream(storage, chosen, schema, tails, segment_key, batch_rows)
 
 
@@ -120,7 +122,7 @@ def _stream(
     storage: SegmentStorage,
     segments: Sequence[Segment],
     schema: pa.Schema,
-    tails: dict[str, bytes],
+    tails: Mapping[str, bytes],
     segment_key: SegmentKey,
     batch_rows: int,
 ) -> Iterator[pa.RecordBatch]:

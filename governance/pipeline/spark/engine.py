@@ -97,7 +97,7 @@ def rewrite_on_spark(
         What :func:`governance.protect.rewrite` raises. SettingError: GOV-901, GOV-902 for Spark itself.
         GovernanceError: GOV-999 when Spark gave up; its log says why.
     """
-    spark = session(context.workspace.settings.home)
+    spark = session()
     shares = sources.split(context.run.source, _shares(spark, context.run.source))
     keys, storage = context.workspace.keyring, context.storage
     name = f"{context.run.version}-{secrets.token_hex(4)}"

@@ -14,6 +14,8 @@ from governance.errors import SettingError
 
 SOURCES = Path(__file__).parent / "java"
 
+JAR = "governance-spark-"
+
 FILES = "governance.spark.SealedFiles"
 KEYS = "governance.spark.SegmentKeys"
 
@@ -32,7 +34,7 @@ def built_jar(directory: Path) -> Path:
     said = hashlib.sha256(release.encode())
     for source in sources:
         said.update(source.read_bytes())
-    jar = directory / f"governance-spark-{release}-{said.hexdigest()[:16]}.jar"
+    jar = directory / f"{JAR}{release}-{said.hexdigest()[:16]}.jar"
     if not jar.exists():
         directory.mkdir(parents=True, exist_ok=True)
         replace_file(jar, _compiled(sources, jars))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from governance.config import spark_master
 from governance.errors import SettingError
-from governance.pipeline.spark.jar import built_jar
+from governance.pipeline.spark.jar import JAR, built_jar
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,15 +31,10 @@ REQUIRED_ON_A_CLUSTER = {
 _ALONE = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
-def settings(home: Path, master: str) -> dict[str, str]:
-    """What a Spark session at ``master`` needs to be configured with; builds the Java half at first use.
-
-    Raises:
-        SettingError: GOV-901, GOV-902, for the Java half.
-    """
+def settings(master: str) -> dict[str, str]:
+    """What a Spark session at ``master`` needs to be configured with."""
     return {
         **REQUIRED,
-        "spark.jars": str(built_jar(home / "spark")),
         # Values must not reach a log by way of a plan or an error that shows them.
         "spark.sql.debug.maxToStringFields": "0",
         "spark.ui.enabled": "false",
@@ -48,7 +43,16 @@ def settings(home: Path, master: str) -> dict[str, str]:
     }
 
 
-def session(home: Path) -> SparkSession:
+def read_settings(home: Path, master: str) -> dict[str, str]:
+    """The same for a session that reads released versions; builds the Java half in ``home`` at first use.
+
+    Raises:
+        SettingError: GOV-901, GOV-902, for the Java half.
+    """
+    return {**settings(master), "spark.jars": str(built_jar(home / "spark"))}
+
+
+def session() -> SparkSession:
     """The process's Spark session if it has one, else one at ``GOVERNANCE_SPARK_MASTER``.
 
     Raises:
@@ -62,14 +66,14 @@ def session(home: Path) -> SparkSession:
     if found is None:
         master = spark_master()
         builder = SparkSession.builder.appName("governance").master(master)
-        found = builder.config(map=dict(settings(home, master))).getOrCreate()
+        found = builder.config(map=dict(settings(master))).getOrCreate()
         found.sparkContext.setLogLevel("ERROR")
     require_fit(found)
     return found
 
 
-def require_fit(session: SparkSession) -> None:
-    """Refuse a session that would write personal data in clear.
+def require_fit(session: SparkSession, *, reads: bool = False) -> None:
+    """Refuse a session that would write personal data in clear, or that ``reads`` without the Java half.
 
     Raises:
         SettingError: GOV-901 naming what it lacks.
@@ -77,11 +81,13 @@ def require_fit(session: SparkSession) -> None:
     configured, master = session.sparkContext.getConf(), session.sparkContext.master or ""
     required = REQUIRED if _is_local(master) else REQUIRED | REQUIRED_ON_A_CLUSTER
     lacking = [name for name, value in required.items() if configured.get(name) != value]
+    if reads and JAR not in (configured.get("spark.jars") or ""):
+        lacking.append("spark.jars")
     if lacking:
         raise SettingError(
             "GOV-901",
             f"the Spark session is not set up for personal data: {', '.join(lacking)}",
-            "make it with the settings that governance.pipeline.spark.session.settings gives",
+            "make it with the settings that governance.pipeline.spark.session.read_settings gives",
         )
     if _is_local(master):
         # Without PYSPARK_PYTHON Spark runs whatever `python3` is.

@@ -1,0 +1,50 @@
+"""Reading a released version with DuckDB, through Arrow: DuckDB itself never opens an encrypted file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from governance.access.read import permitted, recorded_read
+from governance.pipeline.workspace import Workspace
+from governance.protect.types import schema_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def read_with_duckdb(
+    workspace: Workspace,
+    dataset: str,
+    *,
+    purpose: str,
+    columns: Sequence[str] | None = None,
+    connection: duckdb.DuckDBPyConnection | None = None,
+) -> duckdb.DuckDBPyRelation:
+    """The released version of ``dataset`` as a relation that streams its rows once.
+
+    The files are verified and the read is recorded now; rows come as :func:`governance.access.read_released`
+    gives them. A second query on the relation is refused by Arrow rather than answered without rows: keep
+    what is needed again in a table, or read again. DuckDB's spill to disk, which would hold values in clear,
+    is switched off: a query that does not fit into memory fails.
+
+    Args:
+        connection: where to read, e.g. to join with other tables; a new one in memory when absent. Its
+            spilling is switched off too.
+
+    Raises:
+        As :func:`governance.access.read_released`.
+    """
+    import duckdb
+
+    manifest, wanted, released = recorded_read(workspace, dataset, purpose, columns)
+    full = schema_of(manifest.body["schema"])
+    schema = pa.schema([full.field(name) for name in wanted])
+    batches = (batch for batch, _, _ in permitted(workspace, manifest, released, wanted))
+    reader = pa.RecordBatchReader.from_batches(schema, batches)
+    opened = duckdb.connect(":memory:") if connection is None else connection
+    opened.execute("SET max_temp_directory_size = '0B'")
+    return opened.from_arrow(pads.Scanner.from_batches(reader))
