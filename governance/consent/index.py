@@ -76,22 +76,25 @@ def write_index(directory: Path, index: ConsentIndex) -> str:
         arrays |= {f"{part}.{field.name}": getattr(value, field.name) for field in fields(value)}
     # One array of times serves both.
     del arrays["timeline.times"]
-    places, parts, end = {}, [], _HEADER
+    places: dict[str, list[Any]] = {}
+    end = _HEADER
     for name, array in arrays.items():
-        data = np.ascontiguousarray(array).tobytes()
         places[name] = [array.dtype.str, list(array.shape), end]
-        parts.append(data + bytes(-len(data) % _ALIGNED))
-        end += len(parts[-1])
+        end += array.nbytes + -array.nbytes % _ALIGNED
     header = {
         "position": index.position,
         "size": index.size,
         "population": index.population,
         "arrays": places,
     }
-    data = b"".join([json.dumps(header).encode().ljust(_HEADER), *parts])
+    data = bytearray(end)
+    data[:_HEADER] = json.dumps(header).encode().ljust(_HEADER)
+    for name, array in arrays.items():
+        start = places[name][2]
+        data[start : start + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     name = hashlib.sha256(data).hexdigest()
     directory.mkdir(exist_ok=True)
-    replace_file(directory / (name + _SUFFIX), data)
+    replace_file(directory / (name + _SUFFIX), bytes(data))
     return name
 
 

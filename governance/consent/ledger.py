@@ -24,6 +24,7 @@ from governance.consent.explain import Explanation, explain
 from governance.consent.heads import Batch, Heads, SqliteHeads
 from governance.consent.heads_postgres import PostgresHeads
 from governance.consent.imports import NewRecords, prepare, read_records
+from governance.consent.joined import standings_by_join
 from governance.consent.late import late_ordinals
 from governance.consent.records import Population, SubjectRecords
 from governance.consent.segments import read_segment, segment_parts, sweep, write_segment
@@ -161,6 +162,8 @@ class ConsentLedger:
         with self._heads.alone():
             self._complete(record)
             batches = self._heads.batches()
+            # A clock that jumped back must not date a batch before one that runs have seen.
+            recorded_at = max([recorded_at, *(batch.recorded_at for batch in batches[-1:])])
             earlier = (read_segment(self._segments, batch.segment) for batch in batches)
             new = prepare(
                 read,
@@ -194,14 +197,41 @@ class ConsentLedger:
         Raises:
             ConsentError: GOV-203 when the position is not there or a segment was altered.
         """
+        batches = self._upto(position)
         standings, backdated = self._indexes.standings(
             (domain, purpose.name),
-            self._upto(position)[-1].position if position else 0,
+            position,
             Population(population),
             microseconds(instant),
             lambda after: self._seen(purpose.name, domain, after, position),
+            batches,
         )
         return ConsentSnapshot(purpose, standings, backdated)
+
+    def standings_by_join(
+        self,
+        purpose: str,
+        domain: str,
+        instant: datetime,
+        position: int,
+        subjects: Callable[[], pa.RecordBatchReader],
+        rows: int,
+    ) -> NDArray[np.uint8]:
+        """The standing of each row without an index or ordinals, for :class:`ConsentSnapshot`.
+
+        Args:
+            subjects: ``number`` (int64, below ``rows``) and ``subject`` (16 bytes); read several times.
+
+        Raises:
+            ConsentError: GOV-203 as :meth:`snapshot`.
+        """
+        return standings_by_join(
+            lambda: self._seen(purpose, domain, 0, position),
+            self._upto(position),
+            subjects,
+            rows,
+            microseconds(instant),
+        )
 
     def late(
         self,

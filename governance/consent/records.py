@@ -18,7 +18,7 @@ FOREVER = np.iinfo(np.int64).max
 """Stands for an end that is not set."""
 
 ACTIONS = tuple(Action)
-_PERMITS = np.array([action.value in PERMITTING for action in ACTIONS])
+PERMITS = np.array([action.value in PERMITTING for action in ACTIONS])
 _BACKDATED = np.uint8(128)
 _DEFECTIVE = np.uint8(64)
 _CODE = np.uint8(63)
@@ -62,7 +62,7 @@ class SubjectRecords:
             found = ordinals >= 0
             if not found.all():
                 outside = flat(table["subject"]).filter(pa.array(~found))
-                strays.append(np.unique(_bytes(outside), axis=0))
+                strays.append(np.unique(as_bytes(outside), axis=0))
                 table, ordinals = table.filter(pa.array(found)), ordinals[found]
             parts.append(cls._of(table, ordinals, recorded_at))
         return cls.joined(parts), np.concatenate(strays)
@@ -80,7 +80,7 @@ class SubjectRecords:
         code = action_codes(flat(table["action"]))
         backdated = flat(table["backdated"]).to_numpy(zero_copy_only=False)
         valid_from = micros(table["valid_from"])
-        late = backdated & _PERMITS[code]
+        late = backdated & PERMITS[code]
         kind = code + np.where(backdated, _BACKDATED, np.uint8(0))
         defect = table["defect"]
         if defect.null_count < len(defect):
@@ -132,6 +132,15 @@ class Population:
         last = np.flatnonzero(self.pseudonyms.any(axis=1))
         return int(last[-1]) + 1 if len(last) else 0
 
+    def to_reader(self) -> pa.RecordBatchReader:
+        """``number`` (int64) and ``subject`` of each, without those that are zero."""
+        named = np.flatnonzero(self.pseudonyms.any(axis=1))
+        packed = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(16), len(self), [None, pa.py_buffer(self.pseudonyms)]
+        )
+        subjects = packed if len(named) == len(self) else packed.take(pa.array(named))
+        return pa.table({"number": pa.array(named), "subject": subjects}).to_reader(1 << 17)
+
     def contains_any(self, pseudonyms: NDArray[np.uint8]) -> bool:
         """Whether one of these, shape (k, 16), is among them."""
         packed = pa.py_buffer(np.ascontiguousarray(pseudonyms))
@@ -140,7 +149,7 @@ class Population:
 
     def ordinals(self, subjects: pa.Array) -> Ints:
         """Place of each pseudonym (``fixed_size_binary[16]``, no nulls), −1 for one that is not there."""
-        wanted = _bytes(subjects).view("<u8")
+        wanted = as_bytes(subjects).view("<u8")
         if not len(self) or not len(wanted):
             return np.full(len(wanted), -1, np.int64)
         halves = self.pseudonyms.view("<u8")
@@ -168,7 +177,8 @@ class Population:
         return places
 
 
-def _bytes(subjects: pa.Array) -> NDArray[np.uint8]:
+def as_bytes(subjects: pa.Array) -> NDArray[np.uint8]:
+    """Pseudonyms without nulls, shape (n, 16)."""
     data = np.frombuffer(subjects.buffers()[1], np.uint8, len(subjects) * 16, subjects.offset * 16)
     return data.reshape(-1, 16)
 

@@ -35,6 +35,7 @@ STANDINGS = tuple(
 NOTHING = STANDINGS.index(Standing(Permission.NONE, Permission.NONE, False, False, False))
 
 _SHIFT = 32
+_SLICE = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,17 @@ class RankedRecords:
             times, records.ordinal[order], records.kind[order], start[order], end[order], counts[order]
         )
 
+    def part(self, first: int, last: int) -> RankedRecords:
+        rows = slice(first, last)
+        return RankedRecords(
+            self.times,
+            self.ordinal[rows],
+            self.kind[rows],
+            self.start[rows],
+            self.end[rows],
+            self.counts[rows],
+        )
+
     def of_subjects(self, ordinals: NDArray[np.int32]) -> SubjectRecords:
         """The records of these subjects, ascending."""
         first = np.searchsorted(self.ordinal, ordinals, side="left")
@@ -114,7 +126,28 @@ class RankedRecords:
 
 
 def compile_timeline(records: RankedRecords) -> Timeline:
-    """The step function of every subject in the records."""
+    """The step function of every subject in the records, a cache's worth of subjects at a time."""
+    parts = [_compiled(records.part(first, last)) for first, last in _slices(records.ordinal)]
+    ordinal, at, standing = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Timeline(records.times, ordinal, at, standing)
+
+
+def _slices(ordinal: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
+    """Bounds of runs of whole subjects; one at least, which may be empty."""
+    first = 0
+    while True:
+        last = min(first + _SLICE, len(ordinal))
+        if last < len(ordinal):
+            last = int(np.searchsorted(ordinal, ordinal[last - 1], side="right"))
+        yield first, last
+        if last == len(ordinal):
+            return
+        first = last
+
+
+def _compiled(
+    records: RankedRecords,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
     spans = [span for span in _spans(_Keyed(records)) if len(span[1])]
     edges = [edge for _, starts, ends in spans for edge in (starts, ends[(ends & _RANK) != 0])]
     grid = _distinct(np.concatenate(edges)) if edges else np.empty(0, np.int64)
@@ -124,9 +157,7 @@ def compile_timeline(records: RankedRecords) -> Timeline:
     ordinal, standing = (grid >> _SHIFT).astype(np.int32), _STANDING_OF[marks]
     changes = np.ones(len(grid), dtype=bool)
     changes[1:] = (ordinal[1:] != ordinal[:-1]) | (standing[1:] != standing[:-1])
-    return Timeline(
-        records.times, ordinal[changes], (grid & _RANK).astype(np.int32)[changes], standing[changes]
-    )
+    return ordinal[changes], (grid & _RANK).astype(np.int32)[changes], standing[changes]
 
 
 def _distinct(keys: Ints) -> Ints:

@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from governance.consent.actions import CLOSING, PERMITTING, SEGMENT, STAMP, Action
+from governance.consent.heads import Batch
+from governance.consent.joined import standings_by_join
 from governance.consent.ledger import microseconds
 from governance.consent.records import Population, SubjectRecords, is_backdated
 from governance.consent.snapshot import ConsentSnapshot
@@ -217,7 +219,17 @@ def snapshot_of(records: list[Record], position: int, purpose: Purpose, instant:
     return ConsentSnapshot(purpose, standings, backdated)
 
 
+def joined_standings(records: list[Record], position: int, instant: datetime) -> np.ndarray:
+    rows = pa.table({"number": pa.array(range(4), pa.int64()), "subject": pa.array(SUBJECTS, pa.binary(16))})
+    counts = {action.value: 1 for action in Action}
+    batch = Batch(1, "", 0, START, "", len(records), 0, 0, counts)
+    return standings_by_join(
+        lambda: iter(viewed(records, position)), [batch], rows.to_reader, 4, microseconds(instant)
+    )
+
+
 def by_sql(records: list[Record], source: pa.Table, parameters: dict[str, Any]) -> list[str]:
+    records = [r for r in records if r.defect is None]
     consent = segment(records)
     consent = consent.append_column("position", pa.array([r.position for r in records], pa.int64()))
     consent = consent.append_column("recorded_at", pa.array([r.recorded_at for r in records], STAMP))
@@ -243,6 +255,8 @@ def test_decide_equals_the_oracle_and_the_sql(
         for s, r in rows
     ]
     assert decided == expected
+    joined = ConsentSnapshot(purpose, joined_standings(records, position, instant), np.zeros(4, bool))
+    assert [Reason(code).label for code in joined.decide(ordinals, applicable, special)] == expected
 
     source = pa.table(
         {

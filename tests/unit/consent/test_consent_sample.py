@@ -103,7 +103,6 @@ def test_the_sample_recounts_in_sql_from_its_own_file(tmp_path: Path) -> None:
 
     raw = pq.read_table(sample.consent_ledger).rename_columns({"subject_id": "subject"})
     raw = raw.append_column("position", pa.array(np.ones(raw.num_rows, np.int64)))
-    raw = raw.append_column("defect", pa.nulls(raw.num_rows, pa.string()))
     raw = raw.append_column("recorded_at", pa.array([now] * raw.num_rows, pa.timestamp("us", "UTC")))
     source = pa.table({"number": range(rows.num_rows), "subject": rows["mrn"], "regimes": applicable})
     parameters = {
