@@ -23,7 +23,7 @@ COMMANDS = {
     "detect": "check your own detectors, measure them on labelled notes, train on your own",
     "disclose": "write a released version for a recipient, sealed and recorded",
     "erase": "erase a subject: plan, suppress at once, rewrite and destroy, search",
-    "keys": "make and rotate keys, show public keys",
+    "keys": "make, rotate and move keys, show how they were used and destroyed",
     "lineage": "ask which datasets, runs and columns led where",
     "lint": "check DAG files against contracts and policy",
     "log": "show and verify the tamper-evident log",

@@ -63,7 +63,6 @@ class AwsKmsProvider(RemoteProvider):
 
     __slots__ = ("_client", "_days", "_prefix")
 
-    service = "AWS KMS"
     loggers = ("botocore.parsers", "botocore.endpoint", "botocore.hooks", "botocore.client")
 
     def __init__(self, uri: str, client: Any, prefix: str, deletion_days: int) -> None:

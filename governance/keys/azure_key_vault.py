@@ -51,21 +51,18 @@ def open_provider(uri: str, _passphrase: Passphrase | None) -> AzureKeyVaultProv
         from azure.identity import DefaultAzureCredential
         from azure.keyvault.keys import KeyClient
     except ImportError:
-        raise missing("azure-kv", "azure-keyvault-keys and azure-identity", "azure") from None
-    client = KeyClient(f"https://{found[1]}", DefaultAzureCredential(), **limits())
+        raise missing("azure-kv", "azure-keyvault-keys", "azure") from None
+    client = KeyClient(
+        f"https://{found[1]}",
+        DefaultAzureCredential(),
+        retry_total=ATTEMPTS - 1,
+        retry_backoff_factor=0.2,
+        retry_backoff_max=2,
+        timeout=READ_SECONDS * ATTEMPTS,
+        connection_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+    )
     return AzureKeyVaultProvider(uri, client, found[2], hardware=asked.get("hsm") == "yes")
-
-
-def limits() -> dict[str, Any]:
-    """How long and how often a client tries."""
-    return {
-        "retry_total": ATTEMPTS - 1,
-        "retry_backoff_factor": 0.2,
-        "retry_backoff_max": 2,
-        "timeout": READ_SECONDS * ATTEMPTS,
-        "connection_timeout": CONNECT_SECONDS,
-        "read_timeout": READ_SECONDS,
-    }
 
 
 class AzureKeyVaultProvider(RemoteProvider):
@@ -77,7 +74,6 @@ class AzureKeyVaultProvider(RemoteProvider):
 
     __slots__ = ("_client", "_hardware", "_prefix")
 
-    service = "Azure Key Vault"
     loggers = ("azure.core.pipeline.policies.http_logging_policy", "azure.core.pipeline.policies._universal")
 
     def __init__(self, uri: str, client: Any, prefix: str, *, hardware: bool) -> None:

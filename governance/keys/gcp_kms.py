@@ -62,7 +62,6 @@ class GcpKmsProvider(RemoteProvider):
 
     __slots__ = ("_client", "_days", "_hardware", "_prefix", "_retry", "_ring")
 
-    service = "Google Cloud KMS"
     loggers = (
         "google.cloud.kms_v1.services.key_management_service.client",
         "google.cloud.kms_v1.services.key_management_service.transports.grpc",

@@ -90,7 +90,6 @@ class VaultProvider(RemoteProvider):
 
     __slots__ = ("_client", "_mount", "_prefix", "_token_file")
 
-    service = "Vault"
     standing = ("snapshots and storage backups of Vault that were made before",)
 
     def __init__(self, uri: str, client: Any, mount: str, prefix: str, token_file: Path | None) -> None:

@@ -56,8 +56,6 @@ class RemoteProvider(Secretive, ABC):
 
     __slots__ = ("_uri",)
 
-    service: ClassVar[str]
-    """Its name, for messages."""
     loggers: ClassVar[tuple[str, ...]] = ()
     """Loggers of its client library that may show answers."""
     standing: ClassVar[tuple[str, ...]] = ()
@@ -202,6 +200,6 @@ def missing(scheme: str, library: str, extra: str) -> SettingError:
     """GOV-902: the client library is not installed."""
     return SettingError(
         "GOV-902",
-        f"{scheme}: needs {library}, which is not installed",
+        f"{scheme}: needs the package {library}, which is not installed",
         f"install airflow-governance[{extra}]",
     )

@@ -292,6 +292,10 @@ def test_no_key_is_shown(
     fails = False
     monkeypatch.setattr(EpochKey, "__init__", spy)
     caplog.set_level(logging.DEBUG)
+    # Google's loggers do not hand on to the root's.
+    google = logging.getLogger("google")
+    monkeypatch.setattr(google, "handlers", [caplog.handler])
+    caplog.set_level(logging.DEBUG, "google")
     provider = service.open()
     shown = [
         repr(provider.create_epoch(store, 1)),
@@ -301,7 +305,8 @@ def test_no_key_is_shown(
     fails = True
     shown += [_failure(provider.epoch_key, store), _failure(provider.create_epoch, store)]
     monkeypatch.undo()
-    everything = "\n".join([*shown, caplog.text])
+    # Structured logs show what a record carries beside its text.
+    everything = "\n".join([*shown, caplog.text, *(repr(vars(record)) for record in caplog.records)])
     assert len(set(seen)) == 1 and "injected" in everything
     for spelling in (seen[0].hex(), base64.b64encode(seen[0]).decode()[:-1], repr(seen[0])[2:-1]):
         assert spelling not in everything
