@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from governance import __version__
 from governance.contracts.checking import load_contract
 from governance.durable import replace_file
 from governance.errors import ContractError
+from governance.model.anonymity import Anonymity, QuasiIdentifier, SensitiveColumn
 from governance.model.canonical import canonical, digest, parse
 from governance.model.contract import (
     Contract,
@@ -28,8 +30,9 @@ from governance.model.contract import (
     RuleScope,
     SubjectColumn,
 )
+from governance.model.deidentification import Deidentification
 
-FORMAT: Final = "governance.contract/1"
+FORMAT: Final = "governance.contract/2"
 
 
 def compile_to(path: Path | str) -> bytes:
@@ -66,6 +69,8 @@ def to_json(contract: Contract) -> bytes:
             "on_late_withdrawal": contract.on_late_withdrawal,
             "rules": [_rule(r) for r in contract.rules],
             "description": contract.description,
+            "anonymity": asdict(contract.anonymity) if contract.anonymity else None,
+            "deidentification": asdict(contract.deidentification) if contract.deidentification else None,
             "authors": list(contract.authors),
             "engine": contract.engine.value,
         }
@@ -130,8 +135,23 @@ def _contract(said: dict[str, Any]) -> Contract:
             "authors": tuple(said["authors"]),
             "engine": Engine(said["engine"]),
             "rules": rules,
+            "anonymity": _anonymity(said["anonymity"]) if said["anonymity"] else None,
+            "deidentification": Deidentification(**said["deidentification"])
+            if said["deidentification"]
+            else None,
         }
     )
+
+
+def _anonymity(said: dict[str, Any]) -> Anonymity:
+    quasi = tuple(
+        QuasiIdentifier(
+            q["column"], q["kind"], tuple(q["steps"]), {k: tuple(v) for k, v in q["tree"].items()}
+        )
+        for q in said.pop("quasi_identifiers")
+    )
+    sensitive = tuple(SensitiveColumn(**s) for s in said.pop("sensitive"))
+    return Anonymity(quasi_identifiers=quasi, sensitive=sensitive, **said)
 
 
 def load_compiled(path: Path | str, cache_dir: Path | str) -> Contract:

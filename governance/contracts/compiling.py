@@ -8,10 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from governance.contracts.anonymity import Claims
 from governance.contracts.documents import Document, Pointer, read_document
 from governance.contracts.faults import Fault, Mark, closest, did_you_mean, findings, without_echoes
 from governance.contracts.quality import Rules
-from governance.contracts.reading import custom_properties, entries, mapping, switch, team, text, texts
+from governance.contracts.reading import (
+    custom_properties,
+    entries,
+    mapping,
+    special_category,
+    switch,
+    team,
+    text,
+    texts,
+)  # fmt: skip
+from governance.contracts.retention import retention_days
 from governance.contracts.structure import EXTENSION, structural_faults
 from governance.model.classification import HARMLESS
 from governance.model.contract import (
@@ -37,12 +48,6 @@ _DATASET: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _RELEASED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _RESERVED: Final = "_governance"
 _TYPES: Final = ("string", "integer", "number", "boolean", "date", "timestamp", "time", "object", "array")
-_DAYS: Final = {
-    **dict.fromkeys(("d", "day", "days"), 1),
-    **dict.fromkeys(("w", "week", "weeks"), 7),
-    **dict.fromkeys(("m", "mo", "month", "months"), 30),
-    **dict.fromkeys(("y", "yr", "year", "years"), 365),
-}
 _SNIPPET: Final = (
     "{property: governance, value: {kind: training, purposes: [model_training], "
     "subject: {column: customer_id, domain: customer}, jurisdiction: DE}}"
@@ -120,6 +125,7 @@ class _Compiler:
             rules.constraints(entry, column, place)
             rules.read(entry, column, place)
         rules.read(table, None, at)
+        claims = Claims(self._document, columns, INVALID)
         self._meaning += rules.faults
         for rule in rules.found:
             self._places.setdefault(("rule", rule.name), self._document.at(at))
@@ -134,16 +140,20 @@ class _Compiler:
             jurisdiction=self._jurisdiction(said, columns, here),
             purposes=self._purposes(said, here),
             covered_entity=switch(said, "coveredEntity", False),
-            special_category=_special(said),
+            special_category=special_category(said),
             mode=_choice(LoadMode, text(said, "loadMode"), LoadMode.FULL),
             partition_by=self._partitions(table, at, columns, said, here),
-            retention_days=self._retention(root),
+            retention_days=retention_days(root, self._say),
             on_late_withdrawal=text(said, "onLateWithdrawal") or "rewrite",
             authors=team(root),
             engine=_choice(Engine, text(said, "engine"), Engine.LOCAL),
             rules=tuple(rules.found),
             description=text(mapping(root, "description"), "purpose") or text(table, "description") or "",
+            anonymity=claims.anonymity(said, here),
+            deidentification=claims.deidentification(said, here),
         )
+        self._places[("deidentification", "")] = self._document.at((*here, "deidentification"))
+        self._meaning += claims.faults
         self._places[("specialCategory", "")] = self._document.at((*here, "specialCategory"))
         return Draft(contract, self._document, self._places, self._structure, self._meaning)
 
@@ -195,8 +205,8 @@ class _Compiler:
                 say = f"nothing says what the dataset is for; write in `customProperties` {_SNIPPET}"
                 self._say(("customProperties",), say)
             return {}, ("customProperties",)
-        for _, at in found[1:]:
-            self._say(at, "`governance` is written a second time; keep one")
+        for _, twice in found[1:]:
+            self._say(twice, "`governance` is written a second time; keep one")
         value, at = found[0]
         self._check(at, value, "governance")
         return (value if isinstance(value, Mapping) else {}), at
@@ -367,33 +377,6 @@ class _Compiler:
             say = "`replace-partition` needs a partition; write `partitioned: true` on a column, or `full`"
             self._say((*here, "loadMode"), say)
         return tuple(name for _, _, name in sorted(found))
-
-    def _retention(self, root: Mapping[str, Any]) -> int | None:
-        days: int | None = None
-        for index, entry in enumerate(entries(root, "slaProperties")):
-            if text(entry, "property") != "retention":
-                continue
-            at: Pointer = ("slaProperties", index)
-            value, unit = entry.get("value"), text(entry, "unit")
-            if days is not None:
-                self._say(at, "`retention` is written twice; remove one")
-            elif isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 36_500:
-                self._say(
-                    (*at, "value"),
-                    "`retention` must be a whole number above 0; write e.g. `value: 3, unit: y`",
-                )
-            elif unit is None or unit.lower() not in _DAYS:
-                near = did_you_mean(unit or "", ["d", "w", "m", "y"])
-                self._say((*at, "unit"), f"`retention` has no unit of time; {near}")
-            else:
-                days = value * _DAYS[unit.lower()]
-        return days
-
-
-def _special(said: Mapping[str, Any]) -> bool:
-    """Where the author's word cannot be read, columns are not blamed for it: it is a fault already."""
-    value = said.get("specialCategory", not said)
-    return value if isinstance(value, bool) else True
 
 
 def _choice(kind: Any, value: str | None, default: Any) -> Any:

@@ -36,6 +36,12 @@ def switch(value: Any, key: str, default: bool) -> bool:
     return found if isinstance(found, bool) else default
 
 
+def special_category(said: Mapping[str, Any]) -> bool:
+    """Where the author's word cannot be read, columns are not blamed for it: it is a fault already."""
+    value = said.get("specialCategory", not said)
+    return value if isinstance(value, bool) else True
+
+
 def whole(value: Any, key: str, default: int) -> int:
     found = value.get(key) if isinstance(value, Mapping) else None
     return found if isinstance(found, int) and not isinstance(found, bool) else default

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from governance.model.anonymity import Anonymity
+from governance.model.deidentification import Deidentification
+
 
 class DatasetKind(StrEnum):
     TRAINING = "training"
@@ -113,6 +116,8 @@ class Contract:
     on_late_withdrawal: str
     rules: tuple[Rule, ...]
     description: str = ""
+    anonymity: Anonymity | None = None
+    deidentification: Deidentification | None = None
     authors: tuple[str, ...] = ()
     engine: Engine = Engine.LOCAL
 
