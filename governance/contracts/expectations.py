@@ -115,3 +115,11 @@ def _expectations() -> dict[str, Expectation]:
 
 
 EXPECTATIONS: Final[Mapping[str, Expectation]] = MappingProxyType(_expectations())
+
+DRIFT: Final = Expectation(
+    "drift", ("column",), ("psi", "ks", "null_rate", "category_shift", "against", "on_drift"), False
+)
+"""Our own: how far a column may have moved since an earlier version."""
+
+OWN: Final[Mapping[str, Expectation]] = MappingProxyType({DRIFT.name: DRIFT})
+"""What ``engine: governance`` judges."""

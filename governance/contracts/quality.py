@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from governance.contracts.documents import Document, Pointer
-from governance.contracts.expectations import COLUMN_ARGUMENTS, EXPECTATIONS
+from governance.contracts.expectations import COLUMN_ARGUMENTS, EXPECTATIONS, OWN
 from governance.contracts.faults import Fault, closest, did_you_mean, listed
 from governance.contracts.reading import custom_properties, entries, mapping, switch, text
 from governance.model.contract import ContractColumn, Rule, RuleScope
 
-_ENGINE: Final = "greatexpectations"
+_ENGINES: Final = {"greatexpectations": EXPECTATIONS, "governance": OWN}
+_KNOWN: Final = {**EXPECTATIONS, **OWN}
 _DROPPED: Final = "drop"
 _INVALID: Final = "GOV-102"
 
@@ -100,7 +101,8 @@ class Rules:
         self, entry: Mapping[str, Any], column: ContractColumn | None, scope: RuleScope, at: Pointer
     ) -> None:
         engine = text(entry, "engine") or ""
-        if engine.replace("-", "").replace("_", "").lower() != _ENGINE:
+        known = _ENGINES.get(engine.replace("-", "").replace("_", "").lower())
+        if known is None:
             say = f"the engine `{engine}` is not run here; write `engine: greatExpectations`"
             self._fault((*at, "engine"), say)
             return
@@ -119,8 +121,8 @@ class Rules:
                 inside, "`implementation` has no `type`; write `type: expect_column_values_to_not_be_null`"
             )
             return
-        if name not in EXPECTATIONS:
-            near = did_you_mean(name, EXPECTATIONS, "see the list in the reference, e.g.")
+        if name not in known:
+            near = did_you_mean(name, known, "see the list in the reference, e.g.")
             self._fault((*inside, "type"), f"`{name}` is not an expectation; {near}")
             return
         arguments = self._arguments(name, body.get("kwargs", {}), column, scope, inside)
@@ -133,7 +135,7 @@ class Rules:
     def _arguments(
         self, name: str, given: Any, column: ContractColumn | None, scope: RuleScope, at: Pointer
     ) -> dict[str, Any]:
-        expectation = EXPECTATIONS[name]
+        expectation = _KNOWN[name]
         if not isinstance(given, Mapping):
             self._fault((*at, "kwargs"), "`kwargs` must be a mapping; write `{min_value: 0}`")
             given = {}
@@ -158,7 +160,7 @@ class Rules:
 
     def _judged(self, name: str, arguments: Mapping[str, Any], scope: RuleScope, at: Pointer) -> None:
         """Whether the rule can be judged where it says, on columns that are there."""
-        if scope is RuleScope.SOURCE and not EXPECTATIONS[name].by_row:
+        if scope is RuleScope.SOURCE and not _KNOWN[name].by_row:
             say = f"`{name}` judges the whole table and cannot divert rows; write scope `protected`"
             self._fault((*at, "type"), say)
         if scope is RuleScope.SOURCE and "mostly" in arguments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from governance.detect import TableScanner
 from governance.errors import GovernanceError, ValidationError
+from governance.model.canonical import parse
 from governance.model.classification import HARMLESS, ColumnClassification
 from governance.model.contract import RuleScope
 from governance.model.dataset import Manifest
@@ -17,12 +19,13 @@ from governance.model.decision import Reason
 from governance.model.evidence import DatasetLineage, Stage
 from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
 from governance.pipeline.manifest import draft_manifest
+from governance.pipeline.pointer import released_manifest
 from governance.pipeline.protect import DATASETS
 from governance.pipeline.quarantine import quarantine_version
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.protect import open_version, unsealed_files
 from governance.protect.types import schema_of
-from governance.validate import judge
+from governance.validate import Drift, judge
 
 
 def validate(context: RunContext, *, late: np.ndarray | None = None) -> dict[str, Any]:
@@ -52,6 +55,8 @@ def _judged(
     presence = _SubjectPresence(context, late)
     schema = schema_of(manifest.body["schema"])
     rescan = _Rescan(context, schema)
+    rules = [r for r in context.contract.rules if r.scope is RuleScope.PROTECTED]
+    drift = Drift(rules, schema, partial(earlier_profiles, context), partial(_category_key, context))
     rows = 0
 
     def read_back() -> Iterator[pa.RecordBatch]:
@@ -62,20 +67,23 @@ def _judged(
             rows += batch.num_rows
             presence.see(batch)
             rescan.see(batch)
+            drift.see(batch)
             context.progress(Stage.VALIDATE, rows)
             yield batch
 
-    rules = [r for r in context.contract.rules if r.scope is RuleScope.PROTECTED]
     verdict = judge(read_back(), schema, rules)
     checks = [
         _check("row_counts_reconcile", *_reconciled(context, manifest, rows)),
         _check("no_denied_subject_present", *presence.verdict()),
         _check("nothing_opens_without_its_key", *_sealed(context, manifest)),
     ]
+    profiles, moved = drift.finish()
+    results = [*(dict(r) for r in verdict.results), *moved]
     facts = {
-        "success": verdict.success and all(c["success"] for c in checks),
+        "success": not any(map(_fails, results)) and all(c["success"] for c in checks),
         "rows": rows,
-        "results": [dict(r) for r in verdict.results],
+        "results": results,
+        **({"profiles": profiles} if profiles else {}),
         "rescan": rescan.finish(),
         "checks": checks,
     }
@@ -126,6 +134,27 @@ def _found_again(name: str, was: str, found: Mapping[str, ColumnClassification])
     }
 
 
+def earlier_profiles(context: RunContext, against: str) -> tuple[str, Mapping[str, Any]] | None:
+    """The id and the profiles of an earlier version, as the log has them; ``None`` where there are none.
+
+    Args:
+        against: a released version's id, or ``previous``.
+    """
+    workspace, dataset = context.workspace, context.run.dataset
+    if against == "previous" and context.run.previous_version is None:
+        return None
+    manifest = released_manifest(workspace, dataset, None if against == "previous" else against)
+    entry = workspace.log.entry(manifest.body["evidence"][Stage.VALIDATE])
+    if entry.body is None:
+        return None
+    facet = parse(entry.body)["run"]["facets"][f"governance_{Stage.VALIDATE}"]
+    return manifest.version, facet["facts"].get("profiles", {})
+
+
+def _category_key(context: RunContext) -> bytes:
+    return context.workspace.keyring.secret(f"drift:{context.run.dataset}")
+
+
 class _SubjectPresence:
     """Counts released rows whose subject is denied when decided again."""
 
@@ -170,6 +199,10 @@ def _check(name: str, success: bool, detail: str) -> dict[str, Any]:
     return {"check": name, "success": success, "detail": detail}
 
 
+def _fails(result: Mapping[str, Any]) -> bool:
+    return not result["success"] and result.get("meta", {}).get("severity") != "warning"
+
+
 _CODES = {
     "row_counts_reconcile": "GOV-405",
     "no_denied_subject_present": "GOV-403",
@@ -190,7 +223,7 @@ def require_sound(context: RunContext, facts: dict[str, Any]) -> None:
                 f"version {context.run.version} of {context.run.dataset}: {check['detail']}",
                 "the version is in quarantine and the previous one stays; start a new run",
             )
-    failed = [r for r in facts["results"] if not r["success"]]
+    failed = [r for r in facts["results"] if _fails(r)]
     if failed:
         listed = "; ".join(
             f"{r['rule']} ({r['expectation']} on {r.get('column') or 'the table'})" for r in failed

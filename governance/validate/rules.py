@@ -14,6 +14,7 @@ from governance.validate.aggregates import Aggregate, DistinctValues, MostCommon
 from governance.validate.arguments import Uncompiled, near
 from governance.validate.by_gx import BY_VALUE, OTHERS, ByGx
 from governance.validate.columns import Unfit, normalized_type
+from governance.validate.drift import DRIFT, DriftRule
 from governance.validate.rowwise import RowCondition
 from governance.validate.uniqueness import Unique
 from governance.validate.vocabulary import COMPILED, REFUSED
@@ -67,6 +68,11 @@ def compiled(
     done: list[Compiled] = []
     for rule in rules:
         try:
+            if rule.expectation == DRIFT:
+                if diverting:
+                    raise Unfit("it compares versions and cannot divert rows: use scope protected")
+                DriftRule.of(rule, schema)
+                continue
             each = _compiled(rule)
             if diverting:
                 _require_diverting(each)
