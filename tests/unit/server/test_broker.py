@@ -314,6 +314,10 @@ def test_managing_keys_is_refused_where_there_are_none(world: World, run: Claim)
     for managed in (
         keyring.rotate_epoch,
         keyring.make_next_log_signer,
+        lambda: keyring.usage,
+        lambda: keyring.destructions,
+        lambda: keyring.provider,
+        lambda: keyring.run_seed(run.version, run.attempt),
         lambda: keyring.destroy_segment_keys(["s"]),
         lambda: keyring.epoch,
         lambda: keyring.log_signer.sign(b""),
