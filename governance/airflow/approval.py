@@ -78,14 +78,10 @@ class GovernedApprovalOperator(GovernedOperator, ApprovalOperator):  # type: ign
         return answer
 
     def _resumed(self, context: Context) -> RunContext:
-        from governance.airflow.recording import task_recorder
-        from governance.config import Settings
         from governance.pipeline.step import RunReference, resume
-        from governance.pipeline.workspace import Workspace
 
-        workspace = Workspace.open(Settings.from_environment())
-        self._recorder = task_recorder(workspace, context["ti"])
-        return resume(workspace, RunReference.from_json(self.reference), self._recorder)
+        workspace, recorder = self.opened(context)
+        return resume(workspace, RunReference.from_json(self.reference), recorder)
 
 
 def _form(digest: str) -> ParamsDict:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from governance.airflow.recording import TaskRecorder
+    from governance.lineage.recorder import OpenLineageRecorder
     from governance.model.key_grant import TaskTry
     from governance.pipeline.workspace import Workspace
 
@@ -23,15 +24,20 @@ class GovernedOperator(BaseOperator):  # type: ignore[misc]
     _recorder: TaskRecorder | None = None
 
     def execute(self, context: Context) -> Any:
+        workspace, recorder = self.opened(context)
+        return self.step(workspace, recorder, context)
+
+    def opened(self, context: Context) -> tuple[Workspace, TaskRecorder]:
+        """The home, opened for this try of the task, and a recorder bound to it."""
         from governance.airflow.recording import task_recorder
         from governance.config import Settings
         from governance.pipeline.workspace import Workspace
 
         workspace = Workspace.open(replace(Settings.from_environment(), task=_task_try(context["ti"])))
         self._recorder = task_recorder(workspace, context["ti"])
-        return self.step(workspace, self._recorder, context)
+        return workspace, self._recorder
 
-    def step(self, workspace: Workspace, recorder: TaskRecorder, context: Context) -> Any:
+    def step(self, workspace: Workspace, recorder: OpenLineageRecorder, context: Context) -> Any:
         """The step itself."""
         raise NotImplementedError
 
@@ -68,7 +74,7 @@ class OpenRunOperator(GovernedOperator):
         self.source = source
         self.purpose = purpose
 
-    def step(self, workspace: Workspace, recorder: TaskRecorder, context: Context) -> dict[str, str]:
+    def step(self, workspace: Workspace, recorder: OpenLineageRecorder, context: Context) -> dict[str, str]:
         from governance.pipeline.run import open_pass
 
         home = workspace.settings.home
@@ -101,7 +107,7 @@ class GovernedStageOperator(GovernedOperator):
         self.stage = stage
         self.reference = reference
 
-    def step(self, workspace: Workspace, recorder: TaskRecorder, context: Context) -> None:
+    def step(self, workspace: Workspace, recorder: OpenLineageRecorder, context: Context) -> None:
         from governance.model.evidence import Stage
         from governance.pipeline.run import STEPS
         from governance.pipeline.step import RunReference, resume
@@ -154,7 +160,7 @@ class DiscloseOperator(GovernedOperator):
         self.directory = directory
         self.columns = columns
 
-    def step(self, workspace: Workspace, recorder: TaskRecorder, _context: Context) -> dict[str, Any]:
+    def step(self, workspace: Workspace, recorder: OpenLineageRecorder, _context: Context) -> dict[str, Any]:
         from governance.access import disclose
 
         done = disclose(

@@ -1,0 +1,311 @@
+"""Unit tests of governed DAGs: a home in memory, a fixed clock, ten rows, no Airflow database.
+
+    from governance.airflow.testing import GovernedHome
+
+    with GovernedHome("policy.yaml", ["contracts/newsletter_readers.odcs.yaml"]) as home:
+        home.consents([{"subject_id": "a@example.org", "domain": "customer", "purpose": "model_training", …}])
+        home.rows("readers", [{"email": "a@example.org", "articles_read": 3}, …])
+        outcome = home.run(dag, params={"source": "input/readers.parquet"})
+        assert outcome.released["newsletter_readers"].num_rows == 1
+        assert outcome.facts["newsletter_readers"]["consent"]["by_reason"] == {"allowed": 1, "withdrawn": 1}
+
+Tasks run in this process, in the order of the DAG and by their trigger rules; stages are the real ones over
+real stores. What is left out is Airflow's scheduler, its XCom backend and its OpenLineage provider.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from governance.config import Settings
+from governance.errors import GovernanceError
+from governance.keys.file import create_file_key
+from governance.model.canonical import parse
+from governance.model.evidence import Stage
+from governance.pipeline.approval import approval_request, approve
+from governance.pipeline.ledger import import_consent
+from governance.pipeline.local import local_recorder
+from governance.pipeline.step import RunReference, resume
+from governance.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from airflow.sdk import DAG
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory that only its owner enters is made in it
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a DAG.
+
+    ``states`` is by task: ``success``, ``failed``, ``skipped`` or ``upstream_failed``; ``errors`` by failed
+    task. ``facts`` is by dataset and stage what the stage proved, ``released`` by dataset the rows as a
+    governed reader gets them. ``events`` are the OpenLineage events of the run, in log order.
+    """
+
+    states: Mapping[str, str]
+    errors: Mapping[str, BaseException]
+    facts: Mapping[str, Mapping[str, Any]]
+    released: Mapping[str, pa.Table]
+    events: Sequence[Mapping[str, Any]] = field(repr=False)
+
+    def evidence(self, stage: str) -> list[Mapping[str, Any]]:
+        """The signed facets of one stage, with ``stage``, ``context``, ``facts`` and ``signature``."""
+        facets = [e["run"]["facets"].get(f"governance_{stage}") for e in self.events if "run" in e]
+        return [facet for facet in facets if facet]
+
+
+class GovernedHome:
+    """A governance home for one test, removed at its end. A context.
+
+    Args:
+        policy: the policy file; files beside it that it names are copied along.
+        contracts: contract files.
+        at: what the clock says, always; aware.
+    """
+
+    def __init__(
+        self, policy: Path | str, contracts: Iterable[Path | str], *, at: datetime | None = None
+    ) -> None:
+        self._policy = Path(policy)
+        self._contracts = [Path(c) for c in contracts]
+        self._at = at or datetime(2026, 1, 1, tzinfo=UTC)
+        self._runs = itertools.count(1)
+        self._folder = Path()
+
+    def __enter__(self) -> GovernedHome:
+        self._folder = Path(tempfile.mkdtemp(prefix="governance-", dir=_MEMORY if _MEMORY.is_dir() else None))
+        home = self._folder / "home"
+        shutil.copytree(self._policy.parent, home, ignore=_only_beside(self._policy))
+        shutil.copy(self._policy, home / "policy.yaml")
+        (home / "contracts").mkdir(exist_ok=True)
+        for contract in self._contracts:
+            shutil.copy(contract, home / "contracts")
+        kek = self._folder / "kek.json"
+        create_file_key(kek)
+        self._settings = Settings.at(home, kek=f"file:{kek}")
+        self.workspace = Workspace.create(self._settings, origin="testing.example/home", clock=self._now)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.workspace.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def path(self) -> Path:
+        """The home: relative sources are looked up below it."""
+        return self._settings.home
+
+    def consents(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Import consent records. What is not said: a running ``record_id``, ``action`` grant, given now.
+
+        Raises:
+            ConsentError: GOV-201, GOV-202.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        number = next(self._runs)
+        defaults = {"action": "grant", "valid_from": self._at, "collected_at": self._at}
+        rows = [
+            {"record_id": f"test-{number}-{n}", **defaults, **record} for n, record in enumerate(records, 1)
+        ]
+        path = self._folder / f"consents-{number}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        import_consent(self.workspace, path)
+
+    def rows(self, name: str, rows: pa.Table | Sequence[Mapping[str, Any]]) -> str:
+        """Write a source and return what a DAG names it by: ``input/NAME.parquet``."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist([dict(row) for row in rows])
+        (self.path / "input").mkdir(exist_ok=True)
+        pq.write_table(table, self.path / "input" / f"{name}.parquet")
+        return f"input/{name}.parquet"
+
+    def run(
+        self,
+        dag: DAG,
+        *,
+        params: Mapping[str, Any] | None = None,
+        approver: str | None = None,
+        triggered_by: str | None = None,
+    ) -> Outcome:
+        """Run every task of a DAG once.
+
+        Args:
+            params: over the DAG's own.
+            approver: answers every request for approval; without one such tasks fail with GOV-646.
+            triggered_by: the user who starts the run.
+        """
+        first = self.workspace.log.size()
+        run = _Run(self, dag, f"test-{next(self._runs)}", params or {}, approver, triggered_by)
+        run.go()
+        entries = self.workspace.log.entries(first)
+        events = [parse(e.body or b"{}") for e in entries if "openlineage" in e.envelope.media_type]
+        return Outcome(run.states, run.errors, run.facts(events), run.released(), events)
+
+    def _now(self) -> datetime:
+        return self._at
+
+
+def _only_beside(policy: Path) -> Any:
+    """Of the policy's folder take small files it may name, such as keys and detectors, and nothing else."""
+    text = policy.read_text("utf-8")
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        if Path(folder) != policy.parent:
+            return []
+        return [name for name in names if name == policy.name or name not in text]
+
+    return left_out
+
+
+class _Run:
+    """One walk over the DAG."""
+
+    def __init__(
+        self,
+        home: GovernedHome,
+        dag: DAG,
+        run_id: str,
+        params: Mapping[str, Any],
+        approver: str | None,
+        triggered_by: str | None,
+    ) -> None:
+        self._home, self._dag, self._run_id = home, dag, run_id
+        self._approver, self._triggered_by = approver, triggered_by
+        self._params = {**{name: dag.params[name] for name in dag.params}, **params}
+        self._results: dict[str, Any] = {}
+        self._references: dict[str, RunReference] = {}
+        self.states: dict[str, str] = {}
+        self.errors: dict[str, BaseException] = {}
+
+    def go(self) -> None:
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        for task in self._dag.topological_sort():
+            if (barred := self._barred(task)) is not None:
+                self.states[task.task_id] = barred
+                continue
+            try:
+                self._results[task.task_id] = self._executed(task)
+                self.states[task.task_id] = "success"
+            except AirflowSkipException:
+                self.states[task.task_id] = "skipped"
+            except Exception as error:
+                self.errors[task.task_id] = error
+                self.states[task.task_id] = "failed"
+
+    def _barred(self, task: Any) -> str | None:
+        """The state of a task whose trigger rule does not let it run; other rules than two always do."""
+        rule = getattr(task.trigger_rule, "value", task.trigger_rule)
+        if rule not in ("all_success", "none_failed"):
+            return None
+        before = {self.states[name] for name in task.upstream_task_ids}
+        if before & {"failed", "upstream_failed"}:
+            return "upstream_failed"
+        return "skipped" if rule == "all_success" and "skipped" in before else None
+
+    def _executed(self, task: Any) -> Any:
+        from governance.airflow.approval import GovernedApprovalOperator
+        from governance.airflow.operators import GovernedOperator
+
+        task, context = copy.copy(task), self._context(task)
+        task.render_template_fields(context)
+        if isinstance(task, GovernedApprovalOperator):
+            return self._approved(RunReference.from_json(task.reference))
+        if not isinstance(task, GovernedOperator):
+            return task.execute(context)
+        workspace = self._home.workspace
+        recorder = local_recorder(workspace, task.task_id.rpartition(".")[0] or task.task_id, self._run_id)
+        result = task.step(workspace, recorder, context)
+        if isinstance(result, dict) and set(result) == {"dataset", "version", "attempt"}:
+            self._references[result["dataset"]] = RunReference.from_json(result)
+        return result
+
+    def _approved(self, reference: RunReference) -> None:
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        workspace = self._home.workspace
+        context = resume(workspace, reference, local_recorder(workspace, reference.dataset, self._run_id))
+        request = approval_request(context, triggered_by=self._triggered_by)
+        if request is None:
+            raise AirflowSkipException("the policy asks for no approval of this version")
+        approve(
+            context,
+            digest=request.digest,
+            approver=self._approver or "nobody",
+            triggered_by=self._triggered_by,
+            decided_at=workspace.clock(),
+            reason="",
+            by_way_of="test",
+        )
+
+    def _context(self, task: Any) -> dict[str, Any]:
+        def pulled(task_ids: str, **_: Any) -> Any:
+            return self._results.get(task_ids)
+
+        instance = SimpleNamespace(
+            task_id=task.task_id, dag_id=self._dag.dag_id, run_id=self._run_id, map_index=-1, try_number=1,
+            xcom_pull=pulled, xcom_push=lambda *_, **__: None,
+        )  # fmt: skip
+        return {
+            "dag": self._dag,
+            "dag_run": SimpleNamespace(
+                run_id=self._run_id, conf=self._params, triggering_user_name=self._triggered_by
+            ),
+            "task": task,
+            "ti": instance,
+            "task_instance": instance,
+            "params": self._params,
+            "run_id": self._run_id,
+            "outlet_events": defaultdict(lambda: SimpleNamespace(extra={})),
+            "inlet_events": defaultdict(list),
+        }
+
+    def facts(self, events: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """By dataset and stage. A release leaves its facts in the log only."""
+        found: dict[str, dict[str, Any]] = {}
+        for dataset, reference in self._references.items():
+            workspace = self._home.workspace
+            context = resume(workspace, reference, local_recorder(workspace, dataset, self._run_id))
+            found[dataset] = {str(s): context.facts(s) for s in Stage if context.has_run(s)}
+        for event in events:
+            facet = event.get("run", {}).get("facets", {}).get("governance_release")
+            if facet and facet["context"]["dataset"] in found:
+                found[facet["context"]["dataset"]]["release"] = facet["facts"]
+        return found
+
+    def released(self) -> dict[str, pa.Table]:
+        """By dataset the rows of what this run released."""
+        import pyarrow as pa
+
+        from governance.access import read_released
+        from governance.pipeline.pointer import released_manifest
+
+        found = {}
+        for dataset, reference in self._references.items():
+            workspace = self._home.workspace
+            try:
+                manifest = released_manifest(workspace, dataset)
+            except GovernanceError:
+                continue
+            if manifest.version == reference.version:
+                purpose = manifest.body["run"]["purpose"]
+                found[dataset] = pa.Table.from_batches(read_released(workspace, dataset, purpose=purpose))
+        return found
