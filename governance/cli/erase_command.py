@@ -122,10 +122,10 @@ def _request(
         ground=ground,
         approve=approve,
     )
+    if notices is not None:
+        _write_notices(workspace, name, notices)
     if plan is None:
         return {"request": name, "state": "begun before"}
-    if notices is not None:
-        _write_notices(plan, name, notices)
     return {"request": name, "plan_digest": plan.digest, **plan.facts}
 
 
@@ -168,13 +168,17 @@ def _print_plan(plan: ErasurePlan) -> None:
     click.echo(f"plan {plan.digest}")
 
 
-def _write_notices(plan: ErasurePlan, name: str, directory: Path) -> None:
+def _write_notices(workspace: Workspace, name: str, directory: Path) -> None:
     """For each recipient the pseudonyms it knows the subjects by, and of which disclosures (GDPR Art. 19)."""
     from governance.durable import replace_file
+    from governance.pipeline.tombstones import kept_request
 
+    request = kept_request(workspace.settings.home, workspace.keyring, name)
     directory.mkdir(mode=0o700)
-    for recipient, names in plan.recipients.items():
-        told = [row for row in plan.facts["recipients"] if row["recipient"] == recipient]
+    if request is None:
+        return
+    for recipient, names in request.recipients.items():
+        told = [row for row in request.planned["recipients"] if row["recipient"] == recipient]
         notice = {
             "request": name,
             "recipient": recipient,

@@ -23,7 +23,7 @@ from governance.errors import ProtectionError
 from governance.keys.sealing import Altered, Sealer
 from governance.keys.store import Keyring
 from governance.keys.vault import SubjectVault
-from governance.log import Log
+from governance.log import Entry, Log
 from governance.model.canonical import canonical, instant, parse, timestamp
 from governance.model.erasure import TOMBSTONE
 
@@ -44,7 +44,7 @@ class ErasureRequest:
 
     ``internal`` (n, 16) and ``released`` (n, 16) are their pseudonyms, ``marks`` (n, 16) what the suppression
     list holds of them, ``held`` of whom a legal hold keeps rows. ``recipients`` maps a recipient's name to
-    what it calls them. Identifiers are not kept.
+    what it calls them, ``planned`` are the facts of the approved plan. Identifiers are not kept.
     """
 
     request: str
@@ -58,6 +58,7 @@ class ErasureRequest:
     marks: npt.NDArray[np.uint8]
     held: npt.NDArray[np.bool_]
     recipients: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    planned: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"ErasureRequest({self.request!r}, {len(self.ordinals)} subjects)"
@@ -85,6 +86,7 @@ class ErasureRequest:
             "marks": _text(self.marks),
             "held": self.held.tolist(),
             "recipients": {name: _text(names) for name, names in self.recipients.items()},
+            "planned": dict(self.planned),
         }
 
     @classmethod
@@ -101,6 +103,7 @@ class ErasureRequest:
             marks=_rows(data["marks"]),
             held=np.array(data["held"], bool),
             recipients={name: _rows(names) for name, names in data["recipients"].items()},
+            planned=data["planned"],
         )
 
 
@@ -180,16 +183,15 @@ def tombstones(log: Log, home: Path, *, remember: bool = True) -> list[int]:
     known: Any = None
     with contextlib.suppress(OSError, ValueError):
         known = parse(memory.read_bytes())
-    if not isinstance(known, dict) or known.get("origin") != log.origin or known["size"] > size:
+    if (
+        not isinstance(known, dict)
+        or known.get("origin") != log.origin
+        or known["size"] > size
+        or not all(_is_tombstone(log.entry(index)) for index in known["indexes"][-1:])
+    ):
         known = {"origin": log.origin, "size": 0, "indexes": []}
     if known["size"] < size:
-        found = [
-            entry.index
-            for entry in log.entries(known["size"], size)
-            if _MARK in entry.leaf
-            and entry.envelope.media_type == TOMBSTONE
-            and entry.envelope.principal.startswith(_EVIDENCE)
-        ]
+        found = [entry.index for entry in log.entries(known["size"], size) if _is_tombstone(entry)]
         known = {**known, "size": size, "indexes": [*known["indexes"], *found]}
         if remember:
             with contextlib.suppress(OSError):
@@ -244,6 +246,13 @@ def seal_anew(vault: SubjectVault, request: ErasureRequest, tombstones: int) -> 
         tombstones=tombstones,
     )
     return True
+
+
+def _is_tombstone(entry: Entry) -> bool:
+    if _MARK not in entry.leaf:
+        return False
+    envelope = entry.envelope
+    return envelope.media_type == TOMBSTONE and envelope.principal.startswith(_EVIDENCE)
 
 
 def _text(rows: npt.NDArray[np.uint8]) -> str:

@@ -89,7 +89,7 @@ def request_erasure(
         kept = plan.request(request, ground, now(workspace), workspace.policy.erasure_days)
         if len(plan.ordinals):
             keep_request(home, keyring, kept)
-            begin(workspace, recorder, kept, [], {**plan.facts, "plan_digest": plan.digest})
+            begin(workspace, recorder, kept, [])
             # Identifiers are at hand now, and are not kept for later.
             texts = [str(value) for value in distinct(identifiers)[1].to_pylist()]
             places = search_text(workspace, texts, (), ground=GROUNDS.get(ground, ground))
@@ -99,8 +99,7 @@ def request_erasure(
             workspace.log.checkpoint()
         else:
             # Nothing is known of them: that is the answer, and that it was asked is recorded.
-            stated = {**plan.facts, "plan_digest": plan.digest, "ground": ground}
-            stated["requested_at"] = timestamp(kept.requested_at)
+            stated = {**kept.planned, "ground": ground, "requested_at": timestamp(kept.requested_at)}
             record_step(workspace, recorder, [request], {"state": "requested", **stated})
             workspace.log.checkpoint()
     return plan
@@ -111,13 +110,11 @@ def begin(
     recorder: Recorder,
     request: ErasureRequest,
     before: Sequence[Mapping[str, Any]],
-    planned: Mapping[str, Any] | None = None,
 ) -> None:
     """Tombstone, evidence, vault, evidence. Every step may be repeated; the caller holds the lock.
 
     Args:
         before: the steps that the log has of the request already.
-        planned: the facts of its plan, where it is made now.
     """
     tombstone = workspace.append_json(
         {
@@ -142,7 +139,7 @@ def begin(
     }
     states = {facts["state"] for facts in before}
     if "requested" not in states:
-        facts = {**(planned or {}), **stated, "state": "requested"}
+        facts = {**request.planned, **stated, "state": "requested"}
         record_step(workspace, recorder, [request.request], facts)
     carry_out_alone(workspace.log, workspace.keyring, workspace.vault, workspace.settings.home)
     if "suppressed" not in states:

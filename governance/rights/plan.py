@@ -53,6 +53,7 @@ class ErasurePlan:
         return ErasureRequest(
             name, self.domain, ground, requested_at, requested_at + timedelta(days=days),
             self.ordinals, self.internal, self.released, self.marks, self.held, self.recipients,
+            {**self.facts, "plan_digest": self.digest},
         )  # fmt: skip
 
 

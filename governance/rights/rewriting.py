@@ -212,7 +212,7 @@ def _manifest(
 def _without(workspace: Workspace, holding: Holding, wanted: Wanted, aside: str) -> dict[str, Any]:
     """Write a quarantine segment again without the subjects; of what cannot be read nothing is kept."""
     storage, vault = workspace.dataset_storage(holding.dataset), workspace.vault
-    name = f"{aside.rpartition('-')[0] or aside}-{_short(aside + str(wanted.count))}"
+    name = f"{aside.rpartition('-')[0] or aside}-{_short(aside)}"
     folder, subject = f"{QUARANTINE}/{name}", holding.contract.subject.source_name
     storage.remove_tree(folder)
     writer: SegmentWriter | None = None

@@ -149,7 +149,7 @@ def _files(workspace: Workspace) -> Iterator[tuple[str, Iterator[bytes]]]:
     root = storage_for(workspace.settings.datasets)
     for relative in root.list():
         if not relative.endswith(".parquet"):
-            yield f"datasets/{relative}", iter((root.read(relative),))
+            yield f"datasets/{relative}", (root.read(name) for name in (relative,))
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

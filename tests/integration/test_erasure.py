@@ -14,6 +14,7 @@ from unittest import mock
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pytest
 from before_and_after import CUSTOMERS, german_subjects, leftovers
 from governed_home import Home, edited, refused
@@ -359,6 +360,21 @@ def test_quarantined_source_rows_are_written_again_without_the_subject(home: Hom
     left = pa.Table.from_batches(sealed_batches(storage, after, f"quarantine/{piece['to']}"))
     assert left.equals(rows.filter(pc.invert(pc.fill_null(pc.equal(rows["customer_id"], subject), False))))
     assert not storage.exists(f"quarantine/{stated['segment_id']}")
+
+
+def test_when_everybody_is_erased_a_version_without_rows_is_released(home: Home) -> None:
+    home.run(CUSTOMERS)
+    column = pa_csv.read_csv(home.source(CUSTOMERS))["customer_id"].to_pylist()
+    everybody = sorted({name for name in column if name})
+    plan = erase(home, "ALL", *everybody)
+    assert plan is not None
+    assert plan.facts["subjects"] + plan.facts["unknown"] == len({name.strip() for name in everybody})
+    assert home.rows(CUSTOMERS).num_rows == 0
+    finish(home.workspace())
+    manifest = home.manifest(CUSTOMERS)
+    assert (manifest.segments, manifest.body["rows"]) == ((), 0)
+    assert facts(home, "ALL")["searched"]["found"] == 0
+    assert not list((home.root(CUSTOMERS) / "segments").iterdir())
 
 
 def test_a_deadline_does_not_move_with_a_clock_that_jumps_back(released: Home) -> None:
