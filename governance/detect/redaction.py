@@ -7,11 +7,10 @@ find. Both work on whole arrays; only rows that hold something are rewritten.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import pyarrow as pa
@@ -99,22 +98,21 @@ def redact(
     matcher, tags = engine(team), known_tags(team)
     parts = []
     step = min(MAXIMUM_ROWS, max(1, MAXIMUM_BYTES * len(texts) // max(texts.nbytes, 1)))
-    with closing(_database()) if known else nullcontext() as database:
-        for start in range(0, len(texts), step):
-            part = texts.slice(start, step)
-            flags = matcher.sieved(part)
-            hits = matcher.hits(part, flags)
-            if known:
-                given = {
-                    name: [array.slice(start, step) for array in _listed(arrays)]
-                    for name, arrays in known.items()
-                    if name in tags
-                }
-                rows, rewritten = _without_known(part, flags, given, tags, database)
-                if len(rows):
-                    part = _placed(part, rows, rewritten)
-                    hits = hits.replaced(rows, matcher.hits(rewritten))
-            parts.append(_without_found(part, hits, matcher))
+    for start in range(0, len(texts), step):
+        part = texts.slice(start, step)
+        flags = matcher.sieved(part)
+        hits = matcher.hits(part, flags)
+        if known:
+            given = {
+                name: [array.slice(start, step) for array in _listed(arrays)]
+                for name, arrays in known.items()
+                if name in tags
+            }
+            rows, rewritten = _without_known(part, flags, given, tags)
+            if len(rows):
+                part = _placed(part, rows, rewritten)
+                hits = hits.replaced(rows, matcher.hits(rewritten))
+        parts.append(_without_found(part, hits, matcher))
     return pa.concat_arrays(parts) if parts else texts
 
 
@@ -208,7 +206,6 @@ def _without_known(
     flags: NDArray[np.uint8],
     known: Mapping[str, Sequence[pa.Array]],
     tags: Mapping[str, str],
-    database: Any,
 ) -> tuple[NDArray[np.int64], pa.Array]:
     """The rows in which one of their own known values stands, and their texts without these.
 
@@ -224,12 +221,14 @@ def _without_known(
         for rows in (_candidates(name, array, flags, figured),)
         for way in _ways(name, _taken(array, rows))
     ]
-    # A day has many written forms, and all of them have a digit.
-    needles += [
-        _Needles(way, tags[name], figured)
-        for name, array in days
-        for way in _ways(name, _taken(array, figured))
-    ]
+    if days:
+        # A day has many written forms: they are made for the texts that one could stand in.
+        dated = _dated(texts, figured) if all(map(_ordinary, (array for _, array in days))) else figured
+        needles += [
+            _Needles(way, tags[name], dated)
+            for name, array in days
+            for way in _ways(name, _taken(array, dated))
+        ]
     every = np.arange(len(texts))
     needles += [
         _Needles(part, "NAME", every, whole=True)
@@ -237,7 +236,7 @@ def _without_known(
         if name in _NAMES
         for part in _name_parts(array)
     ]
-    found = _standing(texts, needles, database)
+    found = _standing(texts, needles)
     rows = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
     rewritten = _taken(texts, rows).to_pylist()
     for needle, at in zip(needles, found, strict=True):
@@ -245,6 +244,27 @@ def _without_known(
         for place, value in zip(places, needle.at(at), strict=True):
             rewritten[place] = _removed(rewritten[place], value, f"[{needle.tag}]", whole=needle.whole)
     return rows, pa.array(rewritten, texts.type)
+
+
+_DATED = (
+    r"[0-9][-/.][0-9]{1,2}[-/.][0-9]{2}|[0-9]{8}"
+    r"|[0-9], [0-9]{4}|[0-9] [^0-9 ]+ [0-9]{4}"
+)
+"""Stands in whatever one of the formats writes for a year of four digits."""
+
+
+def _dated(texts: pa.Array, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of ``rows`` in whose text a day could be written."""
+    mask = pc.match_substring_regex(_taken(texts, rows), _DATED).fill_null(False)
+    dated: NDArray[np.int64] = rows[mask.to_numpy(zero_copy_only=False)]
+    return dated
+
+
+def _ordinary(days: pa.Array) -> bool:
+    """Whether all years have four digits."""
+    limits = pc.min_max(days)
+    years = [pc.year(limits[end]).as_py() for end in ("min", "max")]
+    return years[0] is None or (years[0] > 1000 and years[1] < 9999)
 
 
 def _candidates(
@@ -281,18 +301,25 @@ def _is_day(values: pa.Array) -> bool:
     return bool(pa.types.is_date(values.type) or pa.types.is_timestamp(values.type))
 
 
-def _database() -> Any:
-    """Opened once for all parts of a column: opening costs as much as asking."""
-    import duckdb
+class _Databases(threading.local):
+    """A database in memory for each thread, which holds nothing between two questions: opening costs as much as asking."""
 
-    connection = duckdb.connect(":memory:")
-    # Spill files would hold readable values.
-    connection.execute("SET max_temp_directory_size='0B'; SET memory_limit='1GB'; SET threads=1")
-    return connection
+    def __init__(self) -> None:
+        import duckdb
+
+        self.connection = duckdb.connect(":memory:")
+        # Spill files would hold readable values.
+        self.connection.execute("SET max_temp_directory_size='0B'; SET memory_limit='1GB'; SET threads=1")
 
 
-def _standing(texts: pa.Array, needles: Sequence[_Needles], database: Any) -> list[NDArray[np.int64]]:
+@cache
+def _databases() -> _Databases:
+    return _Databases()
+
+
+def _standing(texts: pa.Array, needles: Sequence[_Needles]) -> list[NDArray[np.int64]]:
     """For each needle the rows in whose text the row's own value stands without regard to case, ascending."""
+    database = _databases().connection
     found: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(needles)
     together: dict[bytes, list[int]] = {}
     for number, needle in enumerate(needles):
@@ -349,7 +376,9 @@ def _as_text(values: pa.Array) -> pa.Array:
         values = values.dictionary_decode()
     if pa.types.is_floating(values.type):
         values = values.cast(pa.int64(), safe=False)
-    return pc.utf8_trim_whitespace(values.cast(pa.string()))
+    text = values.cast(pa.string())
+    # Arrow's trimming reads every character of every value.
+    return text if sieves.bounded(text) else pc.utf8_trim_whitespace(text)
 
 
 def _ways(name: str, values: pa.Array) -> list[pa.Array]:

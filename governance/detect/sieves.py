@@ -62,6 +62,14 @@ def rows(texts: pa.Array) -> NDArray[np.uint8]:
     return flags
 
 
+def bounded(texts: pa.Array) -> bool:
+    """Whether every text starts and ends with a character of ASCII that shows."""
+    offsets, data = _buffers(texts)
+    filled = np.flatnonzero(np.diff(offsets))
+    ends = np.concatenate((data[offsets[filled]], data[offsets[filled + 1] - 1]))
+    return bool(_within(ends, ord("!"), ord("~")).all())
+
+
 def with_digit(texts: pa.Array) -> NDArray[np.bool_]:
     """Whether each row of a ``string`` or ``large_string`` array has a digit of ASCII, shape (n,); null has one."""
     offsets, data = _buffers(texts)

@@ -38,6 +38,7 @@ _GROUPS = {
     ("capitals",): sieves.CAPITALS,
     ("own",): _OWN,
 }
+_UNANCHORED = re2._Anchor.UNANCHORED
 REPORTED_SCORE = 0.75
 """Detectors below it are too often wrong to say that a column contains what they name."""
 
@@ -108,6 +109,8 @@ class TextEngine:
     def __init__(self, detectors: Sequence[TextDetector]) -> None:
         self.detectors = tuple(detectors)
         self.expressions = [re2.compile(d.expression.encode(), options()) for d in self.detectors]
+        # The wrapper makes an object of each match and each search, which costs as much as searching.
+        self._searches = [expression._regexp.Match for expression in self.expressions]
         self._groups: list[tuple[int, Callable[[bytes], list[int]], list[int]]] = []
         for names, flag in _GROUPS.items():
             members = [i for i, d in enumerate(self.detectors) if d.sieve in names]
@@ -169,8 +172,14 @@ class TextEngine:
         """Byte spans of one detector; its validator is left out where ``unchecked``."""
         validator = self.detectors[index].validator
         check = None if validator is None or unchecked else named(validator)
-        for match in self.expressions[index].finditer(text):
-            start, end = match.span(2)
+        search, position = self._searches[index], 0
+        while position <= len(text):
+            spans = search(_UNANCHORED, text, position, len(text))
+            if spans[0][0] < 0:
+                return
+            # Not to stand still behind an empty match.
+            position = max(spans[0][1], position + 1)
+            start, end = spans[2]
             if validator == "iban" and check is not None:
                 end = _checked_end(text, start, end, check)
             elif check is not None and not check(text[start:end].decode("utf-8", "replace").strip()):
