@@ -215,3 +215,32 @@ def server_token(world: World, *scopes: str, name: str) -> str:
     )
     world.served.fresh()
     return made
+
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+def sealing(world: World, claim: Claim, subject: str = SUBJECT) -> BrokeredKeyring:
+    keyring = world.caller(subject)
+    keyring.claim(claim)
+    return keyring
+
+
+def segment(claim: Claim, part: str = "00") -> str:
+    return f"{claim.version}-{part}"
+
+
+def ask(world: World, grant_id: str, wanted: dict[str, Any], subject: str = SUBJECT) -> dict[str, Any]:
+    return InProcess(world.http, world.token(subject)).ask("POST", f"/grants/{grant_id}/keys", wanted)
+
+
+def post(world: World, path: str, body: object) -> Any:
+    headers = {"authorization": f"Bearer {world.token()}", "content-type": "application/json"}
+    return world.http.post(f"/api/v1/keys{path}", content=json.dumps(body).encode(), headers=headers)
+
+
+def listed(world: World) -> dict[str, dict[str, Any]]:
+    admin = {"authorization": f"Bearer {server_token(world, 'admin', name='lists')}"}
+    answer = world.http.get("/api/v1/keys/grants", headers=admin)
+    assert answer.status_code == 200, answer.text
+    return {grant["grant_id"]: grant for grant in answer.json()["grants"]}

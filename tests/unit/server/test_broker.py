@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from brokering import (
+    DIGEST,
     OTHER,
     PUBLIC_ONLY,
     SUBJECT,
     InProcess,
     World,
     make_world,
+    post,
+    sealing,
+    segment,
     server_token,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from governance.errors import LogError, ProtectionError
-from governance.keys.broker import BrokeredKeyring
 from governance.lineage.facets import nonconformities
 from governance.lineage.signatures import statement
 from governance.model.canonical import canonical, parse
@@ -43,16 +44,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture
 def run(world: World) -> Claim:
     return world.opened()
-
-
-def sealing(world: World, claim: Claim, subject: str = SUBJECT) -> BrokeredKeyring:
-    keyring = world.caller(subject)
-    keyring.claim(claim)
-    return keyring
-
-
-def segment(claim: Claim, part: str = "00") -> str:
-    return f"{claim.version}-{part}"
 
 
 def test_what_is_granted_is_what_the_key_store_has(world: World, run: Claim) -> None:
@@ -83,7 +74,6 @@ def test_every_step_is_a_signed_leaf_that_conforms(world: World, run: Claim) -> 
     assert facets[0]["context"]["contract_digest"] == run.contract_digest
 
 
-DIGEST = "sha256:" + "ab" * 32
 REFUSED: dict[str, tuple[str, Callable[[World], Claim]]] = {
     "another purpose": ("purpose", lambda w: replace(w.opened(), purpose="support_inference")),
     "a purpose the run was not opened for": ("purpose", lambda w: w.opened(purpose="research")),
@@ -166,92 +156,6 @@ def test_a_released_version_is_read_for_its_purpose(world: World) -> None:
     assert keyring.segment_key(key_id) == world.workspace.keyring.segment_key(key_id)
     with world.refused("key"):
         keyring.new_segment_key(segment(claim, "01"), "internal")
-
-
-def test_a_grant_ends_with_its_time(world: World, run: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
-    keyring = sealing(world, run)
-    key_id = keyring.new_segment_key(segment(run), "internal")
-    grant_id = world.records()[-1]["grant_id"]
-    monkeypatch.setattr(world.clock, "ahead", timedelta(seconds=901))
-    assert grant_id not in listed(world)
-    with world.refused("expired"):
-        ask(world, grant_id, {"keys": [key_id]})
-    # The run is open, so the worker is granted anew without noticing.
-    keyring.new_segment_key(segment(run, "01"), "internal")
-    assert world.records()[-1]["grant_id"] != grant_id
-
-
-def test_a_grant_ends_with_the_run(world: World, run: Claim) -> None:
-    keyring = sealing(world, run)
-    keyring.new_segment_key(segment(run), "internal")
-    grant_id = world.records()[-1]["grant_id"]
-    assert grant_id in listed(world)
-    world.prove(run, Stage.RELEASE, {"state": "quarantined"})
-    assert grant_id not in listed(world)
-    with world.refused("ended"):
-        keyring.new_segment_key(segment(run, "01"), "internal")
-
-
-def test_an_announced_release_is_finished_whatever_the_policy_says(world: World) -> None:
-    claim = world.opened(policy_digest=DIGEST)
-    with world.refused("policy"):
-        sealing(world, claim).run_signer(claim.version, claim.attempt)
-    world.prove(claim, Stage.RELEASE, {"state": "intended"})
-    assert sealing(world, claim).run_signer(claim.version, claim.attempt)
-
-
-def test_a_policy_that_cannot_be_read_grants_nothing(world: World, run: Claim) -> None:
-    policy = world.folder / "home" / "policy.yaml"
-    text = policy.read_bytes()
-    try:
-        for broken in (b"", b"workloads: {", None):
-            policy.unlink() if broken is None else policy.write_bytes(broken)
-            with pytest.raises(ProtectionError) as caught:
-                sealing(world, run).run_signer(run.version, run.attempt)
-            assert caught.value.code == "GOV-311"
-    finally:
-        policy.write_bytes(text)
-
-
-def test_a_rotation_ends_grants_and_not_the_run(world: World, run: Claim) -> None:
-    keyring = sealing(world, run)
-    keyring.new_segment_key(segment(run), "internal")
-    grant_id = world.records()[-1]["grant_id"]
-    world.workspace.keyring.rotate_epoch()
-    assert listed(world) == {}
-    with world.refused("ended"):
-        ask(world, grant_id, {"run_key": True})
-    assert keyring.new_segment_key(segment(run, "01"), "internal")
-
-
-def test_a_grant_is_revoked_by_administrators(world: World, run: Claim) -> None:
-    keyring = sealing(world, run)
-    key_id = keyring.new_segment_key(segment(run), "internal")
-    grant_id = world.records()[-1]["grant_id"]
-    path = f"/api/v1/keys/grants/{grant_id}"
-    for scopes, status in ((("keys", "read"), 403), (("admin",), 204)):
-        token = server_token(world, *scopes, name="operator")
-        headers = {"authorization": f"Bearer {token}"}
-        assert world.http.delete(path, headers=headers).status_code == status
-        assert world.http.get("/api/v1/keys/grants", headers=headers).status_code == (
-            200 if status == 204 else 403
-        )
-    assert (
-        world.http.delete(path.replace(grant_id, "0" * 8 + grant_id[8:]), headers=headers).status_code == 404
-    )
-    assert world.records()[-1]["by"] == "admin:operator"
-    with world.refused("revoked"):
-        ask(world, grant_id, {"keys": [key_id]})
-    assert grant_id not in listed(world)
-
-
-def test_a_grant_is_worth_nothing_to_another(world: World, run: Claim) -> None:
-    sealing(world, run).new_segment_key(segment(run), "internal")
-    grant_id = world.records()[-1]["grant_id"]
-    with world.refused("caller"):
-        ask(world, grant_id, {"run_key": True}, f"{SUBJECT}-2")
-    with world.refused("unknown"):
-        ask(world, "0" * 8 + grant_id[8:], {"run_key": True})
 
 
 def statement_of(world: World, claim: Claim, stage: str, facts: dict, **changed: object) -> bytes:
@@ -476,19 +380,3 @@ def test_a_caller_that_asks_too_often_waits(tmp_path_factory: pytest.TempPathFac
         pace.take("a")
     now[0] = 1.0
     pace.take("a")
-
-
-def ask(world: World, grant_id: str, wanted: dict, subject: str = SUBJECT) -> dict:
-    return InProcess(world.http, world.token(subject)).ask("POST", f"/grants/{grant_id}/keys", wanted)
-
-
-def post(world: World, path: str, body: object):  # type: ignore[no-untyped-def]
-    headers = {"authorization": f"Bearer {world.token()}", "content-type": "application/json"}
-    return world.http.post(f"/api/v1/keys{path}", content=json.dumps(body).encode(), headers=headers)
-
-
-def listed(world: World) -> dict[str, dict]:
-    admin = {"authorization": f"Bearer {server_token(world, 'admin', name='lists')}"}
-    answer = world.http.get("/api/v1/keys/grants", headers=admin)
-    assert answer.status_code == 200, answer.text
-    return {grant["grant_id"]: grant for grant in answer.json()["grants"]}
