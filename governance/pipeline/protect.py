@@ -19,6 +19,7 @@ from governance.pipeline.planning import beside, planned, redactor
 from governance.pipeline.spark.engine import rewrite_on_spark, runs_on_spark
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.protect import ColumnPlan, RewritePlan, RewriteResult, rewrite
+from governance.protect.anonymity import Anonymizer
 from governance.validate import SourceRules
 
 
@@ -29,7 +30,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
         late: vault ordinals of subjects who withdrew since the run opened.
 
     Raises:
-        ProtectionError: GOV-301 … GOV-306. ValidationError: GOV-405 when the source no longer gives
+        ProtectionError: GOV-301 … GOV-306, GOV-317. ValidationError: GOV-405 when the source no longer gives
             the counts that consent saw. SourceError: GOV-70x. Nothing half-written stays behind.
     """
     stage = Stage.PROTECT
@@ -56,9 +57,14 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             segment_prefix=context.run.version,
             partition_by=context.contract.partition_by,
         )
+        anonymizer = Anonymizer(context.contract.anonymity, plan) if context.contract.anonymity else None
+        if anonymizer is not None:
+            plan = anonymizer.plan()
         if on_spark := runs_on_spark(context.contract, context.run.source, plan):
             result = rewrite_on_spark(context, plan, decision, rules)
         else:
+            if anonymizer is not None:
+                anonymizer.learn(context.read_source("count combinations"))
             result = rewrite(
                 context.read_source(stage),
                 plan,
@@ -67,6 +73,8 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             )
         facts = {**_facts(result, columns), "engine": "spark" if on_spark else "local"}
         try:
+            if anonymizer is not None:
+                facts["anonymity"] = anonymizer.evidence()
             if carried := rewrite_carried(context, facts["segments"], late):
                 facts["carried"] = carried
             if late is None and result.rows_denied != consent_facts["denied"]:

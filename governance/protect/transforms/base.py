@@ -105,15 +105,20 @@ def number_argument(name: str, arguments: Arguments, argument: str, *, above: fl
     return value  # type: ignore[return-value]
 
 
-def keyed_arguments(name: str, arguments: Arguments) -> None:
-    """Require ``domain`` and ``erasable: false``: what a key can recompute outlives an erasure. GOV-305."""
+def key_domain(name: str, arguments: Arguments) -> None:
+    """Require ``domain``, which names a key: GOV-305."""
     domain = arguments.get("domain")
     if not isinstance(domain, str) or not domain:
         raise ProtectionError(
             "GOV-305",
             f"transform {name}: argument domain is missing",
-            "write `domain:` and the name of the identifiers that must stay joinable, e.g. customer",
+            "write `domain:` and the name of the identifiers that share a key, e.g. customer",
         )
+
+
+def keyed_arguments(name: str, arguments: Arguments) -> None:
+    """Require ``domain`` and ``erasable: false``: what a key can recompute outlives an erasure. GOV-305."""
+    key_domain(name, arguments)
     if arguments.get("erasable") is not False:
         raise ProtectionError(
             "GOV-305",

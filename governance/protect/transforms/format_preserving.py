@@ -131,7 +131,7 @@ def _encrypted(
     letters = np.frombuffer(alphabet.encode(), np.uint8)
     codes = _table(alphabet).take(data)
     spelled = data.copy()
-    usable = _alike(codes, spelled, letters, rows, least, key)
+    usable = _alike(codes, offsets, spelled, letters, least, key)
     if usable is None:
         usable = _mixed(codes, offsets, spelled, letters, least, key)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(spelled)]
@@ -149,10 +149,10 @@ def _table(alphabet: str) -> npt.NDArray[np.uint8]:
     return table
 
 
-def _alike(codes: Any, spelled: Any, letters: Any, rows: int, least: int, key: bytes) -> Any:
+def _alike(codes: Any, offsets: Any, spelled: Any, letters: Any, least: int, key: bytes) -> Any:
     """The common case, all values of one shape: columns of a matrix. ``None`` where they are not."""
-    width, rest = divmod(len(codes), rows)
-    if rest or not width:
+    rows, width = len(offsets) - 1, int(offsets[1])
+    if not width or (np.diff(offsets) != width).any():
         return None
     matrix = codes.reshape(rows, width)
     shape = matrix[0] < _SEPARATOR

@@ -18,6 +18,7 @@ from governance.protect.transforms.base import (
     integer_argument,
     is_number,
     is_text,
+    key_domain,
     number_argument,
     plain,
     same_nulls,
@@ -32,8 +33,12 @@ _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 """0001-01-01 and 9999-12-31, in days since 1970."""
 
 
-def _drawn(context: TransformContext, label: str, rows: Any, values: npt.NDArray[np.uint64] | None) -> Any:
-    """(m, 2) uint64, random to whoever lacks the key: AES-CMAC of subject (and value) under ``label``.
+_SHIFT, _NOISE = np.frombuffer(b"shift   noise   ", np.uint64)
+"""What is drawn for one method is nothing another one draws under the same key."""
+
+
+def _drawn(context: TransformContext, method: np.uint64, rows: Any, *values: npt.NDArray[np.uint64]) -> Any:
+    """(m, 2) uint64, random to whoever lacks the domain's key: AES-CMAC of method, subject and value.
 
     Equal for equal subjects and values, in every attempt and every run, however rows are cut into
     batches. The subject stands as its pseudonym for the audience, not as its ordinal: audiences do not
@@ -41,14 +46,13 @@ def _drawn(context: TransformContext, label: str, rows: Any, values: npt.NDArray
     """
     from governance.keys.cmac import cmac
 
-    parts = [np.ascontiguousarray(context.pseudonyms(context.ordinals[rows])).view(np.uint64)]
-    if values is not None:
-        parts.append(values[rows].reshape(-1, 1))
-    block = np.ascontiguousarray(np.concatenate(parts, axis=1))
+    subjects = np.ascontiguousarray(context.pseudonyms(context.ordinals[rows])).view(np.uint64)
+    columns = [np.full((len(subjects), 1), method), subjects, *(v[rows].reshape(-1, 1) for v in values)]
+    block = np.ascontiguousarray(np.concatenate(columns, axis=1))
     width = block.shape[1] * 8
     offsets = pa.py_buffer(np.arange(0, width * len(block) + 1, width, dtype=np.int32))
     keyed = pa.Array.from_buffers(pa.binary(), len(block), [None, offsets, pa.py_buffer(block)])
-    return cmac(context.token_key(label), keyed).view(np.uint64).reshape(-1, 2)
+    return cmac(context.token_key(str(context.arguments["domain"])), keyed).view(np.uint64).reshape(-1, 2)
 
 
 class DateShift:
@@ -61,7 +65,7 @@ class DateShift:
     It is no Safe Harbor method: 45 CFR 164.514(b)(2)(i)(C) removes all elements of a date but the
     year. Seasons, weekdays and rare sequences of intervals may still point at someone.
 
-    Argument ``days``, 1 to 3,650 (default 365).
+    Arguments: ``domain`` (names the key), ``days``, 1 to 3,650 (default 365).
     """
 
     name: ClassVar[str] = "date_shift"
@@ -70,7 +74,8 @@ class DateShift:
     released: ClassVar[bool] = True
 
     def output_type(self, input_type: pa.DataType, arguments: Arguments) -> pa.DataType:
-        check_arguments(self.name, arguments, "days")
+        check_arguments(self.name, arguments, "domain", "days")
+        key_domain(self.name, arguments)
         if integer_argument(self.name, arguments, "days", minimum=1, default=365) > 3650:
             raise ProtectionError(
                 "GOV-305", "transform date_shift: argument days is above 3650", "write at most ten years"
@@ -87,7 +92,7 @@ class DateShift:
         most = int(context.arguments.get("days", 365))
         rows = np.flatnonzero((context.ordinals >= 0) & pc.is_valid(dates).to_numpy(zero_copy_only=False))
         shift = np.zeros(len(dates), np.int64)
-        drawn = (_drawn(context, "date_shift", rows, None)[:, 0] % np.uint64(2 * most)).astype(np.int64)
+        drawn = (_drawn(context, _SHIFT, rows)[:, 0] % np.uint64(2 * most)).astype(np.int64)
         shift[rows] = np.where(drawn < most, drawn - most, drawn - most + 1)
         known = np.zeros(len(dates), bool)
         known[rows] = True
@@ -145,6 +150,8 @@ class Noise:
     columns or many values of one subject add up, no budget is kept over releases, and floating-point
     rounding leaks low bits (Mironov 2012). With a sensitivity of the whole range one value alone has
     ε-local differential privacy towards whoever lacks the key.
+
+    Arguments: ``domain`` (names the key), and ``epsilon`` with ``sensitivity``, or ``deviation``.
     """
 
     name: ClassVar[str] = "noise"
@@ -153,7 +160,8 @@ class Noise:
     released: ClassVar[bool] = True
 
     def output_type(self, input_type: pa.DataType, arguments: Arguments) -> pa.DataType:
-        check_arguments(self.name, arguments, "epsilon", "sensitivity", "deviation")
+        check_arguments(self.name, arguments, "domain", "epsilon", "sensitivity", "deviation")
+        key_domain(self.name, arguments)
         if ("deviation" in arguments) == ("epsilon" in arguments or "sensitivity" in arguments):
             raise ProtectionError(
                 "GOV-305",
@@ -171,7 +179,7 @@ class Noise:
         kind = self.output_type(numbers.type, context.arguments)
         exact, known = _finite(numbers, kind)
         rows = np.flatnonzero(known & (context.ordinals >= 0))
-        drawn = _drawn(context, "noise", rows, exact.view(np.uint64))
+        drawn = _drawn(context, _NOISE, rows, exact.view(np.uint64))
         uniform = ((drawn >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
         scale, gaussian = self._scale(context.arguments)
         if gaussian:

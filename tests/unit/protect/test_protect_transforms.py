@@ -358,7 +358,8 @@ def test_a_column_of_nulls_stays_silent(name: str) -> None:
         "truncate": {"length": 2},
         "bucket": {"width": 2},
         "ff1": {"domain": "d", "erasable": False},
-        "noise": {"deviation": 1},
+        "noise": {"domain": "d", "deviation": 1},
+        "date_shift": {"domain": "d"},
         "top_code": {"maximum": 1},
         "bottom_code": {"minimum": 1},
     }.get(name, {})
