@@ -117,11 +117,12 @@ def test_the_rows_and_the_facts_are_the_local_ones(world: Any, dataset: str) -> 
     assert (on_spark["engine"], local["engine"]) == ("spark", "local")
     same = ("rows_in", "rows_out", "rows_denied", "rows_quarantined", "quarantined_by_rule", "schema")
     assert {k: on_spark[k] for k in same} == {k: local[k] for k in same}
-    assert all(on_spark[k] for k in same)
+    assert on_spark["rows_out"] and on_spark["rows_denied"]
     assert [{**c, "verified_rows": 0} for c in on_spark["columns"]] == [
         {**c, "verified_rows": 0} for c in local["columns"]
     ]
-    assert on_spark["quarantine"]["rows"] == local["quarantine"]["rows"] == on_spark["rows_quarantined"]
+    for facts in (on_spark, local):
+        assert (facts["quarantine"] or {"rows": 0})["rows"] == facts["rows_quarantined"]
     # Subjects that the pass on Spark made known are the ones that the local pass then met.
     assert difference(rows, expected) == (0, 0)
     assert rows.num_rows == on_spark["rows_out"]
@@ -140,6 +141,7 @@ def difference(left: pa.Table, right: pa.Table) -> tuple[int, int]:
 def test_several_tasks_share_the_work_and_quarantine_stays_one(world: Any) -> None:
     home, found = world
     facts = found[ENCOUNTERS, "spark"][0]
+    assert facts["rows_quarantined"] > 1
     assert len(facts["segments"]) == 2
     left = {path.parent.name for path in home.root(ENCOUNTERS).glob("*/*/*.parquet")}
     both = [found[ENCOUNTERS, where][0] for where in ("spark", "local")]
@@ -310,7 +312,7 @@ def test_no_key_and_no_value_is_in_conf_plan_event_log_or_spill(
         shown = plan + str(spark.sparkContext.getConf().getAll()) + str(spark.conf.getAll)
     shown += "".join(p.read_text("utf-8") for p in (scratch / "events").rglob("*") if p.is_file())
     local = b"".join(p.read_bytes() for p in (scratch / "local").rglob("*") if p.is_file())
-    assert "mapInArrow" in shown or "MapInArrow" in shown
+    assert "MapInArrow" in shown and local
     assert len(issued) > 20
     secret = {form for key in issued for form in forms(key)}
     everything = shown.encode() + local
