@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -12,22 +14,23 @@ from governance.cli.options import home_options, json_option, settings, show, ta
 
 @click.group("consent")
 def command() -> None:
-    """Import consent records, show the ledger, explain a decision."""
+    """Import consent records, show the ledger, explain a decision, give a receipt."""
 
 
 @command.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--domain", help="Of the subjects of ISO/IEC TS 27560 records, which name none.")
 @home_options
 @json_option
-def import_file(file: Path, home: str | None, store: str | None, as_json: bool) -> None:
-    """Import FILE (Parquet, CSV or JSON Lines) as one batch, all or nothing.
+def import_file(file: Path, domain: str | None, home: str | None, store: str | None, as_json: bool) -> None:
+    """Import FILE (Parquet, CSV, JSON, JSON Lines, JSON-LD) as one batch, all or nothing.
 
     Identifiers become pseudonyms of the subject vault; the batch becomes a leaf of the log.
     """
     from governance.pipeline.ledger import import_consent
     from governance.pipeline.workspace import Workspace
 
-    batch = import_consent(Workspace.open(settings(home, store)), file)
+    batch = import_consent(Workspace.open(settings(home, store)), file, domain)
     result = {
         "position": batch.position,
         "rows": batch.rows,
@@ -74,7 +77,7 @@ def status(home: str | None, store: str | None, as_json: bool) -> None:
 
 
 @command.command("explain")
-@click.argument("subject")
+@click.argument("subject", required=False)
 @click.option("--domain", required=True, help="Whose identifiers SUBJECT belongs to, e.g. patient.")
 @click.option("--purpose", required=True, help="A purpose of the policy.")
 @click.option("--at", "instant", help="The instant, RFC 3339. Default: now.")
@@ -82,7 +85,7 @@ def status(home: str | None, store: str | None, as_json: bool) -> None:
 @home_options
 @json_option
 def explain(
-    subject: str,
+    subject: str | None,
     domain: str,
     purpose: str,
     instant: str | None,
@@ -91,30 +94,21 @@ def explain(
     store: str | None,
     as_json: bool,
 ) -> None:
-    """Tell why SUBJECT may or may not be processed for a purpose."""
-    import pyarrow as pa
+    """Tell why SUBJECT may or may not be processed for a purpose.
 
-    from governance.errors import ConsentError, ContractError
+    Without SUBJECT, or with -, the identifier is the first line of standard input: other users of the
+    machine can read a command's arguments.
+    """
     from governance.pipeline.workspace import Workspace
+    from governance.rights.receipt import known_purpose, known_subject
 
     at = _instant(instant) if instant else None
     workspace = Workspace.open(settings(home, store))
-    if purpose not in workspace.policy.purposes:
-        raise ContractError(
-            "GOV-104",
-            f"purpose {purpose!r} is not in the policy",
-            f"use one of {', '.join(sorted(workspace.policy.purposes))}",
-        )
-    ordinal = int(workspace.vault.resolve(domain, pa.array([subject]), create=False)[0])
-    if ordinal < 0:
-        raise ConsentError(
-            "GOV-203",
-            f"the vault knows no such subject in domain {domain!r}",
-            "check the identifier and its domain; an unknown subject has no consent and is denied",
-        )
+    asked = known_purpose(workspace.policy, purpose)
+    ordinal = known_subject(workspace, domain, _identifier(subject))
     told = workspace.ledger.explain(
         workspace.vault.internal(domain)[ordinal].tobytes(),
-        workspace.policy.purposes[purpose],
+        asked,
         domain,
         at or workspace.clock(),
         workspace.ledger.position if position is None else position,
@@ -125,6 +119,30 @@ def explain(
         "reasoning": list(told.reasoning),
     }
     show(result, as_json, lambda: click.echo("\n".join([*result["records"], *result["reasoning"]])))
+
+
+@command.command("receipt")
+@click.argument("subject", required=False)
+@click.option("--domain", required=True, help="Whose identifiers SUBJECT belongs to, e.g. patient.")
+@click.option("--purpose", required=True, help="A purpose of the policy.")
+@home_options
+def receipt(subject: str | None, domain: str, purpose: str, home: str | None, store: str | None) -> None:
+    """Print SUBJECT's consent receipt (ISO/IEC TS 27560, JSON-LD), with the dataset versions it covers.
+
+    Without SUBJECT, or with -, the identifier is the first line of standard input.
+    """
+    from governance.pipeline.workspace import Workspace
+    from governance.rights.receipt import consent_receipt
+
+    made = consent_receipt(Workspace.open(settings(home, store)), _identifier(subject), domain, purpose)
+    click.echo(json.dumps(made, indent=2, ensure_ascii=False))
+
+
+def _identifier(subject: str | None) -> str:
+    said = sys.stdin.readline().rstrip("\r\n") if subject in (None, "-") else subject
+    if not said:
+        raise click.UsageError("no subject: name one, or write it on the first line of standard input")
+    return said
 
 
 def _instant(text: str) -> datetime:

@@ -8,6 +8,7 @@ from governance.consent.explain import Explanation, RecordLine
 from governance.consent.heads import Batch
 from governance.consent.jurisdiction import UNKNOWN, regimes
 from governance.consent.ledger import ConsentLedger
+from governance.consent.receipts import CoveredVersion, receipt
 from governance.consent.snapshot import ConsentSnapshot
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "Batch",
     "ConsentLedger",
     "ConsentSnapshot",
+    "CoveredVersion",
     "Explanation",
     "RecordLine",
+    "receipt",
     "regimes",
 ]

@@ -33,6 +33,8 @@ class RecordLine:
     counts_from: datetime
     notice_version: str | None
     channel: str | None
+    given_by: str | None
+    defect: str | None
 
     @property
     def words(self) -> str:
@@ -44,6 +46,10 @@ class RecordLine:
             notes = "; backdated"
             if self.counts_from != self.valid_from:
                 notes += f", counts from {timestamp(self.counts_from)}, when it was recorded"
+        if self.given_by:
+            notes += f"; given by the {self.given_by}"
+        if self.defect:
+            notes += f"; permits nothing: {self.defect.replace('_', ' ')}"
         return (
             f"batch {self.position} (log index {self.log_index}): {self.action}{every} from "
             f"{timestamp(self.valid_from)}{until}, collected {timestamp(self.collected_at)}{notes}"
@@ -140,4 +146,6 @@ def _line(row: dict[str, Any], batch: Batch) -> RecordLine:
         counts_from=max(valid_from, batch.recorded_at) if deferred else valid_from,
         notice_version=row["notice_version"],
         channel=row["channel"],
+        given_by=row["given_by"],
+        defect=row["defect"],
     )

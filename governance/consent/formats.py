@@ -1,9 +1,10 @@
-"""Reads a consent file: CSV, Parquet or JSON Lines, plain or gzip, into columns of strings and times."""
+"""Reads a consent file: CSV, Parquet, JSON, JSON Lines or JSON-LD, into columns of strings and times."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import json
 import re
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from governance.consent.actions import STAMP
+from governance.consent.interchange import NotRecords, rows_of
 from governance.errors import ConsentFindings
 
 REQUIRED = ("record_id", "domain", "subject_id", "purpose", "action", "valid_from", "collected_at")
@@ -26,15 +28,17 @@ COLUMNS = (*REQUIRED, *OPTIONAL)
 REMEDY = "correct the file (docs/consent.md lists its columns) and import it again; nothing was taken from it"
 
 
-def read_file(path: Path, data: bytes) -> pa.Table:
+def read_file(path: Path, data: bytes, domain: str | None = None) -> pa.Table:
     """The file's rows in file order, all of :data:`COLUMNS`; absent optional columns are null.
+
+    ``domain`` is of the subjects of ISO/IEC TS 27560 records, which name none.
 
     Times are ``timestamp[us, UTC]`` where the file has typed ones, ``string`` otherwise.
 
     Raises:
         ConsentFindings: GOV-201 when the file cannot be read or its columns are wrong.
     """
-    table = _parsed(path, data)
+    table = _parsed(path, data, domain)
     faults = [f"column {name} is missing" for name in REQUIRED if name not in table.column_names]
     unknown = [i for i, name in enumerate(table.column_names, 1) if name not in COLUMNS]
     if unknown:
@@ -60,7 +64,7 @@ def read_file(path: Path, data: bytes) -> pa.Table:
     return pa.table(columns)
 
 
-def _parsed(path: Path, data: bytes) -> pa.Table:
+def _parsed(path: Path, data: bytes, domain: str | None) -> pa.Table:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     try:
         if suffixes and suffixes[-1] == ".gz":
@@ -71,13 +75,17 @@ def _parsed(path: Path, data: bytes) -> pa.Table:
             return pq.read_table(pa.BufferReader(data))
         if suffix == ".csv":
             return _csv(data)
+        if suffix in (".json", ".jsonld"):
+            return _json(data, domain)
         if suffix in (".jsonl", ".ndjson"):
             schema = pa.schema([(name, pa.string()) for name in COLUMNS])
             return pa_json.read_json(
                 io.BytesIO(data),
                 parse_options=pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
             )
-    except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
+    except NotRecords as error:
+        raise ConsentFindings("GOV-201", path.name, [str(error)], REMEDY) from None
+    except (pa.ArrowException, OSError, RecursionError, EOFError, zlib.error, ValueError) as error:
         # The parsers quote the line they stumble on: only its number leaves this place. The CSV
         # parser counts the header as row 1, the JSON parser the first record as row 0.
         row = re.search(r"[Rr]ow #?(\d+)", str(error))
@@ -85,8 +93,22 @@ def _parsed(path: Path, data: bytes) -> pa.Table:
         kind = suffixes[-1] if suffixes else "a file"
         fault = f"it cannot be read as {kind}{where}: truncated, ragged or mistyped"
         raise ConsentFindings("GOV-201", path.name, [fault], REMEDY) from None
-    fault = "its name does not say what it is; known are .csv, .parquet, .jsonl and .ndjson, also with .gz"
+    fault = "its name does not say what it is; known are .csv, .parquet, .json, .jsonld, .jsonl and .ndjson, also with .gz"
     raise ConsentFindings("GOV-201", path.name, [fault], "rename the file after its format")
+
+
+def _json(data: bytes, domain: str | None) -> pa.Table:
+    """A list of flat objects, or consent records of ISO/IEC TS 27560."""
+    document = json.loads(data)
+    flat = isinstance(document, list) and all(
+        isinstance(row, dict) and "record_id" in row for row in document
+    )
+    if not flat or not document:
+        return rows_of(document, domain)
+    if not all(value is None or isinstance(value, str) for row in document for value in row.values()):
+        raise NotRecords("a value is not a string; write times and numbers as strings")
+    names = dict.fromkeys(name for row in document for name in row)
+    return pa.table({name: pa.array([row.get(name) for row in document], pa.string()) for name in names})
 
 
 def _csv(data: bytes) -> pa.Table:

@@ -41,7 +41,9 @@ class NewRecords:
     actions: dict[str, int]
 
 
-def read_records(path: Path, *, recorded_at: datetime, purposes: Collection[str] | None) -> ReadRecords:
+def read_records(
+    path: Path, *, recorded_at: datetime, purposes: Collection[str] | None, domain: str | None = None
+) -> ReadRecords:
     """Read and judge a file.
 
     Raises:
@@ -53,7 +55,7 @@ def read_records(path: Path, *, recorded_at: datetime, purposes: Collection[str]
         raise ConsentError(
             "GOV-201", f"{path} cannot be read: {error.strerror}", "name a file that can be read"
         ) from None
-    table, faults = check_rows(read_file(path, data), recorded_at=recorded_at, purposes=purposes)
+    table, faults = check_rows(read_file(path, data, domain), recorded_at=recorded_at, purposes=purposes)
     if faults:
         raise ConsentFindings("GOV-201", path.name, faults, REMEDY)
     again = repeated_ids(table, same_content=True)

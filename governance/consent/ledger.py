@@ -138,6 +138,7 @@ class ConsentLedger:
         recorded_at: datetime,
         purposes: Collection[str] | None = None,
         backdated_after: timedelta = BACKDATED_AFTER,
+        domain: str | None = None,
     ) -> Batch:
         """Take in a file whole, or refuse it whole.
 
@@ -145,11 +146,12 @@ class ConsentLedger:
         so importing a file twice changes nothing.
 
         Args:
-            path: CSV, Parquet or JSON Lines, also with ``.gz``.
+            path: CSV, Parquet, JSON, JSON Lines or JSON-LD, also with ``.gz``.
             internal: may make new subjects; called only after every row was judged on its own.
             recorded_at: the present, from the caller's clock.
             purposes: the policy's purposes; ``None`` accepts any name.
             backdated_after: what the policy calls backdated; stored with each record.
+            domain: of the subjects of ISO/IEC TS 27560 records that state none.
 
         Raises:
             ConsentFindings: GOV-201 for faulty rows, GOV-202 for overlapping intervals; all at once.
@@ -158,7 +160,7 @@ class ConsentLedger:
         """
         if recorded_at.tzinfo is None:
             raise ValueError("recorded_at has no time zone")
-        read = read_records(path, recorded_at=recorded_at, purposes=purposes)
+        read = read_records(path, recorded_at=recorded_at, purposes=purposes, domain=domain)
         with self._heads.alone():
             self._complete(record)
             batches = self._heads.batches()

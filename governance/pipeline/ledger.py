@@ -13,10 +13,11 @@ from governance.log import CONSENT_BATCH
 from governance.pipeline.workspace import OPERATOR, Workspace
 
 
-def import_consent(workspace: Workspace, path: Path) -> Batch:
+def import_consent(workspace: Workspace, path: Path, domain: str | None = None) -> Batch:
     """Import one file of consent records.
 
-    Records of subjects on the suppression list are left out.
+    Records of subjects on the suppression list are left out. ``domain`` is of the subjects of ISO/IEC
+    TS 27560 records that state none.
 
     Raises:
         ConsentError: GOV-201 for what is wrong in the file, GOV-202 for overlapping intervals; the
@@ -40,4 +41,5 @@ def import_consent(workspace: Workspace, path: Path) -> Batch:
         record=record,
         recorded_at=workspace.clock(),
         purposes=list(workspace.policy.purposes),
+        domain=domain,
     )

@@ -81,7 +81,7 @@ class Workspace:
         provider = provider_for(settings.kek, settings.passphrase)
         keyring = Keyring.create(settings.home / "keys", provider)
         vault = SubjectVault.create(settings.home / "vault", keyring)
-        ledger = ConsentLedger.create(settings.home / "consent")
+        ledger = ConsentLedger.create(settings.home / "consent", postgres=_shared(settings))
         storage = open_storage(settings.store, create=True, origin=origin)
         signer = _signer(settings, keyring, origin)
         log = Log(storage, signer=signer, clock=clock, witnesses=_witnesses(settings))
@@ -119,7 +119,7 @@ class Workspace:
         )
         # An import that was killed between its leaf and its head is completed, not lost.
         record = None if read_only else lambda body: _leaf(log, body)
-        ledger = ConsentLedger.open(settings.home / "consent", record=record)
+        ledger = ConsentLedger.open(settings.home / "consent", record=record, postgres=_shared(settings))
         workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
         workspace._require_own_log()
         if read_only:
@@ -240,6 +240,11 @@ def _kept(settings: Settings) -> tuple[Keyring, SubjectVault]:
         return open_brokered(settings)
     keyring = Keyring.open(settings.home / "keys", provider_for(settings.kek, settings.passphrase))
     return keyring, SubjectVault.open(settings.home / "vault", keyring)
+
+
+def _shared(settings: Settings) -> str | None:
+    """The database that keeps the consent ledger's heads, where the log is in one."""
+    return settings.store if settings.store.startswith(("postgresql:", "postgres:")) else None
 
 
 def _leaf(log: Log, body: dict[str, Any]) -> int:
