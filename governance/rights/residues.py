@@ -57,6 +57,14 @@ RESIDUES = (
         How.ROWS,
     ),
     Residue(
+        ("datasets/*/staging/*/*/spark-*",),
+        "for a pass on Spark: pseudonyms and decisions of the source's subjects, by a keyed mark; tokens' keys",
+        "a segment key of its own",
+        "with the pass; after a kill of its driver, with its next try",
+        "removed with the pass; the key dies with the version's",
+        How.NOT,
+    ),
+    Residue(
         ("datasets/*/staging/**", "datasets/*/quarantine/*/reasons.json"),
         "names, counts, digests, the contract; no values",
         "none",

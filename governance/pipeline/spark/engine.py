@@ -55,6 +55,8 @@ _FAULTS = {
     )
 }
 
+_HANDOVER = "spark-"
+
 SHARE_BYTES = 256 << 20
 """A share of the source is about so large, unless that gives fewer shares than Spark has cores."""
 
@@ -101,7 +103,11 @@ def rewrite_on_spark(
     shares = sources.split(context.run.source, _shares(spark, context.run.source))
     keys, storage = context.workspace.keyring, context.storage
     name = f"{context.run.version}-{secrets.token_hex(4)}"
-    path = f"{context.reference.folder}/spark-{name}"
+    path = f"{context.reference.folder}/{_HANDOVER}{name}"
+    for earlier in storage.list(context.reference.folder):
+        # This attempt was tried before and killed, or still runs somewhere: then that one ends here.
+        if earlier.startswith(f"{context.reference.folder}/{_HANDOVER}"):
+            storage.remove_tree(earlier)
     key_id = keys.new_segment_key(f"{name}-handover", QUARANTINE)
     handover = Handover(
         gathered(
