@@ -53,12 +53,14 @@ CODES = MappingProxyType(
         "GOV-312": "a key has sealed as often as is safe",
         "GOV-316": "a domain is too small for format-preserving encryption",
         "GOV-317": "the rows cannot be made, or are not, as anonymous as the contract asks",
+        "GOV-318": "a contract's claim of de-identification does not hold",
         # 4xx validation
         "GOV-401": "an expectation is unknown or its arguments are wrong",
         "GOV-402": "the version does not meet its contract's quality rules",
         "GOV-403": "a denied subject is present in the version",
         "GOV-404": "the version opens without its key",
         "GOV-405": "row counts do not reconcile",
+        "GOV-406": "quarantined rows cannot be replayed",
         # 5xx log
         "GOV-501": "the lineage store cannot be reached or opened",
         "GOV-502": "the store is not the one the dataset root names",

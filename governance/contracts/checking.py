@@ -103,6 +103,7 @@ def _breaches(contract: Contract, policy: Policy) -> Iterator[_Breach]:
     for column in contract.columns:
         yield from _column(column, contract, policy)
     yield from _partitions(contract, policy)
+    yield from _deidentified(contract, policy)
     if contract.columns and all(c.protection.method == "drop" for c in contract.columns):
         yield _Breach(("subject", ""), "every column is dropped; keep at least one", INVALID)
 
@@ -145,6 +146,19 @@ def _where(contract: Contract, policy: Policy) -> Iterator[_Breach]:
             f"no controller of the policy answers for the domain `{domain}`; {did_you_mean(domain, domains)}"
         )
         yield _Breach(("domain", domain), say, INVALID)
+
+
+def _deidentified(contract: Contract, policy: Policy) -> Iterator[_Breach]:
+    named = contract.deidentification.determination if contract.deidentification else None
+    if named is None:
+        return
+    found = policy.determinations.get(named)
+    if found is None:
+        say = f"determination `{named}` is not in the policy; {did_you_mean(named, list(policy.determinations))}"
+        yield _Breach(("deidentification", ""), say, INVALID)
+    elif contract.dataset not in found.datasets:
+        say = f"determination `{named}` is about {listed(found.datasets)}; have an expert determine this dataset"
+        yield _Breach(("deidentification", ""), say, INVALID)
 
 
 def _column(column: ContractColumn, contract: Contract, policy: Policy) -> Iterator[_Breach]:

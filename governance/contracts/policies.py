@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from governance.contracts.determinations import determination, determination_faults
 from governance.contracts.documents import Document, Pointer, read_document
 from governance.contracts.faults import Fault, did_you_mean, findings, without_echoes
 from governance.contracts.reading import entries, mapping, number, switch, text, texts, whole
@@ -103,6 +104,10 @@ def _compiled(document: Document) -> Policy:
         security_measures=tuple(texts(root, "securityMeasures")),
         late_withdrawal_rewrites=whole(root, "lateWithdrawalRewrites", 3),
         retention=tuple(_retention(r, said) for r, said in mapping(root, "retention").items()),
+        determinations={
+            name: determination(name, said, document.path.parent)
+            for name, said in mapping(root, "determinations").items()
+        },
         detectors=tuple(str(document.path.parent / name) for name in texts(root, "detectors")),
         text_ner=mapping(root, "textModels").get("ner") is True,
         text_crf=str(document.path.parent / crf)
@@ -111,6 +116,7 @@ def _compiled(document: Document) -> Policy:
         corrections_contested=text(root, "correctionsContested") or "stop",
         contested_probability=number(root, "correctionsContestedProbability", 0.9),
         erasure_days=whole(root, "erasureDays", 30),
+        quarantine_days=whole(root, "quarantineDays", 30),
         legal_holds=tuple(_legal_hold(h) for h in entries(root, "legalHolds")),
         workloads={n: _workload(n, w, sensitivities[0]) for n, w in mapping(root, "workloads").items()},
     )
@@ -209,6 +215,9 @@ class _Meaning:
         self._retention()
         self._legal_holds()
         self._detectors()
+        for name, said in mapping(self._root, "determinations").items():
+            for key, message in determination_faults(said):
+                self._say(("determinations", name, key), message)
         levels = texts(self._root, "sensitivities")
         self._approval(levels)
         unclassified = text(self._root, "unclassified")

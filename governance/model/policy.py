@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from governance.model.deidentification import Determination
 from governance.model.key_grant import Workload
 from governance.model.legal_hold import LegalHold
 from governance.model.retention import Retention
@@ -68,6 +69,8 @@ class Policy:
     ``corrections_contested`` is ``stop`` or ``report``: what a run does where a detector is at least
     ``contested_probability`` sure of what a person corrected. ``workloads`` are those that the key broker knows.
     ``erasure_days`` is within how many days an erasure must have reached the segments; ``legal_holds`` keep rows.
+    ``determinations`` are experts', by name.
+    ``quarantine_days`` is how long rows that were set aside may wait to be replayed.
     """
 
     digest: str
@@ -93,7 +96,9 @@ class Policy:
     contested_probability: float = 0.9
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     erasure_days: int = 30
+    quarantine_days: int = 30
     legal_holds: tuple[LegalHold, ...] = ()
+    determinations: Mapping[str, Determination] = field(default_factory=dict)
 
     def sensitivity(self, classification: str) -> str:
         """The level of a classification; the highest for one the policy does not list."""

@@ -13,6 +13,7 @@ from governance.model.evidence import ColumnEdge, DatasetLineage, Stage, StageRe
 from governance.pipeline.carried import rewrite_carried, stated_segment
 from governance.pipeline.classify import require_declared, require_uncontested
 from governance.pipeline.consent import ConsentDecision, audience
+from governance.pipeline.deidentifying import deidentified
 from governance.pipeline.open import DATASETS as DATASETS
 from governance.pipeline.open import source_lineage
 from governance.pipeline.planning import beside, planned, redactor
@@ -30,14 +31,16 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
         late: vault ordinals of subjects who withdrew since the run opened.
 
     Raises:
-        ProtectionError: GOV-301 … GOV-306, GOV-317. ValidationError: GOV-405 when the source no longer gives
-            the counts that consent saw. SourceError: GOV-70x. Nothing half-written stays behind.
+        ContractError: GOV-318. ProtectionError: GOV-301 … GOV-306, GOV-317. ValidationError: GOV-405
+            when the source no longer gives the counts that consent saw. SourceError: GOV-70x. Nothing half-written stays behind.
     """
     stage = Stage.PROTECT
     with reported(context.recorder, stage, stage_record(context, stage, {}).context):
         consent_facts = context.facts(Stage.CONSENT)
         require_uncontested(context, context.facts(Stage.CLASSIFY)["columns"])
         require_declared(context, context.facts(Stage.CLASSIFY)["columns"])
+        found = {c["column"]: c["classification"] for c in context.facts(Stage.CLASSIFY)["columns"]}
+        claimed = deidentified(context.contract, context.policy, context.run.opened_at, found)
         superseded = context.facts(stage) if context.has_run(stage) else None
         columns = planned(context.contract, context.facts(Stage.CLASSIFY)["columns"])
         decision = ConsentDecision.of_run(context, late=late)
@@ -72,6 +75,8 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
                 keys=context.workspace.keyring,
             )
         facts = {**_facts(result, columns), "engine": "spark" if on_spark else "local"}
+        if claimed is not None:
+            facts["deidentification"] = claimed
         try:
             if anonymizer is not None:
                 facts["anonymity"] = anonymizer.evidence()

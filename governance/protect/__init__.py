@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from governance.protect.plan import ColumnEvidence, ColumnPlan, RewritePlan, RewriteResult
     from governance.protect.reading import open_version, unsealed_files, verify_files
     from governance.protect.rewriting import rewrite
-    from governance.protect.safe_harbor import safe_harbor_faults
+    from governance.protect.safe_harbor import safe_harbor_evidence, safe_harbor_faults
     from governance.protect.segment import SegmentWriter
     from governance.protect.transforms import transform, transform_names
 
@@ -35,6 +35,7 @@ _HOMES = {
     "unsealed_files": "reading",
     "verify_files": "reading",
     "rewrite": "rewriting",
+    "safe_harbor_evidence": "safe_harbor",
     "safe_harbor_faults": "safe_harbor",
     "SegmentWriter": "segment",
     "transform": "transforms",
@@ -53,6 +54,7 @@ __all__ = [
     "open_sealed",
     "open_version",
     "rewrite",
+    "safe_harbor_evidence",
     "safe_harbor_faults",
     "seal_writer",
     "sign_manifest",

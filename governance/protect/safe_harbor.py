@@ -1,13 +1,16 @@
 """The HIPAA Safe Harbor profile: which columns do not satisfy 45 CFR 164.514(b)(2)(i) (A)–(R).
 
-Structured columns only. Free text is redacted at a measured recall, and (b)(2)(ii), no actual
-knowledge, is for a person to declare: neither is decided here.
+Structured columns are checked. Free text is redacted at a recall that is measured and stated, and
+(b)(2)(ii), no actual knowledge, is for a person to declare: neither is decided here.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from types import MappingProxyType
+from typing import Any
 
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED
 from governance.model.contract import ContractColumn
@@ -36,8 +39,17 @@ IDENTIFIERS: Mapping[str, str] = MappingProxyType(
 """Classification → the paragraph that removes it. Fax numbers (E) are found as phone numbers; NPI is
 a licence number of the clinician, kept in because a household member or employer may be one."""
 
+PARAGRAPHS = "ABCDEFGHIJKLMNOPQR"
+
 _REMOVED = frozenset({"drop", "constant"})
 _CODED = frozenset({"pseudonym"})
+_REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "token": "a keyed token derives from the value, so it is no code under 164.514(c); use pseudonym or drop",
+        "ff1": "an encrypted value derives from the value, so it is no code under 164.514(c); use pseudonym or drop",
+        "date_shift": "a shifted date still has its day and month, which (C) removes; use date_to_year or drop",
+    }
+)
 _WAYS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "postal_code": frozenset({"zip3"}),
@@ -66,18 +78,56 @@ def safe_harbor_faults(
     return tuple(fault for column in columns for fault in _faults(column, found or {}))
 
 
+def safe_harbor_evidence(
+    columns: Sequence[ContractColumn], found: Mapping[str, str], *, ner: bool
+) -> dict[str, Any]:
+    """What was checked, for a contract without :func:`safe_harbor_faults`: JSON, no value of a dataset.
+
+    Args:
+        found: source column → classification found by the scan.
+        ner: whether a model of names reads free text beside the rules.
+    """
+    by_paragraph: dict[str, list[dict[str, str]]] = {paragraph: [] for paragraph in PARAGRAPHS}
+    texts = []
+    for column in columns:
+        said = _classification(column, found) or UNCLASSIFIED
+        entry = {"column": column.name, "classification": said, "method": column.protection.method}
+        if said in IDENTIFIERS:
+            by_paragraph[IDENTIFIERS[said]].append(entry)
+        elif said == FREE_TEXT and column.protection.method == "redact":
+            texts.append(column.name)
+    return {
+        "rule": "45 CFR 164.514(b)(2)",
+        "identifiers": [{"paragraph": p, "columns": c} for p, c in by_paragraph.items()],
+        "free_text": {"columns": texts, "recall": _recall(ner=ner) if texts else []},
+        "unchecked": "what free text says beyond the recall stated, and values a declared classification hides",
+    }
+
+
+def _recall(*, ner: bool) -> list[dict[str, Any]]:
+    """The measured character recall of redaction, by test set."""
+    text = resources.files("governance.protect").joinpath("data/redaction_recall.json").read_text("utf-8")
+    measured = "rules_and_ner" if ner else "rules"
+    sets: list[dict[str, Any]] = json.loads(text)["sets"]
+    return [
+        {"set": s["name"], "texts": s["texts"], "language": s["language"], "recall": s[measured]}
+        for s in sets
+    ]
+
+
+def _classification(column: ContractColumn, found: Mapping[str, str]) -> str | None:
+    if column.classification in (None, HARMLESS):
+        return found.get(column.source_name, column.classification)
+    return column.classification
+
+
 def _faults(column: ContractColumn, found: Mapping[str, str]) -> list[str]:
-    classification = column.classification
-    if classification in (None, HARMLESS):
-        classification = found.get(column.source_name, classification)
+    classification = _classification(column, found)
     method, arguments = column.protection.method, column.protection.arguments
     if method in _REMOVED:
         return []
-    if method == "token":
-        return [
-            f"{column.name}: a keyed token derives from the value, so it is no code under 164.514(c); "
-            "use pseudonym or drop"
-        ]
+    if method in _REFUSED:
+        return [f"{column.name}: {_REFUSED[method]}"]
     if classification in (None, UNCLASSIFIED):
         return [f"{column.name}: what it holds is unknown; declare its classification or drop it"]
     ways = _WAYS.get(classification)

@@ -213,7 +213,7 @@ class Noise:
         if (np.abs(moved - first) > reach).any():
             return False
         telling = (
-            8 * np.abs(first) * 2.0**-52 < scale if kind == pa.float64() else np.full(len(first), scale >= 1)
+            np.abs(first) * 2.0**-49 < scale if kind == pa.float64() else np.full(len(first), scale >= 1)
         )
         telling &= np.abs(first) < 2.0**53
         return int(telling.sum()) < 64 or bool((moved != first)[telling].any())
