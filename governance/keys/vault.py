@@ -9,14 +9,14 @@ internal 16 B  random pseudonym that consent and lineage key on; never leaves
 secret   32 B  random, for what is sealed once under the subject
 ======== ===== ===========================================================================
 
-and per *audience* that sees it (a dataset, a recipient) a ``pseudonym`` of 16 random bytes. None is
-a hash of an identifier (45 CFR §164.514(c), EDPB Guidelines 01/2025): without the vault a pseudonym
-leads nowhere. Identifiers themselves are not stored.
+and per *audience* that sees it (a dataset, a recipient) a ``pseudonym`` of 16 random bytes. None is a hash
+of an identifier (45 CFR §164.514(c), EDPB Guidelines 01/2025): without the vault a pseudonym leads nowhere.
+Identifiers themselves are not stored.
 
-Of subjects that were erased two lists remain, per domain. ``suppressed`` (16 B) is the *suppression
-list*: AES-256-CMACs of their identifiers under a key of its own, so that they do not come back with
-the next load. ``restricted`` (8 B, little-endian) are ordinals whose rows a legal hold keeps: their
-link stays, and nobody may read them.
+Of subjects that were erased two lists remain, per domain. ``suppressed`` (16 B) is the *suppression list*:
+AES-256-CMACs of their identifiers under a key of its own, so that they do not come back with the next load.
+``restricted`` (8 B, little-endian) are ordinals whose rows a legal hold keeps: their link stays, and nobody
+may read them.
 
 Format 1, ``vault.sqlite`` (WAL, ``synchronous=FULL``, mode 0600)::
 
@@ -24,22 +24,21 @@ Format 1, ``vault.sqlite`` (WAL, ``synchronous=FULL``, mode 0600)::
     columns  kind, domain, audience, generation, sealed directory
     pages    column, number, generation, sealed records
 
-- A column is an array of fixed-width records in ordinal order, cut into pages of 4,096 records; the
-  last may be shorter.
-- Sealed is AES-256-GCM, ``nonce (12) ‖ ciphertext ‖ tag (16)``, under the segment key the head
-  names, ``seg.vault-<vault id>-<n>.restricted``. It is wrapped under the epoch like any other, so a
-  rotation does not touch the vault, and destroying it kills every copy sealed with it.
-- Contexts (additional data), as canonical JSON lists: page ``["governance vault page v1", vault id,
-  kind, domain, audience, number, generation]``, directory ``["governance vault column v1", vault id,
-  kind, domain, audience, generation]``, head ``["governance vault head v1", vault id, key id,
-  generation]``.
-- The *generation* counts write transactions. A directory is the record count and the generation of
-  each page, as little-endian uint64; the head is canonical JSON ``{"tombstones": n, "columns":
-  [[kind, domain, audience, generation], …]}``. So a page, a column or a row that is missing, moved
-  or older than the head is noticed. An older vault as a whole is noticed by :meth:`expects`.
-- A record changes only when the whole vault is sealed under a new key, as an erasure does: its
-  index becomes random, the rest zero. *tombstones* is how many of the log's it has carried out.
-  The two lists are written whole then.
+- A column is an array of fixed-width records in ordinal order, cut into pages of 4,096 records; the last
+  may be shorter.
+- Sealed is AES-256-GCM, ``nonce (12) ‖ ciphertext ‖ tag (16)``, under the segment key the head names,
+  ``seg.vault-<vault id>-<n>.restricted``. It is wrapped under the epoch like any other, so a rotation does
+  not touch the vault, and destroying it kills every copy sealed with it.
+- Contexts (additional data), as canonical JSON lists: page ``["governance vault page v1", vault id, kind,
+  domain, audience, number, generation]``, directory ``["governance vault column v1", vault id, kind,
+  domain, audience, generation]``, head ``["governance vault head v1", vault id, key id, generation]``.
+- The *generation* counts write transactions. A directory is the record count and the generation of each
+  page, as little-endian uint64; the head is canonical JSON ``{"tombstones": n, "seals": n, "columns":
+  [[kind, domain, audience, generation], …]}``. So a page, a column or a row that is missing, moved or older
+  than the head is noticed. An older vault as a whole is noticed by :meth:`expects`.
+- A record changes only when the whole vault is sealed under a new key, as an erasure does: its index
+  becomes random, the rest zero. *tombstones* is how many of the log's it has carried out, *seals* how often
+  its key has sealed. The two lists are written whole then.
 """
 
 from __future__ import annotations
