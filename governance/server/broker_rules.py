@@ -256,7 +256,7 @@ def require_labels(claim: Claim, contract: Contract, labels: list[str]) -> None:
     tokens = {
         column.protection.arguments.get("domain")
         for column in contract.columns
-        if column.protection.method == "token"
+        if "domain" in column.protection.arguments
     }
     for label in labels:
         looked_up, token = _LOOK_UP.fullmatch(label), _TOKEN.fullmatch(label)

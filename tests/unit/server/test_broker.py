@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from brokering import (
+    DATASET,
     DIGEST,
     OTHER,
     PUBLIC_ONLY,
@@ -129,9 +130,11 @@ def test_keys_of_others_are_refused(world: World, run: Claim) -> None:
         keyring.new_segment_key(segment(strange), "internal")
     with world.refused("key"):
         keyring.new_segment_key("vault-0123456789abcdef-9", "restricted")
-    for label in ("token:customer", "vault 0123456789abcdef index patient", "governance run signer v1"):
+    unclaimed = ("token:customer", "vault 0123456789abcdef index patient", "drift:support_prompts", "root")
+    for label in unclaimed:
         with world.refused("key"):
             keyring.secret(label)
+    assert keyring.secret(f"drift:{DATASET}") == world.workspace.keyring.secret(f"drift:{DATASET}")
     for key_id in (f"seg.{segment(world.claim())}.internal", "seg.elsewhere-1.internal"):
         with world.refused("key"):
             keyring.segment_key(key_id)
