@@ -10,7 +10,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from governance import sources, validate
+from governance import validate
 from governance.contracts import columns_match, load_contract
 from governance.detect.learned import ready
 from governance.detect.registry import resolve
@@ -22,9 +22,11 @@ from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage,
 from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Policy
 from governance.model.run import OpenedRun, version_id
+from governance.pipeline.pinned import pin_source
 from governance.pipeline.pointer import current_version
 from governance.pipeline.step import SCHEMA, RunReference, event_context, reported, source_types
 from governance.pipeline.workspace import Workspace
+from governance.protect.outputs import QUARANTINE
 from governance.storage import Storage
 
 DATASETS = "gov"
@@ -63,8 +65,7 @@ def open_run(
         detectors = resolve(policy.detectors or None)
         text_models = ready(ner=policy.text_ner, crf=policy.text_crf)
         require_purpose(contract, policy, purpose)
-        snapshot = sources.pin(source)
-        schema = sources.schema(snapshot, types=source_types(contract))
+        snapshot, schema = pin_source(workspace, contract.dataset, source, source_types(contract))
         if contract.subject.source_name not in schema.names:
             raise ContractError(
                 "GOV-105",
@@ -189,10 +190,10 @@ def _undecidable(contract: Contract, column: str, method: str) -> ContractError:
 
 
 def source_lineage(run: OpenedRun, fields: list[tuple[str, str]]) -> DatasetLineage:
-    """The source as OpenLineage names it: namespace ``file``, name the path."""
+    """The source as OpenLineage names it: namespace ``file``, name the path; ``quarantine`` for rows set aside."""
     return DatasetLineage(
-        namespace="file",
-        name=run.source.uri,
+        namespace="file" if run.source.kind != QUARANTINE else QUARANTINE,
+        name=run.source.uri.removeprefix(f"{QUARANTINE}:"),
         fields=tuple(fields),
         version=run.source.digest,
         size=sum(f.size for f in run.source.files),

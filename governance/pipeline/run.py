@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,11 @@ from governance.contracts import load_contract
 from governance.model.evidence import Recorder, Stage
 from governance.pipeline.classify import classify
 from governance.pipeline.consent import consent
+from governance.pipeline.memory import PassMemory
 from governance.pipeline.open import open_run
+from governance.pipeline.pinned import quarantine_uri
 from governance.pipeline.protect import protect
+from governance.pipeline.quarantine import replayable
 from governance.pipeline.release import recover, release
 from governance.pipeline.step import Progress, RunReference, resume, silent
 from governance.pipeline.validate import validate
@@ -48,8 +51,43 @@ def run_pass(
     reference = open_pass(
         workspace, recorder, contract_path=contract_path, source=source, purpose=purpose, run_id=run_id
     )
-    context = resume(workspace, reference, recorder, progress)
+    context = replace(resume(workspace, reference, recorder, progress), memory=PassMemory())
     return PassResult(reference, {stage: step(context) for stage, step in STEPS.items()})
+
+
+def replay(
+    workspace: Workspace,
+    recorder: Recorder,
+    *,
+    contract_path: Path,
+    version: str,
+    purpose: str | None = None,
+    progress: Progress = silent,
+) -> PassResult:
+    """Take the rows that the run of ``version`` set aside through a new pass, and add what passes to the release.
+
+    Consent is decided anew, now; the contract may be a newer one. Rows that fail again wait under the new version.
+    They are taken in at most once: a second replay is refused, one beside it loses the release. Until
+    `governance quarantine expire` they stay sealed where they were.
+
+    Args:
+        purpose: the first run's when absent.
+
+    Raises:
+        ValidationError: GOV-406 when they may not be replayed. What :func:`run_pass` raises.
+    """
+    dataset = load_contract(contract_path).dataset
+    recover(workspace, recorder, dataset)
+    aside = replayable(workspace, dataset, version)
+    return run_pass(
+        workspace,
+        recorder,
+        contract_path=contract_path,
+        source=quarantine_uri(dataset, version),
+        purpose=purpose or aside.purpose,
+        run_id=f"replay-{version}",
+        progress=progress,
+    )
 
 
 def open_pass(

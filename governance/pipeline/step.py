@@ -5,25 +5,27 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from governance import sources
 from governance.contracts import load_contract
 from governance.detect.custom import load_detectors
 from governance.detect.registry import Detectors, builtin
 from governance.errors import ContractError, GovernanceError, StorageError
 from governance.model.canonical import canonical, digest, parse, timestamp
-from governance.model.contract import Contract
+from governance.model.contract import Contract, LoadMode
 from governance.model.evidence import Evidence, Recorder, Stage, StageRecord
 from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Policy
 from governance.model.run import OpenedRun
+from governance.pipeline.memory import PassMemory
+from governance.pipeline.pinned import read_pinned
 from governance.pipeline.workspace import Workspace
+from governance.protect.outputs import QUARANTINE
 from governance.storage import Storage
 
 Progress = Callable[[str, int], None]
@@ -72,6 +74,7 @@ class RunContext:
     run: OpenedRun
     reference: RunReference
     progress: Progress = silent
+    memory: PassMemory | None = None
 
     def facts(self, stage: Stage) -> dict[str, Any]:
         """The facts an earlier step left.
@@ -125,7 +128,14 @@ class RunContext:
         """Stream the pinned source, verified, counting rows for the progress display."""
         rows = 0
         types = source_types(self.contract)
-        for batch in sources.read(self.run.source, types=types, columns=columns, known=self.source_schema):
+        for batch in read_pinned(
+            self.workspace,
+            self.storage,
+            self.run.source,
+            types=types,
+            columns=columns,
+            known=self.source_schema,
+        ):
             rows += batch.num_rows
             yield batch
             self.progress(stage, rows)
@@ -186,6 +196,9 @@ def resume(
             )
     workspace.claim(Claim.of_run(Operation.SEAL, run.to_json()))
     compiled = load_contract(contract, data=storage.read(contract))
+    if run.source.kind == QUARANTINE:
+        # Rows that were set aside join what is released; they never take its place.
+        compiled = replace(compiled, mode=LoadMode.APPEND)
     return RunContext(workspace, recorder, storage, compiled, policy, run, reference, progress)
 
 
