@@ -65,15 +65,15 @@ class Claims:
         if profile == SAFE_HARBOR and not declared:
             say = (
                 "Safe Harbor asks that nobody knows how to identify someone (45 CFR 164.514(b)(2)(ii)); "
-                "write `noActualKnowledge: {declaredBy: …, on: YYYY-MM-DD}`"
+                "write `noActualKnowledge: {declaredBy: …, date: YYYY-MM-DD}`"
             )
             self._say((*here, "profile"), say)
         if profile == EXPERT and text(claim, "determination") is None:
             say = "an expert determination is named; write `determination:` and its name in the policy"
             self._say((*here, "profile"), say)
-        on = text(declared, "on")
+        on = text(declared, "date")
         if on is not None and not is_day(on):
-            self._say((*here, "noActualKnowledge", "on"), f"`{on}` is no day; write it as `2026-01-31`")
+            self._say((*here, "noActualKnowledge", "date"), f"`{on}` is no day; write it as `2026-01-31`")
         return Deidentification(profile, text(declared, "declaredBy"), on, text(claim, "determination"))
 
     def _quasi(self, asked: Mapping[str, Any], here: Pointer) -> list[QuasiIdentifier]:

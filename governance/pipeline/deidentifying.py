@@ -46,7 +46,7 @@ def deidentified(
         )
     return {
         "profile": claim.profile,
-        "no_actual_knowledge": {"declared_by": claim.declared_by, "on": claim.declared_on},
+        "no_actual_knowledge": {"declared_by": claim.declared_by, "date": claim.declared_on},
         **safe_harbor_evidence(contract.columns, found, ner=policy.text_ner),
     }
 
