@@ -20,17 +20,30 @@ def command() -> None:
 @command.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--domain", help="Of the subjects of ISO/IEC TS 27560 records, which name none.")
+@click.option(
+    "--custodian",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with an X25519 public key: FILE is kept as proof that only its owner can open.",
+)
 @home_options
 @json_option
-def import_file(file: Path, domain: str | None, home: str | None, store: str | None, as_json: bool) -> None:
+def import_file(
+    file: Path, domain: str | None, custodian: Path | None, home: str | None, store: str | None, as_json: bool
+) -> None:
     """Import FILE (Parquet, CSV, JSON, JSON Lines, JSON-LD) as one batch, all or nothing.
 
     Identifiers become pseudonyms of the subject vault; the batch becomes a leaf of the log.
     """
+    from governance.consent.proof import custodian_key
     from governance.pipeline.ledger import import_consent
     from governance.pipeline.workspace import Workspace
 
-    batch = import_consent(Workspace.open(settings(home, store)), file, domain)
+    batch = import_consent(
+        Workspace.open(settings(home, store)),
+        file,
+        domain,
+        custodian_key(custodian.read_bytes()) if custodian else None,
+    )
     result = {
         "position": batch.position,
         "rows": batch.rows,
@@ -136,6 +149,25 @@ def receipt(subject: str | None, domain: str, purpose: str, home: str | None, st
 
     made = consent_receipt(Workspace.open(settings(home, store)), _identifier(subject), domain, purpose)
     click.echo(json.dumps(made, indent=2, ensure_ascii=False))
+
+
+@command.command("open-proof")
+@click.argument("proof", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The custodian's private key, as `governance keys recipient` wrote it.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Where the file is written, 0600."
+)
+def proof_opened(proof: Path, key: Path, out: Path) -> None:
+    """Open PROOF, an imported consent file, with the custodian's key. Needs no governance home."""
+    from governance.consent.proof import custodian_key, open_proof
+    from governance.durable import replace_file
+
+    replace_file(out, open_proof(proof, custodian_key(key.read_bytes())))
 
 
 def _identifier(subject: str | None) -> str:

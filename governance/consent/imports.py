@@ -25,9 +25,10 @@ from governance.model.canonical import digest
 
 @dataclass(frozen=True, slots=True)
 class ReadRecords:
-    """A file's rows, each judged on its own. ``digest`` is of the file's bytes."""
+    """A file's rows, each judged on its own. ``data`` are the file's bytes, ``digest`` is of them."""
 
     table: pa.Table
+    data: bytes
     digest: str
     repeated: int
 
@@ -61,7 +62,7 @@ def read_records(
     again = repeated_ids(table, same_content=True)
     if again:
         table = table.filter(pc.invert(pc.is_in(table["row"], pa.array(again, pa.int64()))))
-    return ReadRecords(with_defects(table).combine_chunks(), digest(data), len(again))
+    return ReadRecords(with_defects(table).combine_chunks(), data, digest(data), len(again))
 
 
 def prepare(

@@ -26,6 +26,7 @@ from governance.consent.heads_postgres import PostgresHeads
 from governance.consent.imports import NewRecords, prepare, read_records
 from governance.consent.joined import standings_by_join
 from governance.consent.late import late_ordinals
+from governance.consent.proof import keep_proof, sweep_proofs
 from governance.consent.records import Population, SubjectRecords
 from governance.consent.segments import read_segment, segment_parts, sweep, write_segment
 from governance.consent.snapshot import ConsentSnapshot
@@ -59,6 +60,7 @@ class ConsentLedger:
 
     def __init__(self, directory: Path, heads: Heads) -> None:
         self._segments = directory / "segments"
+        self._proofs = directory / "proof"
         self._heads = heads
         self._salt = heads.check(directory)
         self._indexes = PublishedIndexes(directory / "index", heads)
@@ -139,6 +141,7 @@ class ConsentLedger:
         purposes: Collection[str] | None = None,
         backdated_after: timedelta = BACKDATED_AFTER,
         domain: str | None = None,
+        custodian: bytes | None = None,
     ) -> Batch:
         """Take in a file whole, or refuse it whole.
 
@@ -152,6 +155,7 @@ class ConsentLedger:
             purposes: the policy's purposes; ``None`` accepts any name.
             backdated_after: what the policy calls backdated; stored with each record.
             domain: of the subjects of ISO/IEC TS 27560 records that state none.
+            custodian: X25519 public key; the file is kept sealed to it (:mod:`governance.consent.proof`).
 
         Raises:
             ConsentFindings: GOV-201 for faulty rows, GOV-202 for overlapping intervals; all at once.
@@ -180,6 +184,8 @@ class ConsentLedger:
                 return Batch.from_body(nothing, -1)
             segment = write_segment(self._segments, new.records)
             body = self._body(read.digest, segment, new, recorded_at, len(batches) + 1, backdated_after)
+            if custodian is not None:
+                body["proof"] = keep_proof(self._proofs, read.data, read.digest, custodian)
             self._heads.announce(body)
             return self._complete(record) or self._heads.batches()[-1]
 
@@ -355,7 +361,9 @@ class ConsentLedger:
         """Under the lock: record and commit what was announced; drop what was not."""
         body = self._heads.pending()
         if body is None:
-            sweep(self._segments, {batch.segment for batch in self._heads.batches()})
+            batches = self._heads.batches()
+            sweep(self._segments, {batch.segment for batch in batches})
+            sweep_proofs(self._proofs, {batch.source_digest for batch in batches})
             return None
         # A leaf must not promise a segment that is not there.
         read_segment(self._segments, body["segment"], ["record"])

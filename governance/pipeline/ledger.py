@@ -13,11 +13,13 @@ from governance.log import CONSENT_BATCH
 from governance.pipeline.workspace import OPERATOR, Workspace
 
 
-def import_consent(workspace: Workspace, path: Path, domain: str | None = None) -> Batch:
+def import_consent(
+    workspace: Workspace, path: Path, domain: str | None = None, custodian: bytes | None = None
+) -> Batch:
     """Import one file of consent records.
 
     Records of subjects on the suppression list are left out. ``domain`` is of the subjects of ISO/IEC
-    TS 27560 records that state none.
+    TS 27560 records that state none; ``custodian``, an X25519 public key, keeps the file sealed to it.
 
     Raises:
         ConsentError: GOV-201 for what is wrong in the file, GOV-202 for overlapping intervals; the
@@ -42,4 +44,5 @@ def import_consent(workspace: Workspace, path: Path, domain: str | None = None) 
         recorded_at=workspace.clock(),
         purposes=list(workspace.policy.purposes),
         domain=domain,
+        custodian=custodian,
     )

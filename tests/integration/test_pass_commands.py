@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from unittest import mock
 
+import pyarrow.compute as pc
 import pytest
 from before_and_after import CUSTOMERS
 from governed_home import DATASETS, Home
@@ -96,6 +99,26 @@ def test_an_instant_without_a_zone_is_a_wrong_command_line(at: str, released: Ho
     explain = ("consent", "explain", "C-1", "--domain", "customer", "--purpose", "model_training")
     code, _, err = released.cli(*explain, "--at", at)
     assert (code, "--at" in err) == (2, True)
+
+
+def test_a_receipt_names_the_versions_that_hold_the_subject(released: Home) -> None:
+    import pyarrow.parquet as pq
+
+    ledger = pq.read_table(released.path / "input" / "consent_ledger.parquet")
+    given = ledger.filter((pc.field("domain") == "customer") & (pc.field("action") == "grant"))
+    asked = ("--domain", "customer", "--purpose", "model_training")
+    for subject in given["subject_id"].unique().to_pylist()[:20]:
+        code, out, err = released.cli("consent", "receipt", subject, *asked)
+        assert code == 0, err
+        if covers := json.loads(out)["governance:covers"]:
+            break
+    assert [one["dataset"] for one in covers] == [CUSTOMERS]
+    assert covers[0]["manifest"].startswith("sha256:")
+    with mock.patch("sys.stdin", io.StringIO(f"{subject}\n")):
+        code, out, err = released.cli("consent", "explain", *asked, "--json")
+    assert (code, json.loads(out)["reasons"]["none"]) == (0, "allowed"), err
+    with mock.patch("sys.stdin", io.StringIO("")):
+        assert released.cli("consent", "explain", "-", *asked)[0] == 2
 
 
 def test_questions_to_the_lineage_are_answered(released: Home) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from test_consent_import import internal, row, write
 
 from governance.consent import ConsentLedger, CoveredVersion, receipt
-from governance.errors import ConsentFindings
+from governance.consent.proof import custodian_key, open_proof
+from governance.errors import ConsentError, ConsentFindings, SettingError
 from governance.model.decision import Reason, Regime
 from governance.model.policy import Purpose
 
@@ -190,3 +192,28 @@ def test_a_receipt_states_what_it_covers_and_is_read_again(world: World) -> None
     path.write_text(json.dumps(made))
     assert other.take(path).rows == 1
     assert other.reasons("S1") == ["allowed"]
+
+
+def test_proof_is_sealed_to_its_custodian_and_kept_apart(world: World) -> None:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    key, other = X25519PrivateKey.generate(), X25519PrivateKey.generate()
+    source = write(world.folder / "file.csv", [row(1, subject_id="Secret-4711")])
+    batch = world.take(source, custodian=key.public_key().public_bytes_raw())
+    folder = world.folder / "consent" / "proof"
+    [kept] = folder.iterdir()
+    assert (folder.stat().st_mode & 0o777, kept.stat().st_mode & 0o777) == (0o700, 0o600)
+    assert kept.stem == batch.source_digest.removeprefix("sha256:")
+    assert b"Secret" not in kept.read_bytes()
+    assert open_proof(kept, key.private_bytes_raw()) == source.read_bytes()
+    with pytest.raises(ConsentError, match="GOV-203"):
+        open_proof(kept, other.private_bytes_raw())
+    with pytest.raises(ConsentError, match="GOV-203"):
+        open_proof(kept.rename(folder / f"{'0' * 64}.sealed"), key.private_bytes_raw())
+    # What no batch stands on, such as a killed import's, goes with the next import.
+    world.take(write(world.folder / "next.csv", [row(2)]))
+    assert list(folder.iterdir()) == []
+    key_file = base64.b64encode(key.private_bytes_raw()) + b"\n"
+    assert custodian_key(key_file) == key.private_bytes_raw()
+    with pytest.raises(SettingError, match="GOV-901"):
+        custodian_key(b"not a key")
