@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from governance.contracts import load_contract
-from governance.errors import GovernanceError, ProtectionError
+from governance.errors import AccessError, GovernanceError, ProtectionError, StorageError
 from governance.keys.identifiers import distinct
 from governance.model.contract import Contract
 from governance.model.dataset import Manifest, Segment
@@ -136,7 +137,7 @@ def find_rows(workspace: Workspace, dataset: str, wanted: dict[str, Wanted]) -> 
             holding.current[segment.segment_id] = found
     if manifest is not None:
         holding.versions[manifest.version] = bool(holding.current)
-    for earlier in chain:
+    for earlier in _readable(chain):
         for segment in earlier.segments:
             if segment.segment_id not in known:
                 known[segment.segment_id] = rows = search.earlier(earlier, segment)
@@ -158,6 +159,12 @@ def find_rows(workspace: Workspace, dataset: str, wanted: dict[str, Wanted]) -> 
 
 
 _DEAD = -1
+
+
+def _readable(chain: Iterator[Manifest]) -> Iterator[Manifest]:
+    """Earlier versions as far as their manifests are there; what others stand on is found as loose."""
+    with contextlib.suppress(StorageError, AccessError):
+        yield from chain
 
 
 def _place(holding: Holding, segment: str, rows: int | None) -> None:

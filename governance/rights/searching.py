@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ SHORTEST = 4
 AUTHORISER = "rights:erasure"
 
 _AT_ONCE = 500
+_PSEUDONYM = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _CHUNK = 8 << 20
 _OVERLAP = 1 << 10
 
@@ -80,11 +82,10 @@ def search_text(
     Returns:
         A statement for each place.
     """
-    names = [name for name in identifiers if len(name) >= SHORTEST]
-    looked_for = [
-        what for what, given in (("identifier", names), ("released pseudonym", list(pseudonyms))) if given
-    ]
-    match = _Literals([*names, *pseudonyms])
+    names, hidden = [name for name in identifiers if len(name) >= SHORTEST], list(pseudonyms)
+    given = {"identifier": names, "released pseudonym": hidden}
+    looked_for = [what for what, texts in given.items() if texts]
+    match = _Named(names, hidden)
     places = [_in_log(workspace, match, looked_for, ground)]
     if places[0]["redacted"]:
         shutil.rmtree(workspace.settings.home / "index", ignore_errors=True)
@@ -98,11 +99,11 @@ def search_text(
     return [*places, *(_place(place, looked_for, files, hits) for place, (files, hits) in read.items())]
 
 
-class _Literals:
-    """Whether bytes hold any of many texts, each as a whole word, plain or as JSON escapes it."""
+class _Named:
+    """Whether bytes name a subject: by an identifier as a whole word, plain or as JSON escapes it, or a pseudonym."""
 
-    def __init__(self, texts: list[str]) -> None:
-        forms = sorted({form.encode() for text in texts for form in (text, json.dumps(text)[1:-1])})
+    def __init__(self, identifiers: list[str], pseudonyms: Iterable[str]) -> None:
+        forms = sorted({form.encode() for text in identifiers for form in (text, json.dumps(text)[1:-1])})
         options = re2.Options()
         options.max_mem = 256 << 20
         options.encoding = re2.Options.Encoding.LATIN1
@@ -114,12 +115,15 @@ class _Literals:
             )
             for part in (forms[start : start + _AT_ONCE] for start in range(0, len(forms), _AT_ONCE))
         ]
+        self._pseudonyms = {text.encode() for text in pseudonyms}
 
     def __call__(self, data: bytes) -> bool:
+        if self._pseudonyms and not self._pseudonyms.isdisjoint(_PSEUDONYM.findall(data)):
+            return True
         return any(pattern.search(data) for pattern in self._patterns)
 
 
-def _in_log(workspace: Workspace, match: _Literals, looked_for: list[str], ground: str) -> dict[str, Any]:
+def _in_log(workspace: Workspace, match: _Named, looked_for: list[str], ground: str) -> dict[str, Any]:
     log = workspace.log
     read = found = redacted = 0
     named = []

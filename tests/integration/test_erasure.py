@@ -335,13 +335,18 @@ def test_a_carried_segment_is_rewritten_without_who_was_erased(home: Home) -> No
     home.run(CUSTOMERS)
     subject, rows = next(iter(german_subjects(home).items()))
     [name] = pseudonyms(home, subject)
-    before = home.rows(CUSTOMERS).num_rows
+    before, first = home.rows(CUSTOMERS).num_rows, home.manifest(CUSTOMERS)
     erase(home, "R", subject)
     home.run(CUSTOMERS)
     assert home.rows(CUSTOMERS).num_rows == 2 * (before - rows) == home.manifest(CUSTOMERS).body["rows"]
     assert name not in sealed_names(home)
+    # Without its manifest the earlier version's segment is found as one that nobody names.
+    (home.root(CUSTOMERS) / f"versions/{first.version}/{first.body['run']['attempt']}.manifest.json").unlink()
     finish(home.workspace())
-    assert facts(home, "R")["searched"]["found"] == 0
+    certificate = facts(home, "R")
+    assert certificate["searched"]["found"] == 0
+    assert first.segments[0].segment_id in certificate["destroyed"][0]["doomed"]
+    assert not (home.root(CUSTOMERS) / "segments" / first.segments[0].segment_id).exists()
 
 
 def test_quarantined_source_rows_are_written_again_without_the_subject(home: Home) -> None:

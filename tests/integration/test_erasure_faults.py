@@ -185,3 +185,26 @@ def test_a_request_is_not_taken_over_for_another_subject(released: Home) -> None
     with refused("GOV-605", free_of=(first, second)):
         erase(released, "R", second)
     assert erase(released, "R", first) is None
+
+
+def test_who_is_still_found_somewhere_is_recorded_and_not_called_erased(released: Home) -> None:
+    subject = next(iter(german_subjects(released)))
+    [name] = pseudonyms(released, subject)
+    erase(released, "R", subject)
+    waiting = released.path / "outbox" / "events"
+    waiting.parent.mkdir(exist_ok=True)
+    waiting.write_text(f'{{"column": "{name}"}}')
+    with refused("GOV-606", free_of=(subject, name)):
+        finish(released.workspace())
+    certificate = facts(released, "R")
+    assert (certificate["state"], certificate["searched"]["complete"]) == ("suppressed", False)
+    [place] = [place for place in certificate["searched"]["places"] if place["found"]]
+    assert (place["place"], place["found"]) == ("outbox/**", 1)
+    epoch = released.workspace().keyring.epoch
+    waiting.write_text(f'{{"column": "customer_id", "name": "{subject}"}}')
+    with refused("GOV-606", free_of=(subject,)):
+        finish(released.workspace(), identifiers={"customer": pa.array([subject])})
+    waiting.unlink()
+    finish(released.workspace())
+    assert facts(released, "R")["searched"]["complete"]
+    assert released.workspace().keyring.epoch == epoch, "what was destroyed is not destroyed again"
