@@ -11,6 +11,7 @@ import pyarrow as pa
 from governance.detect.decision import decide, decide_table
 from governance.detect.flattening import flatten
 from governance.detect.headers import read_header
+from governance.detect.noticed import NoticedTexts
 from governance.detect.profile import ColumnProfile
 from governance.detect.registry import Detectors, DetectorsLike, resolve
 from governance.detect.validators import COMMON_REGIONS
@@ -30,9 +31,17 @@ class TableScanner:
         sample: rows to read, drawn uniformly from the stream; ``None`` reads all. With a sample,
             each result states the prevalence it would have missed with probability 5%.
         detectors: what is known, see :func:`governance.detect.load_detectors`, or the paths of a team's files.
+        noticed: is told what the scan notices of columns of prose, by name and number of the batch.
     """
 
-    def __init__(self, schema: pa.Schema, sample: int | None = None, detectors: DetectorsLike = None) -> None:
+    def __init__(
+        self,
+        schema: pa.Schema,
+        sample: int | None = None,
+        detectors: DetectorsLike = None,
+        *,
+        noticed: NoticedTexts | None = None,
+    ) -> None:
         self._detectors: Detectors = resolve(detectors)
         self._schema = schema
         self._limit = sample
@@ -40,6 +49,8 @@ class TableScanner:
         self._reservoir: pa.Table | None = None
         self._priorities = np.empty(0)
         self._rows = 0
+        self._noticed = noticed if sample is None else None
+        self._batches = 0
         self._profiles: dict[tuple[int, str], ColumnProfile] = {}
         self._read(schema.empty_table())
 
@@ -48,6 +59,7 @@ class TableScanner:
         self._rows += batch.num_rows
         if self._limit is None:
             self._read(pa.Table.from_batches([batch]))
+            self._keep_noticed(batch)
             self._settle()
         else:
             self._draw(pa.Table.from_batches([batch]))
@@ -78,7 +90,20 @@ class TableScanner:
                     profile = self._profiles.setdefault(
                         (position, f"{leaf}\0{seen[leaf]}"), ColumnProfile(leaf, self._detectors)
                     )
+                    profile.noticing = self._noticed is not None
                     profile.update(array)
+
+    def _keep_noticed(self, batch: pa.RecordBatch) -> None:
+        if self._noticed is None or not batch.num_rows:
+            return
+        for (position, _), profile in self._profiles.items():
+            texts = batch.column(position)
+            if profile.noticed is not None and (
+                pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)
+            ):
+                self._noticed.keep(batch.schema.names[position], self._batches, texts, profile.noticed)
+                profile.noticed = None
+        self._batches += 1
 
     def _settle(self) -> None:
         for profile in self._profiles.values():

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from governance.detect.noticed import Noticed, joined
 from governance.detect.registry import Detectors
 from governance.detect.text import engine
 from governance.detect.vocabulary import PLACEHOLDERS
@@ -71,7 +72,10 @@ _CRC = _crc_table()
 
 
 class ColumnProfile:
-    """Counts, range, distinct sample and contained identifiers of one column."""
+    """Counts, range, distinct sample and contained identifiers of one column.
+
+    Where ``noticing`` was set, ``noticed`` says what was seen of the last array if it is prose, its nulls left out.
+    """
 
     def __init__(self, name: str, detectors: Detectors | None = None) -> None:
         self.name = name
@@ -89,12 +93,15 @@ class ColumnProfile:
         self.settled = False
         self.next_attempt = 0
         self._threshold = 1 << 32
+        self.noticing = False
+        self.noticed: Noticed | None = None
 
     def update(self, array: pa.Array | None) -> None:
         """Read one array of the column; ``None`` marks a column that cannot be taken apart."""
         if array is None:
             self.opaque = True
             return
+        self.noticed = None
         self.rows += len(array)
         kind = physical(array.type)
         if kind != "null":
@@ -144,10 +151,20 @@ class ColumnProfile:
         self._sampled(heads)
         if self.settled:
             return
-        if _blanks(heads) / len(heads) < 3:
+        detectors = engine(self._detectors)
+        prose = _blanks(heads) / len(heads) >= 3
+        if not prose:
             values = values.filter(pc.match_substring_regex(values, self._identifier()))
+        parts: list[Noticed] = []
         for start in range(0, len(values), _TEXT_SLICE):
-            self.contains.update(engine(self._detectors).contained(values.slice(start, _TEXT_SLICE)))
+            part = values.slice(start, _TEXT_SLICE)
+            flags = detectors.sieved(part)
+            hits = detectors.hits(part, flags)
+            self.contains.update(detectors.counted(hits))
+            if prose and self.noticing:
+                parts.append(Noticed(hits.rows + start, flags[hits.rows], hits.detectors))
+        if parts:
+            self.noticed = joined(parts)
 
     def _identifier(self) -> str:
         stated = engine(self._detectors).own

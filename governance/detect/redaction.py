@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from governance.detect import lexicon, sieves
 from governance.detect.classifications import taxonomy
+from governance.detect.noticed import Noticed
 from governance.detect.registry import Detectors, DetectorsLike, resolve
 from governance.detect.text import Hits, TextEngine, byte_lookup, engine
 
@@ -75,6 +76,8 @@ def redact(
     texts: pa.Array,
     known: Mapping[str, pa.Array | Sequence[pa.Array]] | None = None,
     detectors: DetectorsLike = None,
+    *,
+    noticed: Noticed | None = None,
 ) -> pa.Array:
     """Replace identifiers in texts by tags such as ``[EMAIL]``.
 
@@ -83,6 +86,7 @@ def redact(
         known: by classification, an array of length n or several: what structured columns say of the same row. Their
             values are removed wherever they stand in the row's text, in any case, names also word by word.
         detectors: what is known, or the paths of a team's files.
+        noticed: what a scan with the same detectors noticed of the same texts.
 
     Returns:
         An array of the same length, ``string`` or ``large_string``; null stays null and an untouched
@@ -100,8 +104,11 @@ def redact(
     step = min(MAXIMUM_ROWS, max(1, MAXIMUM_BYTES * len(texts) // max(texts.nbytes, 1)))
     for start in range(0, len(texts), step):
         part = texts.slice(start, step)
-        flags = matcher.sieved(part)
-        hits = matcher.hits(part, flags)
+        if noticed is None:
+            flags = matcher.sieved(part)
+            hits = matcher.hits(part, flags)
+        else:
+            flags, hits = matcher.recalled(part, noticed.within(start, start + len(part)))
         if known:
             given = {
                 name: [array.slice(start, step) for array in _listed(arrays)]

@@ -21,6 +21,7 @@ import re2
 from numpy.typing import NDArray
 
 from governance.detect import lexicon, sieves, vocabulary
+from governance.detect.noticed import Noticed
 from governance.detect.registry import Detectors, DetectorsLike, TextDetector, builtin, resolve
 from governance.detect.secrets import are_secrets
 from governance.detect.validators import Validator, named
@@ -85,6 +86,17 @@ class Hits:
         )
 
 
+def _flagged(texts: pa.Array, rows: NDArray[np.int64]) -> list[bytes]:
+    flagged: list[bytes] = texts.take(pa.array(rows)).cast(_binary(texts.type)).to_pylist()
+    return flagged
+
+
+def _hits(
+    rows: NDArray[np.int64], texts: list[bytes], found: list[tuple[int, ...]], flags: NDArray[np.uint8]
+) -> Hits:
+    return Hits(rows, texts, found, (flags & sieves.LEXICON) != 0, (flags & sieves.PERSON) != 0)
+
+
 def options() -> Any:
     """RE2 options with room for the automata of whole groups, and silent."""
     stated = re2.Options()
@@ -137,7 +149,7 @@ class TextEngine:
         """
         flags = self.sieved(texts) if flags is None else flags
         rows = np.flatnonzero(flags)
-        flagged = texts.take(pa.array(rows)).cast(_binary(texts.type)).to_pylist()
+        flagged = _flagged(texts, rows)
         flags = flags[rows]
         found: list[tuple[int, ...]] = [()] * len(flagged)
         for flag, match, members in self._groups:
@@ -145,7 +157,15 @@ class TextEngine:
             for place, hit in zip(places, map(match, [flagged[place] for place in places]), strict=True):
                 if hit:
                     found[place] += tuple([members[each] for each in hit])
-        return Hits(rows, flagged, found, (flags & sieves.LEXICON) != 0, (flags & sieves.PERSON) != 0)
+        return _hits(rows, flagged, found, flags)
+
+    def recalled(self, texts: pa.Array, noticed: Noticed) -> tuple[NDArray[np.uint8], Hits]:
+        """What :meth:`sieved` and :meth:`hits` say of texts of which it was noticed."""
+        flags = np.zeros(len(texts), np.uint8)
+        flags[noticed.rows] = noticed.flags
+        return flags, _hits(
+            noticed.rows, _flagged(texts, noticed.rows), list(noticed.detectors), noticed.flags
+        )
 
     def spans(self, text: bytes, candidates: Sequence[int], names: bool) -> list[tuple[int, int, str, float]]:
         """Spans in byte offsets with classification and score, none overlapping: the earlier detector wins."""
@@ -189,8 +209,11 @@ class TextEngine:
 
     def contained(self, texts: pa.Array) -> Counter[str]:
         """Rows by classification of a ``string`` array."""
+        return self.counted(self.hits(texts))
+
+    def counted(self, hits: Hits) -> Counter[str]:
+        """Rows by classification."""
         rows: Counter[str] = Counter()
-        hits = self.hits(texts)
         persons = hits.persons.copy()
         alike: dict[tuple[int, ...], list[int]] = {}
         for place, found in enumerate(hits.detectors):

@@ -41,7 +41,12 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
         )
     stage = Stage.CLASSIFY
     with reported(context.recorder, stage, stage_record(context, stage, {}).context):
-        scanner = TableScanner(context.source_schema, sample=sample, detectors=context.detectors)
+        scanner = TableScanner(
+            context.source_schema,
+            sample=sample,
+            detectors=context.detectors,
+            noticed=context.memory.texts if context.memory else None,
+        )
         rows = 0
         for batch in context.read_source(stage):
             rows += batch.num_rows

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from governance.detect.noticed import Noticed, NoticedTexts
 from governance.detect.registry import Detectors
 from governance.model.contract import Contract, ContractColumn
 from governance.protect import ColumnPlan
@@ -33,7 +35,7 @@ def planned(contract: Contract, classified: Iterable[Mapping[str, Any]]) -> tupl
 
 def redactor(
     detectors: Detectors, columns: Sequence[ColumnPlan], *, ner: bool, crf: str | None
-) -> Callable[[pa.Array, pa.RecordBatch], pa.Array]:
+) -> Callable[..., pa.Array]:
     """Redaction that is told what the row's own columns hold, so that it finds that in the prose too."""
     from governance.detect.redaction import known_tags, redact
 
@@ -44,14 +46,33 @@ def redactor(
         redacted = partial(redact_with_models, ner=ner, crf=crf)
     tags = known_tags(detectors)
 
-    def of_row(texts: pa.Array, source: pa.RecordBatch) -> pa.Array:
+    def of_row(texts: pa.Array, source: pa.RecordBatch, noticed: Noticed | None = None) -> pa.Array:
         known: dict[str, list[pa.Array]] = {}
         for column in columns:
             if column.classification in tags:
                 known.setdefault(column.classification, []).append(source[column.source_name])
-        return redacted(texts, known, detectors)
+        return redacted(texts, known, detectors, **({} if noticed is None else {"noticed": noticed}))
 
     return of_row
+
+
+def recalling(
+    redacted: Callable[..., pa.Array], texts: NoticedTexts
+) -> Callable[[pa.Array, pa.RecordBatch, str, pa.RecordBatch, int, np.ndarray], pa.Array]:
+    """A :func:`redactor` without models that goes on from what the scan of the same source noticed."""
+
+    def of_rows(
+        values: pa.Array,
+        source: pa.RecordBatch,
+        name: str,
+        batch: pa.RecordBatch,
+        number: int,
+        kept: np.ndarray,
+    ) -> pa.Array:
+        noticed = texts.of(name, number, batch.column(name))
+        return redacted(values, source, noticed and noticed.among(kept))
+
+    return of_rows
 
 
 def beside(detectors: Detectors, columns: Sequence[ColumnPlan]) -> tuple[str, ...]:

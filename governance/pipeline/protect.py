@@ -16,7 +16,7 @@ from governance.pipeline.consent import ConsentDecision, audience
 from governance.pipeline.deidentifying import deidentified
 from governance.pipeline.open import DATASETS as DATASETS
 from governance.pipeline.open import source_lineage
-from governance.pipeline.planning import beside, planned, redactor
+from governance.pipeline.planning import beside, planned, recalling, redactor
 from governance.pipeline.spark.engine import rewrite_on_spark, runs_on_spark
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.protect import ColumnPlan, RewritePlan, RewriteResult, rewrite
@@ -46,15 +46,18 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
         decision = ConsentDecision.of_run(context, late=late)
         rules = SourceRules([r for r in context.contract.rules if r.scope is RuleScope.SOURCE])
         rules.prepare(lambda names: context.read_source("check uniqueness", names))
+        redact = redactor(
+            context.detectors, columns, ner=context.policy.text_ner, crf=context.policy.text_crf
+        )
+        recalled = context.memory and not (context.policy.text_ner or context.policy.text_crf)
         plan = RewritePlan(
             columns=columns,
             decide=decision,
             divert=rules.failing,
             pseudonyms=_pseudonyms(context),
             token_key=lambda domain: context.workspace.keyring.secret(f"token:{domain}"),
-            redact=redactor(
-                context.detectors, columns, ner=context.policy.text_ner, crf=context.policy.text_crf
-            ),
+            redact=redact,
+            redact_rows=recalling(redact, context.memory.texts) if context.memory and recalled else None,
             beside=beside(context.detectors, columns),
             year=context.run.opened_at.year,
             segment_prefix=context.run.version,

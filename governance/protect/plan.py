@@ -41,6 +41,8 @@ class RewritePlan:
         pseudonyms: ordinals (m,), all ≥ 0 → (m, 16) uint8 for the audience.
         token_key: domain → AES key of 16 or 32 bytes.
         redact: free text and the source rows it stands in → free text with type tags.
+        redact_rows: the same of a named column, asked instead where it is given, and told the whole batch,
+            its number among those with rows, and the (n,) mask of its rows that the text is of.
         beside: source columns that ``redact`` is shown besides the released ones: a row's own
             identifiers, so that they are found in its free text too.
         year: calendar year (UTC) of the run's opening.
@@ -60,6 +62,9 @@ class RewritePlan:
     token_key: Callable[[str], bytes]
     redact: Callable[[pa.Array, pa.RecordBatch], pa.Array]
     year: int
+    redact_rows: Callable[[pa.Array, pa.RecordBatch, str, pa.RecordBatch, int, Failing], pa.Array] | None = (
+        None
+    )
     recode: Callable[[pa.RecordBatch, Ordinals], pa.RecordBatch] | None = None
     beside: Sequence[str] = ()
     segment_prefix: str = "s"

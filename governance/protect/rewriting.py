@@ -150,7 +150,13 @@ class _Pass:
         verified = (
             self._batches < self._plan.verify_first or self._batches % max(self._plan.verify_every, 1) == 0
         )
-        arrays = [self._transformed(column, source, ordinals, verified) for column in self._columns]
+
+        def redact(values: pa.Array, name: str) -> pa.Array:
+            if self._plan.redact_rows is None:
+                return self._plan.redact(values, source)
+            return self._plan.redact_rows(values, source, name, batch, self._batches, kept)
+
+        arrays = [self._transformed(c, source, ordinals, redact, verified) for c in self._columns]
         written = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         if self._plan.recode is not None:
             written = self._plan.recode(written, ordinals)
@@ -158,7 +164,12 @@ class _Pass:
         yield from self._outputs.released(written)
 
     def _transformed(
-        self, column: _Column, source: pa.RecordBatch, ordinals: Ordinals, verified: bool
+        self,
+        column: _Column,
+        source: pa.RecordBatch,
+        ordinals: Ordinals,
+        redact: Callable[[pa.Array, str], pa.Array],
+        verified: bool,
     ) -> pa.Array:
         before = source.column(column.plan.source_name)
         arguments = column.plan.arguments
@@ -166,7 +177,7 @@ class _Pass:
             ordinals=ordinals,
             pseudonyms=self._plan.pseudonyms,
             token_key=self._plan.token_key,
-            redact=lambda values: self._plan.redact(values, source),
+            redact=lambda values: redact(values, column.plan.source_name),
             arguments=arguments,
             year=self._plan.year,
         )
