@@ -26,9 +26,9 @@ NO_AUTHORITY = "no_authority"
 
 AGE_OF_CONSENT = MappingProxyType(
     {
-        **dict.fromkeys(("BE", "DK", "EE", "FI", "LV", "MT", "PT", "SE", "IS", "NO", "GB"), 13),
+        **dict.fromkeys(("BE", "EE", "FI", "LV", "MT", "PT", "SE", "IS", "NO", "GB"), 13),
         **dict.fromkeys(("AT", "BG", "CY", "ES", "IT", "LT"), 14),
-        **dict.fromkeys(("CZ", "FR", "GR", "SI"), 15),
+        **dict.fromkeys(("CZ", "DK", "FR", "GR", "SI"), 15),
         **dict.fromkeys(("DE", "HR", "HU", "IE", "LI", "LU", "NL", "PL", "RO", "SK"), 16),
     }
 )
