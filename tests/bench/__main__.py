@@ -32,6 +32,7 @@ from tests.bench import (
     log_store,
     propagation,
     protection,
+    spark_engine,
     subject_vault,
     validation,
 )
@@ -76,6 +77,7 @@ def everything(quick: bool, rows: int | None, dsn: str | None) -> list[Experimen
         *learned_scores.experiments(quick),
         *validation.experiments(quick, rows),
         *governed_pass.experiments(quick, rows),
+        *spark_engine.experiments(quick, rows),
     ]
 
 
