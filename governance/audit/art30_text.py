@@ -38,6 +38,11 @@ _METHODS = {
     "age_cap": "capped",
     "truncate": "truncated",
     "bucket": "grouped",
+    "ff1": "encrypted in its format",
+    "date_shift": "shifted by days",
+    "noise": "with noise added",
+    "top_code": "capped above",
+    "bottom_code": "capped below",
 }
 
 

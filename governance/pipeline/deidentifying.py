@@ -18,13 +18,14 @@ CLAIM = "GOV-318"
 
 
 def deidentified(
-    contract: Contract, policy: Policy, opened_at: datetime, found: Mapping[str, str]
+    contract: Contract, policy: Policy, opened_at: datetime, found: Mapping[str, str] | None
 ) -> dict[str, Any] | None:
     """What is claimed and was checked; ``None`` where nothing is claimed. JSON, no value of a dataset.
 
     Args:
         opened_at: when the run opened; declarations and determinations are judged by its day in UTC.
-        found: source column → classification found by the scan, empty before it.
+        found: source column → classification found by the scan; ``None`` before it, when columns that
+            declare no classification cannot be judged yet.
 
     Raises:
         ContractError: GOV-318, the claim does not hold.
@@ -35,7 +36,8 @@ def deidentified(
     day = opened_at.date().isoformat()
     if claim.profile != SAFE_HARBOR:
         return _determined(contract, policy, day)
-    faults = safe_harbor_faults(contract.columns, found)
+    judged = [c for c in contract.columns if found is not None or c.classification is not None]
+    faults = safe_harbor_faults(judged, found)
     if claim.declared_on is None or claim.declared_on > day:
         faults = (*faults, "noActualKnowledge: declared for a later day than the run's; declare it again")
     if faults:
@@ -47,7 +49,7 @@ def deidentified(
     return {
         "profile": claim.profile,
         "no_actual_knowledge": {"declared_by": claim.declared_by, "date": claim.declared_on},
-        **safe_harbor_evidence(contract.columns, found, ner=policy.text_ner),
+        **safe_harbor_evidence(contract.columns, found or {}, ner=policy.text_ner),
     }
 
 

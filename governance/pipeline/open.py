@@ -22,6 +22,7 @@ from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage,
 from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Policy
 from governance.model.run import OpenedRun, version_id
+from governance.pipeline.deidentifying import deidentified
 from governance.pipeline.pinned import pin_source
 from governance.pipeline.pointer import current_version
 from governance.pipeline.step import SCHEMA, RunReference, event_context, reported, source_types
@@ -65,6 +66,7 @@ def open_run(
         detectors = resolve(policy.detectors or None)
         text_models = ready(ner=policy.text_ner, crf=policy.text_crf)
         require_purpose(contract, policy, purpose)
+        deidentified(contract, policy, workspace.clock(), None)
         snapshot, schema = pin_source(workspace, contract.dataset, source, source_types(contract))
         if contract.subject.source_name not in schema.names:
             raise ContractError(

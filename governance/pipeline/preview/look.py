@@ -253,7 +253,7 @@ def _protected(contract: Contract, policy: Policy, found: Mapping[str, Any]) -> 
     keys = [] if method == "drop" else [f"segment key of {found['sensitivity']}"]
     if method == "pseudonym":
         keys.append(f"vault domain {contract.subject.domain}")
-    elif method == "token":
+    elif "domain" in arguments:
         keys.append(f"token domain {arguments['domain']}")
     rule = policy.classifications.get(found["classification"])
     enough = rule is None or method in rule.protections
