@@ -6,6 +6,7 @@ Within a gigabyte and never on disk: the ledger is aggregated a share of the sub
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 from governance.consent.actions import Action
 from governance.consent.heads import Batch
 from governance.consent.law import Permission
-from governance.consent.records import ACTIONS, PERMITS, action_codes, as_bytes, flat, micros
+from governance.consent.records import ACTIONS, PERMITS, Ints, action_codes, as_bytes, flat, micros
 from governance.consent.timeline import NOTHING
 
-RECORDS_AT_ONCE = 4_000_000
+RECORDS_AT_ONCE = 3_000_000
 """About so many records have their aggregates in memory together."""
 
 _WHO = [("a", pa.uint64()), ("b", pa.uint64())]
@@ -89,7 +90,7 @@ def _aggregated(actions: Collection[str]) -> str:
     )
     return f"""
         CREATE TEMP TABLE standing AS SELECT a, b, {_STANDING} AS standing FROM (
-            SELECT a, b, {latest} FROM records WHERE a % $shares = $share GROUP BY a, b)
+            SELECT a, b, {latest} FROM records GROUP BY a, b)
     """
 
 
@@ -100,7 +101,7 @@ def standings_by_join(
     size: int,
     instant: int,
     *,
-    memory: str = "1GB",
+    memory: str = "800MB",
     threads: int = 1,
 ) -> NDArray[np.uint8]:
     """The standing of each of ``size`` rows, as :mod:`governance.consent.timeline` numbers them.
@@ -117,9 +118,11 @@ def standings_by_join(
     import duckdb
 
     found = np.full(size, np.uint8(NOTHING))
-    shares = -(-max(sum(batch.rows for batch in batches), 1) // RECORDS_AT_ONCE)
+    # A power of two, so that a pseudonym's share is in its last bits.
+    shares = 1 << (sum(batch.rows for batch in batches) // RECORDS_AT_ONCE).bit_length()
     aggregated = _aggregated({action for batch in batches for action in batch.actions})
-    for share in range(shares):
+    for number in range(shares):
+        share = _Share(number, np.uint64(shares - 1))
         with duckdb.connect(
             config={
                 "memory_limit": memory,
@@ -129,35 +132,51 @@ def standings_by_join(
                 "preserve_insertion_order": False,
             }
         ) as connection:
-            reader = pa.RecordBatchReader.from_batches(_FORM, _formed(records()))
+            reader = pa.RecordBatchReader.from_batches(_FORM, _formed(records(), share))
             connection.register("records", reader)
-            parameters = {"instant": instant, "shares": shares, "share": share}
-            connection.execute(aggregated, parameters)
-            rows = pa.RecordBatchReader.from_batches(_ROWS, map(_halved, subjects()))
+            connection.execute(aggregated, {"instant": instant})
+            rows = pa.RecordBatchReader.from_batches(_ROWS, map(share.rows, subjects()))
             connection.register("subjects", rows)
             for batch in connection.sql(_JOINED).to_arrow_reader(1 << 17):
                 found[batch["number"].to_numpy()] = batch["standing"].to_numpy()
     return found
 
 
-def _formed(tables: Iterator[tuple[pa.Table, int]]) -> Iterator[pa.RecordBatch]:
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """The subjects whose pseudonym, two numbers of eight bytes, ends in ``number`` under ``mask``."""
+
+    number: int
+    mask: np.uint64
+
+    def of(self, subjects: pa.Array) -> tuple[NDArray[np.uint64], Ints | slice]:
+        """Both halves of every pseudonym, shape (n, 2), and the places of those of this share."""
+        halves = as_bytes(subjects).view("<u8")
+        if not self.mask:
+            return halves, slice(None)
+        return halves, np.flatnonzero((halves[:, 0] & self.mask) == np.uint64(self.number))
+
+    def rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        halves, mine = self.of(batch["subject"])
+        numbers = batch["number"].to_numpy()
+        return pa.record_batch([numbers[mine], *_columns(halves, mine)], schema=_ROWS)
+
+
+def _formed(tables: Iterator[tuple[pa.Table, int]], share: _Share) -> Iterator[pa.RecordBatch]:
     for whole, recorded_at in tables:
         table = (
             whole if whole["defect"].null_count == len(whole) else whole.filter(pc.is_null(whole["defect"]))
         )
-        action = action_codes(flat(table["action"]))
-        valid_from = micros(table["valid_from"])
-        late = flat(table["backdated"]).to_numpy(zero_copy_only=False) & PERMITS[action]
-        columns = [*_halves(flat(table["subject"])), action, valid_from, flat(table["valid_to"]).cast(pa.int64()),
+        halves, mine = share.of(flat(table["subject"]))
+        action = action_codes(flat(table["action"]))[mine]
+        valid_from = micros(table["valid_from"])[mine]
+        valid_to = flat(table["valid_to"]).cast(pa.int64())
+        late = flat(table["backdated"]).to_numpy(zero_copy_only=False)[mine] & PERMITS[action]
+        columns = [*_columns(halves, mine), action, valid_from,
+                   valid_to if isinstance(mine, slice) else valid_to.take(pa.array(mine)),
                    np.where(late, np.maximum(valid_from, recorded_at), valid_from)]  # fmt: skip
         yield from pa.table(columns, schema=_FORM).to_batches(1 << 17)
 
 
-def _halved(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return pa.record_batch([batch["number"], *_halves(batch["subject"])], schema=_ROWS)
-
-
-def _halves(subjects: pa.Array) -> list[pa.Array]:
-    """Two numbers compare and hash faster than sixteen bytes."""
-    halves = as_bytes(subjects).view("<u8")
-    return [pa.array(np.ascontiguousarray(halves[:, side])) for side in (0, 1)]
+def _columns(halves: NDArray[np.uint64], mine: Ints | slice) -> list[pa.Array]:
+    return [pa.array(np.ascontiguousarray(halves[mine, side])) for side in (0, 1)]
