@@ -63,7 +63,7 @@ def release(context: RunContext) -> dict[str, Any]:
             path = f"versions/{context.run.version}/{context.run.attempt}.manifest.json"
             try:
                 _require_evidence(context)
-                position, late = _consent_again(context)
+                position, late, tombstones = _consent_again(context)
                 if late:
                     _require_evidence(context)
                 manifest, envelope = signed_manifest(
@@ -74,7 +74,7 @@ def release(context: RunContext) -> dict[str, Any]:
                     context.storage.read(f"{context.reference.folder}/contract.odcs.yaml"),
                 )
                 context.storage.write(path, envelope)
-                facts = publish(context, manifest, path, position, late)
+                facts = publish(context, manifest, path, position, late, tombstones)
             except GovernanceError as fault:
                 # What was published is not set aside, nor what was only asked for too early.
                 if fault.code not in _TOO_EARLY and not _moved(context, path):
@@ -144,15 +144,16 @@ def _moved(context: RunContext, manifest_path: str) -> bool:
     return pointer is not None and pointer.manifest_path == manifest_path
 
 
-def _consent_again(context: RunContext) -> tuple[int, int]:
-    """Rewrite without subjects who withdrew or were erased since the opening; (position, how many withdrew)."""
+def _consent_again(context: RunContext) -> tuple[int, int, int]:
+    """Rewrite without subjects who withdrew or were erased since the opening; as of which position, how many
+    withdrew, as of how many tombstones."""
     ledger, vault = context.workspace.ledger, context.workspace.vault
     domain = context.contract.subject.domain
     checked, withdrawn = _checked_before(context)
     for _ in range(context.policy.late_withdrawal_rewrites + 1):
         position, tombstones = ledger.position, vault.tombstones
         if (position, tombstones) == checked:
-            return position, withdrawn
+            return position, withdrawn, tombstones
         late = ledger.late(
             context.policy.purposes[context.run.purpose],
             domain,
@@ -174,7 +175,7 @@ def _consent_again(context: RunContext) -> tuple[int, int]:
         checked = position, tombstones
     else:
         if (ledger.position, vault.tombstones) == checked:
-            return checked[0], withdrawn
+            return checked[0], withdrawn, checked[1]
     raise ConsentError(
         "GOV-204",
         f"subjects in {context.run.dataset} withdrew or were erased while the run went on",
@@ -262,16 +263,20 @@ def _require_evidence(context: RunContext) -> None:
         verify_entry(entry.leaf, log.prove(index, checkpoint), checkpoint)
 
 
-def publish(context: RunContext, manifest: Manifest, path: str, position: int, late: int) -> dict[str, Any]:
+def publish(
+    context: RunContext, manifest: Manifest, path: str, position: int, late: int, tombstones: int
+) -> dict[str, Any]:
     """Say in the log that the version is about to be released, move the pointer, say that it was.
 
     Args:
         path: where the signed manifest lies, relative to the dataset root.
         position: the ledger position at which consent was checked last.
         late: how many subjects withdrew since the opening.
+        tombstones: how many erasures the vault had carried out when the version was looked through for them.
 
     Raises:
         StorageError: GOV-721 when another release came first.
+        ConsentError: GOV-204 when there was an erasure since.
     """
     workspace, storage = context.workspace, context.storage
     pointer, seen = current_pointer(storage)
@@ -299,6 +304,12 @@ def publish(context: RunContext, manifest: Manifest, path: str, position: int, l
     # Not an acknowledgement only: the intent must stand under a checkpoint the signer signed.
     signed = workspace.log.checkpoint()
     verify_entry(workspace.log.entry(intended).leaf, workspace.log.prove(intended, signed), signed)
+    if workspace.vault.tombstones != tombstones:
+        raise ConsentError(
+            "GOV-204",
+            f"subjects were erased while {context.run.dataset} was being published",
+            "start a new run: it opens without them",
+        )
     moved = Released(context.run.version, manifest.digest, path, intended)
     storage.swap_pointer(POINTER, seen, moved.to_bytes())
     released = {**facts, "state": "released"}

@@ -64,7 +64,11 @@ def erasure_facts(log: ReadableLog, request: str) -> dict[str, Any] | None:
         ``held``, ``pending`` (all done but for the provider's word), ``complete`` or ``nothing known``. Every
         part cites the log: ``evidence`` are indexes. ``late`` is whether it took longer than the policy allows.
     """
-    steps = erasure_steps(log, request)
+    return facts_of(log, request, erasure_steps(log, request))
+
+
+def facts_of(log: ReadableLog, request: str, steps: list[ErasureStep]) -> dict[str, Any] | None:
+    """As :func:`erasure_facts`, of the steps that are the request's."""
     if not steps:
         return None
     by_state: dict[str, list[ErasureStep]] = {}

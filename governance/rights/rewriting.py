@@ -122,7 +122,7 @@ def _release(
         storage.write(contract_path(signed), storage.read(contract_path(manifest)))
         storage.write(path, sign_manifest(signed, keys.evidence_signer))
         with reported(context.recorder, Stage.RELEASE, event_context(run)):
-            released = publish(context, signed, path, manifest.body["consent_position"], 0)
+            released = publish(context, signed, path, manifest.body["consent_position"], 0, run.tombstones)
             output = DatasetLineage(DATASETS, run.dataset, version=run.version, rows=released["rows"])
             record = stage_record(context, Stage.RELEASE, released, outputs=(output,))
             context.recorder.completed(Stage.RELEASE, record.context, record)

@@ -9,7 +9,7 @@ from governance.keys.provider import provider_for
 from governance.model.canonical import instant
 from governance.pipeline.workspace import Workspace
 from governance.rights.erasing import record_destruction, stated_tombstones
-from governance.rights.facts import erasure_facts
+from governance.rights.facts import erasure_facts, erasure_steps, facts_of
 from governance.rights.plan import now
 
 
@@ -20,12 +20,16 @@ def erasure_status(workspace: Workspace) -> list[dict[str, Any]]:
     """
     listed, present = [], now(workspace)
     asked = partial(provider_for, passphrase=workspace.settings.passphrase)
-    for said in stated_tombstones(workspace):
-        facts = erasure_facts(workspace.log, said["request"])
+    stones = list(stated_tombstones(workspace))
+    log, first = workspace.log, min((said["log_index"] for said in stones), default=0)
+    steps = erasure_steps(log, start=first) if stones else []
+    for said in stones:
+        name = said["request"]
+        facts = facts_of(log, name, [step for step in steps if name in step.requests])
         if facts is not None and facts["state"] == "pending":
             workspace.keyring.confirm(asked)
-            if record_destruction(workspace, said["request"], facts["destroyed"][-1]):
-                facts = erasure_facts(workspace.log, said["request"])
+            if record_destruction(workspace, name, facts["destroyed"][-1]):
+                facts = erasure_facts(log, name)
         if facts is None:
             continue
         open_ = facts["state"] in ("requested", "suppressed", "held")

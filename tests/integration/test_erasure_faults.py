@@ -20,6 +20,8 @@ from governance.errors import AccessError
 from governance.keys.store import Keyring
 from governance.keys.vault import SubjectVault
 from governance.lineage.recorder import OpenLineageRecorder
+from governance.pipeline import release as release_module
+from governance.pipeline.step import RunContext
 from governance.pipeline.tombstones import tombstones
 from governance.pipeline.workspace import Workspace
 from governance.rights import finish
@@ -208,3 +210,20 @@ def test_who_is_still_found_somewhere_is_recorded_and_not_called_erased(released
     finish(released.workspace())
     assert facts(released, "R")["searched"]["complete"]
     assert released.workspace().keyring.epoch == epoch, "what was destroyed is not destroyed again"
+
+
+def test_an_erasure_between_the_last_look_and_the_pointer_stops_the_release(
+    validated: tuple[Home, RunContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, context = validated
+    subject = next(iter(german_subjects(home)))
+    pointer, signed = home.pointer(CUSTOMERS), release_module.signed_manifest
+
+    def and_an_erasure(*arguments: Any, **options: Any) -> Any:
+        erase(home, "R", subject)
+        return signed(*arguments, **options)
+
+    monkeypatch.setattr(release_module, "signed_manifest", and_an_erasure)
+    with refused("GOV-204"):
+        release_module.release(context)
+    assert home.pointer(CUSTOMERS) == pointer
