@@ -17,6 +17,7 @@ from governance.model.contract import Contract
 from governance.model.decision import Reason, Regime
 from governance.model.evidence import Stage
 from governance.model.policy import Policy
+from governance.pipeline.memory import ResolvedSubjects, digest_of
 from governance.pipeline.open import released_columns, source_lineage
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.pipeline.workspace import Workspace
@@ -32,6 +33,7 @@ class ConsentDecision:
 
     Args:
         late: vault ordinals of subjects who withdrew after the instant; they are denied as withdrawn.
+        resolved: keeps which subjects a source's rows are of.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class ConsentDecision:
         instant: datetime,
         position: int,
         late: np.ndarray | None = None,
+        resolved: ResolvedSubjects | None = None,
     ) -> None:
         self.contract = contract
+        self._resolved = resolved
         self._policy = policy
         self._vault = workspace.vault
         self._domain = contract.subject.domain
@@ -78,6 +82,7 @@ class ConsentDecision:
             context.run.opened_at,
             context.run.consent_position,
             late,
+            context.memory.subjects if context.memory else None,
         )
 
     @property
@@ -89,6 +94,16 @@ class ConsentDecision:
     def subjects(self, batch: pa.RecordBatch) -> np.ndarray:
         """Ordinal of each source row's subject; −1 for none, one beyond all others for an unknown or erased one."""
         values = batch[self.contract.subject.source_name]
+        digest = None if self._resolved is None else digest_of(values)
+        if self._resolved is None or digest is None:
+            return self._subjects(values)
+        found = self._resolved.of(self._stranger, digest)
+        if found is None:
+            found = self._subjects(values)
+            self._resolved.keep(self._stranger, digest, found)
+        return found
+
+    def _subjects(self, values: pa.Array) -> np.ndarray:
         ordinals = self._vault.resolve(self._domain, values, create=False)
         # Another process may have added subjects since this population was read.
         known = (ordinals >= 0) & (ordinals < self._stranger)

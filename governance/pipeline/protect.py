@@ -77,6 +77,8 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
                 storage=context.storage,
                 keys=context.workspace.keyring,
             )
+            if context.memory is not None:
+                context.memory.source.forget()
         facts = {**_facts(result, columns), "engine": "spark" if on_spark else "local"}
         if claimed is not None:
             facts["deidentification"] = claimed

@@ -127,18 +127,22 @@ class RunContext:
     def read_source(self, stage: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Stream the pinned source, verified, counting rows for the progress display."""
         rows = 0
-        types = source_types(self.contract)
-        for batch in read_pinned(
-            self.workspace,
-            self.storage,
-            self.run.source,
-            types=types,
-            columns=columns,
-            known=self.source_schema,
-        ):
+        kept = self.memory.source.kept(columns) if self.memory else None
+        for batch in self._source(columns) if kept is None else kept:
             rows += batch.num_rows
             yield batch
             self.progress(stage, rows)
+
+    def _source(self, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+        batches = read_pinned(
+            self.workspace,
+            self.storage,
+            self.run.source,
+            types=source_types(self.contract),
+            columns=columns,
+            known=self.source_schema,
+        )
+        return self.memory.source.keeping(batches) if self.memory and columns is None else batches
 
 
 def source_types(contract: Contract) -> dict[str, pa.DataType]:
@@ -195,7 +199,9 @@ def resume(
                 "start a new run; in Airflow, clear the run's tasks from open on",
             )
     workspace.claim(Claim.of_run(Operation.SEAL, run.to_json()))
-    compiled = load_contract(contract, data=storage.read(contract))
+    compiled = load_contract(
+        contract, data=storage.read(contract), suites=lambda name: storage.read(f"{reference.folder}/{name}")
+    )
     if run.source.kind == QUARANTINE:
         # Rows that were set aside join what is released; they never take its place.
         compiled = replace(compiled, mode=LoadMode.APPEND)
