@@ -109,6 +109,75 @@ def tokens(values: int) -> dict[str, Any]:
     return measure(work)
 
 
+def format_preserving(values: int) -> dict[str, Any]:
+    """FF1 of social security numbers as text, by the transform as a pass calls it, batch by batch."""
+    import numpy as np
+    import pyarrow as pa
+
+    from governance.protect.transforms import TransformContext, transform
+
+    rows = 131_072
+    digits = np.random.default_rng(7).integers(48, 58, (rows, 11)).astype(np.uint8)
+    digits[:, [3, 6]] = ord("-")
+    offsets = pa.py_buffer(np.arange(0, 11 * rows + 1, 11, dtype=np.int32))
+    numbers = pa.Array.from_buffers(pa.string(), rows, [None, offsets, pa.py_buffer(digits)])
+    key = secrets.token_bytes(16)
+    context = TransformContext(
+        ordinals=np.zeros(rows, np.int64),
+        pseudonyms=lambda ordinals: np.zeros((len(ordinals), 16), np.uint8),
+        token_key=lambda _: key,
+        redact=lambda text: text,
+        arguments={"domain": "citizen", "erasable": False},
+        year=2026,
+    )
+
+    def work() -> dict[str, Any]:
+        done = 0
+        while done < values:
+            done += len(transform("ff1").apply(numbers, context))
+        return {"values": done}
+
+    return measure(work)
+
+
+def anonymity(rows: int) -> dict[str, Any]:
+    """k = 5 and l = 2 over birth year, three digits of a ZIP code and sex: counted and chosen."""
+    import numpy as np
+    import pyarrow as pa
+
+    from governance.model.anonymity import Anonymity, QuasiIdentifier, SensitiveColumn
+    from governance.protect.anonymity.frequencies import Frequencies
+    from governance.protect.anonymity.search import recoding
+
+    asked = Anonymity(
+        (
+            QuasiIdentifier("year", "ranges", (5, 10, 20)),
+            QuasiIdentifier("zip3", "prefixes", (2, 1)),
+            QuasiIdentifier("sex"),
+        ),
+        5,
+        (SensitiveColumn("diagnosis"),),
+        l_distinct=2,
+        max_suppression=0.01,
+    )
+    random = np.random.default_rng(7)
+    batch = 131_072
+    year = pa.array(random.integers(1930, 2010, batch).astype(np.int32))
+    area = pa.array(random.integers(100, 1000, batch)).cast(pa.string())
+    sex = pa.array(np.array(["F", "M", "X"])[random.choice(3, batch, p=[0.5, 0.49, 0.01])])
+    diagnosis = pa.array([f"D{n:02d}" for n in random.geometric(0.1, batch) % 60])
+
+    def work() -> dict[str, Any]:
+        counted = Frequencies(asked.quasi_identifiers, 1)
+        while counted.rows < rows:
+            ordinals = np.arange(counted.rows, counted.rows + batch)
+            counted.add([year, area, sex], [diagnosis], ordinals)
+        found = recoding(counted, asked)
+        return {"rows": counted.rows, "levels": list(found.levels), "suppressed": found.suppressed}
+
+    return measure(work)
+
+
 def experiments(quick: bool, rows: int | None) -> list[Experiment]:
     size = rows or (500_000 if quick else 10_000_000)
     values = 5_000_000 if quick else 20_000_000
@@ -147,5 +216,22 @@ def experiments(quick: bool, rows: int | None) -> list[Experiment]:
                 )
             ],
             context={"values": values},
+        ),
+        Experiment(
+            "ff1",
+            Call("protection:format_preserving", {"values": values}),
+            [
+                Figure(
+                    "tokens.ff1", "M values/s", per_cpu_second("values", 1e6),
+                    Goal("value", 5, at_most=False, unit="M values/s"),
+                )
+            ],
+            context={"values": values},
+        ),
+        Experiment(
+            "anonymity",
+            Call("protection:anonymity", {"rows": size}),
+            [Figure("anonymity.count", "M rows/s", per_cpu_second("rows", 1e6))],
+            context={"rows": size},
         ),
     ]  # fmt: skip

@@ -18,7 +18,7 @@ from protect_support import pseudonyms
 
 from governance.errors import ProtectionError
 from governance.keys.ff1 import FF1
-from governance.protect.transforms import TransformContext, transform, transform_names
+from governance.protect.transforms import TransformContext, transform
 
 KEYED = {"domain": "citizen", "erasable": False}
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -69,12 +69,6 @@ def arrays(values: st.SearchStrategy[Any], *kinds: pa.DataType) -> st.SearchStra
     return st.tuples(listed, st.sampled_from(kinds), st.booleans(), st.integers(0, 3), st.integers(0, 3)).map(
         made
     )
-
-
-def test_every_name_a_policy_may_list_is_registered() -> None:
-    from governance.contracts.policies import METHODS
-
-    assert transform_names() == METHODS
 
 
 TEXTS = arrays(
