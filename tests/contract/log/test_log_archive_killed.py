@@ -110,7 +110,7 @@ def struck(delay: float, *arguments: object) -> list[bytes]:
     return said
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_kill_9_while_archiving(log: Log, location: str, memory: Path, tmp_path: Path, seed: int) -> None:
     log.append([event(number) for number in range(60)])
     log.checkpoint()
@@ -142,7 +142,7 @@ def test_kill_9_while_archiving(log: Log, location: str, memory: Path, tmp_path:
     assert {path.name for path in (tmp_path / "a").glob("*.parquet")} == named
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_kill_9_while_redacting_archived_entries(
     archived: Log, location: str, memory: Path, tmp_path: Path, seed: int
 ) -> None:

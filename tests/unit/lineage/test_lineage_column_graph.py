@@ -64,7 +64,7 @@ def filled(bodies: list[bytes]) -> MemoryLog:
     return log
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=6)
 @given(
     st.lists(events, min_size=1, max_size=4), st.integers(0, 3), st.sampled_from(["upstream", "downstream"])
 )

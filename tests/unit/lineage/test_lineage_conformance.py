@@ -117,7 +117,7 @@ def mutated(event: Any, draw: Any) -> Any:
     return event
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_mutations_get_the_official_verdict(official: OfficialSchemas, data: st.DataObject) -> None:
     samples = SAMPLES or SAMPLES.extend(events(test_data())) or SAMPLES
@@ -143,7 +143,7 @@ def test_formats_are_those_of_the_rfcs(ours: Any, form: str) -> None:
         "uuid": ["0198c0de-0000-7000-8000-000000000001", "{0198c0de000070008000000000000001}", ""],
     }[form]
 
-    @settings(max_examples=1_500, deadline=None)
+    @settings(max_examples=600, deadline=None)
     @given(
         st.sampled_from(seeds),
         st.integers(0, 40),

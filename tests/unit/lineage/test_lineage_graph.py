@@ -85,7 +85,7 @@ def filled(bodies: list[bytes]) -> MemoryLog:
 ways = st.sampled_from(["upstream", "downstream"])
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=6)
 @given(st.lists(plain() | replacing(), min_size=1, max_size=6), st.integers(0, 6), st.integers(0, 4), ways)
 def test_the_graph_answers_what_the_index_answers(
     bodies: list[bytes], caught_up: int, depth: int, direction: str
@@ -123,7 +123,7 @@ def reached(
     return {n: d for n, d in found.items() if d or (n, n) in loops}
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=6)
 @given(st.lists(plain(), min_size=1, max_size=10), st.integers(0, 10))
 def test_catching_up_is_building(bodies: list[bytes], caught_up: int) -> None:
     log = filled(bodies)

@@ -127,7 +127,7 @@ def said_by(log: MemoryLog) -> dict[str, Any]:
 
 
 @given(st.lists(events(ORDINARY), min_size=1, max_size=6), st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_order_and_duplication_change_nothing(bodies: list[dict[str, Any]], data: st.DataObject) -> None:
     repeated = bodies + data.draw(st.lists(st.sampled_from(bodies), max_size=4))
     shuffled = data.draw(st.permutations(repeated))
@@ -137,7 +137,7 @@ def test_order_and_duplication_change_nothing(bodies: list[dict[str, Any]], data
 
 
 @given(st.lists(events(FACETS), min_size=1, max_size=6), st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_as_of_is_an_index_of_the_first_entries(bodies: list[dict[str, Any]], data: st.DataObject) -> None:
     log = log_of(bodies)
     as_of = data.draw(st.integers(0, log.size()))

@@ -19,7 +19,7 @@ from governance.errors import SourceError
 from governance.model.canonical import canonical, digest
 from governance.sources.base import SourceKind
 
-TMP = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TMP = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _table(uri: str, **options) -> pa.Table:
