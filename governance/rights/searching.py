@@ -103,7 +103,7 @@ class _Named:
     """Whether bytes name a subject: by an identifier as a whole word, plain or as JSON escapes it, or a pseudonym."""
 
     def __init__(self, identifiers: list[str], pseudonyms: Iterable[str]) -> None:
-        forms = sorted({form.encode() for text in identifiers for form in (text, json.dumps(text)[1:-1])})
+        forms = sorted({form.encode() for text in identifiers for form in (text, *_escaped(text))})
         options = re2.Options()
         options.max_mem = 256 << 20
         options.encoding = re2.Options.Encoding.LATIN1
@@ -121,6 +121,10 @@ class _Named:
         if self._pseudonyms and not self._pseudonyms.isdisjoint(_PSEUDONYM.findall(data)):
             return True
         return any(pattern.search(data) for pattern in self._patterns)
+
+
+def _escaped(text: str) -> tuple[str, str]:
+    return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _in_log(workspace: Workspace, match: _Named, looked_for: list[str], ground: str) -> dict[str, Any]:
