@@ -154,6 +154,10 @@ class Heads(ABC):
         )  # fmt: skip
         return [name for (name,) in rows]
 
+    def every_index(self) -> set[str]:
+        """Names of all published indexes."""
+        return {name for (name,) in self._all("SELECT name FROM governance_consent_index WHERE ledger = ?")}
+
     def publish(self, domain: str, purpose: str, position: int, name: str) -> list[str]:
         """Make an index known in place of one at its position; returns names that none stands for any more."""
         key = (self.ledger, domain, purpose)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from governance.consent.records import Population, SubjectRecords, is_backdated
 from governance.consent.timeline import RankedRecords, Timeline, compile_timeline
-from governance.durable import replace_file
+from governance.durable import staged, sync
 from governance.errors import ConsentError
 
 _SUFFIX = ".index"
@@ -87,15 +87,21 @@ def write_index(directory: Path, index: ConsentIndex) -> str:
         "population": index.population,
         "arrays": places,
     }
-    data = bytearray(end)
-    data[:_HEADER] = json.dumps(header).encode().ljust(_HEADER)
-    for name, array in arrays.items():
-        start = places[name][2]
-        data[start : start + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    name = hashlib.sha256(data).hexdigest()
+    written, digest = json.dumps(header).encode().ljust(_HEADER), hashlib.sha256()
     directory.mkdir(exist_ok=True)
-    replace_file(directory / (name + _SUFFIX), bytes(data))
-    return name
+    with staged(directory / "index", b"") as made:
+        with made.open("r+b") as file:
+            for piece in (written, *(p for array in arrays.values() for p in _padded(array))):
+                digest.update(piece)
+                file.write(piece)
+        sync(made)
+        made.replace(directory / (digest.hexdigest() + _SUFFIX))
+    sync(directory)
+    return digest.hexdigest()
+
+
+def _padded(array: NDArray[Any]) -> tuple[Any, bytes]:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, bytes(-array.nbytes % _ALIGNED)
 
 
 def read_index(directory: Path, name: str) -> ConsentIndex | None:
@@ -135,6 +141,14 @@ def read_index(directory: Path, name: str) -> ConsentIndex | None:
 
 def remove_index(directory: Path, name: str) -> None:
     (directory / (name + _SUFFIX)).unlink(missing_ok=True)
+
+
+def sweep_indexes(directory: Path, named: set[str]) -> None:
+    """Remove every file that is none of the named indexes."""
+    if directory.is_dir():
+        for path in directory.iterdir():
+            if path.suffix != _SUFFIX or path.stem not in named:
+                path.unlink(missing_ok=True)
 
 
 def _damaged(name: str) -> ConsentError:

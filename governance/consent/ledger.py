@@ -363,6 +363,7 @@ class ConsentLedger:
         if body is None:
             batches = self._heads.batches()
             sweep(self._segments, {batch.segment for batch in batches})
+            self._indexes.sweep()
             sweep_proofs(self._proofs, {batch.source_digest for batch in batches})
             return None
         # A leaf must not promise a segment that is not there.

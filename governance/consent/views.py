@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from governance.consent.heads import Batch, Heads
-from governance.consent.index import ConsentIndex, read_index, remove_index, write_index
+from governance.consent.index import ConsentIndex, read_index, remove_index, sweep_indexes, write_index
 from governance.consent.joined import standings_by_join
 from governance.consent.records import Population, SubjectRecords, flat, is_backdated
 from governance.consent.timeline import RankedRecords, compile_timeline
@@ -69,6 +69,10 @@ class PublishedIndexes:
             compile_timeline(RankedRecords.of(again)).lay_over(standings, instant)
             backdated[delta.ordinal[is_backdated(delta.kind)]] = True
         return standings, backdated
+
+    def sweep(self) -> None:
+        """Remove what a killed publisher left; one that is at work finds its file gone and does without."""
+        sweep_indexes(self._directory, self._heads.every_index())
 
     def _newest(self, key: tuple[str, str], position: int, population: Population) -> ConsentIndex | None:
         for name in self._heads.published(*key, position):

@@ -105,7 +105,9 @@ def test_an_index_is_published_reused_with_a_delta_and_checked(world: World) -> 
     folder = world.folder / "consent" / "index"
     assert set(world.reasons(people, T0 + DAY, 1)) == {Reason.ALLOWED}
     [index] = folder.iterdir()
+    (folder / ".index.0badcafe").write_bytes(b"of a killed publisher")
     world.add("b", "withdraw", range(5, 6), T0 + DAY, T0 + DAY)
+    assert list(folder.iterdir()) == [index]
     segments = world.folder / "consent" / "segments"
     [first] = [p for p in segments.iterdir() if p.stem == world.leaves[0]["segment"].removeprefix("sha256:")]
     first.rename(tmp := first.with_suffix(".away"))
