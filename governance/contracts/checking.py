@@ -9,6 +9,7 @@ from typing import Final
 
 from governance.contracts.compiling import INVALID, Place, raise_faults, read_contract
 from governance.contracts.faults import Fault, Mark, did_you_mean, listed
+from governance.contracts.suites import Suites
 from governance.errors import ContractFindings
 from governance.model.classification import HARMLESS, UNCLASSIFIED
 from governance.model.contract import Contract, ContractColumn
@@ -28,13 +29,20 @@ class _Breach:
     code: str
 
 
-def load_contract(path: Path | str, policy: Policy | None = None, data: bytes | None = None) -> Contract:
+def load_contract(
+    path: Path | str,
+    policy: Policy | None = None,
+    data: bytes | None = None,
+    suites: Suites | None = None,
+) -> Contract:
     """Read, validate and compile a contract and, with a policy, check it against it.
 
     Args:
         path: the file, or the name that messages give to ``data``.
         policy: what it must obey.
         data: the bytes, where they lie in a storage instead of a local file.
+        suites: reads the suites that the contract names; by default beside the local file. With ``data`` and
+            without it, rules of suites are left out.
 
     Returns:
         the contract; its digest is that of the file's bytes.
@@ -44,7 +52,7 @@ def load_contract(path: Path | str, policy: Policy | None = None, data: bytes | 
             in file order. The code is GOV-101 (not YAML), or the one that all faults share (GOV-104
             purpose, GOV-105 subject column, GOV-108 protection, GOV-109 column name), else GOV-102.
     """
-    draft = read_contract(Path(path), policy, data)
+    draft = read_contract(Path(path), policy, data, suites)
     nowhere = Mark(1, 1)
     breaches = list(_breaches(draft.contract, policy)) if policy is not None else []
     raise_faults(draft, [Fault(_at(draft.places, b.about) or nowhere, b.message, b.code) for b in breaches])

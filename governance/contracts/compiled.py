@@ -72,6 +72,7 @@ def to_json(contract: Contract) -> bytes:
             "anonymity": asdict(contract.anonymity) if contract.anonymity else None,
             "deidentification": asdict(contract.deidentification) if contract.deidentification else None,
             "authors": list(contract.authors),
+            "suites": [list(suite) for suite in contract.suites],
             "engine": contract.engine.value,
         }
     )
@@ -133,6 +134,7 @@ def _contract(said: dict[str, Any]) -> Contract:
             "mode": LoadMode(said["mode"]),
             "partition_by": tuple(said["partition_by"]),
             "authors": tuple(said["authors"]),
+            "suites": tuple((name, pinned) for name, pinned in said["suites"]),
             "engine": Engine(said["engine"]),
             "rules": rules,
             "anonymity": _anonymity(said["anonymity"]) if said["anonymity"] else None,

@@ -24,6 +24,7 @@ from governance.contracts.reading import (
 )  # fmt: skip
 from governance.contracts.retention import retention_days
 from governance.contracts.structure import EXTENSION, structural_faults
+from governance.contracts.suites import Suites
 from governance.model.classification import HARMLESS
 from governance.model.contract import (
     Contract,
@@ -65,7 +66,9 @@ class Draft:
     meaning: list[Fault] = field(default_factory=list)
 
 
-def read_contract(path: Path, policy: Policy | None = None, data: bytes | None = None) -> Draft:
+def read_contract(
+    path: Path, policy: Policy | None = None, data: bytes | None = None, suites: Suites | None = None
+) -> Draft:
     """Read a contract without judging it against the policy, which only helps to word proposals.
 
     Raises:
@@ -73,7 +76,9 @@ def read_contract(path: Path, policy: Policy | None = None, data: bytes | None =
     """
     document, syntax = read_document(path, data)
     structure = without_echoes(syntax, structural_faults(document, (), document.root, "odcs", INVALID))
-    draft = _Compiler(document, policy).draft(structure)
+    if suites is None and data is None:
+        suites = lambda name: (path.parent / name).read_bytes()
+    draft = _Compiler(document, policy, suites).draft(structure)
     if not draft.structure:
         _by_package(draft)
     return draft
@@ -101,7 +106,8 @@ def raise_faults(draft: Draft, further: list[Fault]) -> None:
 
 
 class _Compiler:
-    def __init__(self, document: Document, policy: Policy | None) -> None:
+    def __init__(self, document: Document, policy: Policy | None, suites: Suites | None) -> None:
+        self._suites = suites
         self._document = document
         self._policy = policy
         self._places: dict[Place, Mark] = {}
@@ -115,7 +121,7 @@ class _Compiler:
         table, at = self._table(root)
         said, here = self._governance(root)
         columns = self._columns(table, at)
-        rules = Rules(self._document, columns)
+        rules = Rules(self._document, columns, self._suites)
         declared = {
             text(p, "name"): (p, i) for i, p in reversed(list(enumerate(entries(table, "properties"))))
         }
@@ -146,6 +152,7 @@ class _Compiler:
             retention_days=retention_days(root, self._say),
             on_late_withdrawal=text(said, "onLateWithdrawal") or "rewrite",
             authors=team(root),
+            suites=tuple((s.name, s.digest) for s in rules.suites),
             engine=_choice(Engine, text(said, "engine"), Engine.LOCAL),
             rules=tuple(rules.found),
             description=text(mapping(root, "description"), "purpose") or text(table, "description") or "",

@@ -9,6 +9,7 @@ from governance.contracts.documents import Document, Pointer
 from governance.contracts.expectations import COLUMN_ARGUMENTS, EXPECTATIONS, OWN
 from governance.contracts.faults import Fault, closest, did_you_mean, listed
 from governance.contracts.reading import custom_properties, entries, mapping, switch, text
+from governance.contracts.suites import NoSuite, Suite, Suites
 from governance.model.contract import ContractColumn, Rule, RuleScope
 
 _ENGINES: Final = {"greatexpectations": EXPECTATIONS, "governance": OWN}
@@ -20,8 +21,13 @@ _INVALID: Final = "GOV-102"
 class Rules:
     """Gathers a contract's rules; ``faults`` and ``found`` fill as rules are read."""
 
-    def __init__(self, document: Document, columns: Sequence[ContractColumn]) -> None:
+    def __init__(
+        self, document: Document, columns: Sequence[ContractColumn], suites: Suites | None = None
+    ) -> None:
         self.found: list[Rule] = []
+        self.suites: list[Suite] = []
+        self._read_suite = suites
+        self._inside: tuple[Pointer, str] | None = None
         self.faults: list[Fault] = []
         self._document = document
         self._named: dict[str, int] = {}
@@ -112,6 +118,9 @@ class Rules:
             say = "`implementation` must be a mapping; write `{type: expect_…, kwargs: {…}}`"
             self._fault(inside, say)
             return
+        if "suite" in body:
+            self._suite(body, scope, inside)
+            return
         for key in sorted(set(body) - {"type", "kwargs", "meta"}):
             say = f"`{key}` is not known in `implementation`; {did_you_mean(key, ['type', 'kwargs', 'meta'])}"
             self._fault((*inside, key), say, key=True)
@@ -131,6 +140,29 @@ class Rules:
         self._add(
             label or self._default(name, arguments), name, arguments, scope, (*at, "name") if label else at
         )
+
+    def _suite(self, body: Mapping[str, Any], scope: RuleScope, at: Pointer) -> None:
+        """Every expectation of a suite file is a rule of its own; faults stand where the contract names the file."""
+        for key in sorted(set(body) - {"suite"}):
+            self._fault((*at, key), f"`{key}` has no meaning beside `suite`; remove it", key=True)
+        place: Pointer = (*at, "suite")
+        try:
+            suite = Suite.named(body["suite"])
+            self.suites.append(suite)
+            # Who loads a contract from a version's folder for reading has no suites, and judges nothing.
+            expectations = list(suite.read(self._read_suite)) if self._read_suite else []
+        except NoSuite as fault:
+            self._fault(place, str(fault))
+            return
+        for number, (name, given) in enumerate(expectations, 1):
+            self._inside = (place, f"{suite.name}, expectation {number}")
+            if name not in EXPECTATIONS:
+                self._fault(place, f"`{name}` is not an expectation; {did_you_mean(name, EXPECTATIONS)}")
+                continue
+            arguments = self._arguments(name, given, None, scope, at)
+            self._judged(name, arguments, scope, at)
+            self._add(f"{suite.name} {number}: {self._default(name, arguments)}", name, arguments, scope, at)
+        self._inside = None
 
     def _arguments(
         self, name: str, given: Any, column: ContractColumn | None, scope: RuleScope, at: Pointer
@@ -237,6 +269,8 @@ class Rules:
         self.found.append(rule)
 
     def _fault(self, at: Pointer, message: str, *, key: bool = False) -> None:
+        if self._inside is not None:
+            at, message, key = self._inside[0], f"{self._inside[1]}: {message}", False
         mark = self._document.key(at) if key else self._document.at(at)
         self.faults.append(Fault(mark, message, _INVALID))
 

@@ -96,7 +96,7 @@ class Rule:
 class Contract:
     """A compiled contract. ``digest`` is of the file's bytes and is what a run pins.
 
-    ``authors`` are the user names of ODCS' ``team``.
+    ``authors`` are the user names of ODCS' ``team``. ``suites`` are files of expectations beside it with their digests.
     """
 
     dataset: str
@@ -119,6 +119,7 @@ class Contract:
     anonymity: Anonymity | None = None
     deidentification: Deidentification | None = None
     authors: tuple[str, ...] = ()
+    suites: tuple[tuple[str, str], ...] = ()
     engine: Engine = Engine.LOCAL
 
     def column(self, source_name: str) -> ContractColumn | None:

@@ -34,6 +34,10 @@ DATASETS = "gov"
 """OpenLineage namespace of governed datasets; with the dataset's name it is the asset URI."""
 
 
+SUITE = "application/vnd.great-expectations.suite+json"
+"""The log's media type of a file of expectations that a contract names by its digest."""
+
+
 def open_run(
     workspace: Workspace,
     recorder: Recorder,
@@ -82,6 +86,8 @@ def open_run(
         storage = workspace.dataset_storage(contract.dataset)
         pin_root(workspace, storage, contract.dataset)
         contract_index = workspace.append_file(contract_path, CONTRACT)
+        for name, _ in contract.suites:
+            workspace.append_file(contract_path.parent / name, SUITE)
         policy_index = workspace.append_file(workspace.settings.policy, POLICY)
         previous = current_version(workspace, contract.dataset)
         position = workspace.ledger.position
@@ -121,6 +127,8 @@ def open_run(
         )
         reference = RunReference(contract.dataset, version, attempt)
         storage.write(f"{reference.folder}/contract.odcs.yaml", contract_path.read_bytes())
+        for name, _ in contract.suites:
+            storage.write(f"{reference.folder}/{name}", (contract_path.parent / name).read_bytes())
         storage.write(f"{reference.folder}/{SCHEMA}", schema.serialize().to_pybytes())
         storage.write(f"{reference.folder}/run.json", canonical(run.to_json()))
         record = StageRecord(

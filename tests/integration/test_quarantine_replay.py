@@ -14,6 +14,7 @@ import pytest
 from before_and_after import ledger_rows
 from governed_home import Home, edited, refused
 
+from governance.model.canonical import digest
 from governance.model.evidence import Stage
 from governance.pipeline.ledger import import_consent
 from governance.pipeline.quarantine import expire, quarantined
@@ -138,3 +139,24 @@ def test_a_version_that_drifted_is_held_back_or_told(home: Home, reaction: str) 
         assert facts["success"]
         assert not drift["success"]
         assert drift["meta"] == {"severity": "warning", "compared_with": version}
+
+
+def test_a_suite_of_great_expectations_diverts_rows_and_travels_with_the_run(home: Home) -> None:
+    gx = pytest.importorskip("great_expectations")
+    unlikely = gx.expectations.ExpectColumnValuesToMatchRegex(column="customer_id", regex="^(?!C-1)")
+    suite = json.dumps(gx.ExpectationSuite(name="s", expectations=[unlikely]).to_json_dict()).encode()
+    (home.path / "contracts" / "ids.json").write_bytes(suite)
+    entry = (
+        "    quality:\n      - type: custom\n        engine: greatExpectations\n"
+        f"        implementation: {{suite: 'ids.json@{digest(suite)}'}}\n"
+        "        customProperties: [{property: scope, value: source}]\n"
+        "      - name: the version holds rows\n"
+    )
+    edited(
+        home.contract(DATASET),
+        lambda text: text.replace("    quality:\n      - name: the version holds rows\n", entry),
+    )
+    facts = home.run(DATASET).facts[Stage.PROTECT]
+    ids = pa_csv.read_csv(home.source(DATASET))["customer_id"]
+    named = [count for rule, count in facts["quarantined_by_rule"].items() if rule.startswith("ids.json")]
+    assert 0 < sum(named) <= pc.sum(pc.starts_with(ids, "C-1")).as_py()

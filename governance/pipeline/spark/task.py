@@ -119,7 +119,9 @@ class Pass:
             that was written remains then.
         """
         run, share, storage = self._run, self._share, self._storage
-        contract = load_contract("contract.odcs.yaml", data=self._left("contract.odcs.yaml"))
+        contract = load_contract(
+            "contract.odcs.yaml", data=self._left("contract.odcs.yaml"), suites=self._left
+        )
         schema = pa.ipc.read_schema(pa.py_buffer(self._left(SCHEMA)))
         handed = Handover.open(
             storage.read(share.handover), self._keys.segment_key(share.handover_key), share.handover
