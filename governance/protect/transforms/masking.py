@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -67,6 +68,8 @@ class Mask:
     def verify(self, before: pa.Array, after: pa.Array, arguments: Arguments) -> bool:
         text = as_text(before)
         kept, at_end = self._kept(arguments)
+        if (held := _hidden_ascii(text, after, self._character(arguments), kept, at_end)) is not None:
+            return held
         if not (same_nulls(text, after) and holds(pc.equal(pc.utf8_length(text), pc.utf8_length(after)))):
             return False
         hidden = f"[\\x{{{ord(self._character(arguments)):x}}}]"
@@ -95,18 +98,44 @@ class Mask:
         return character
 
 
-def _masked_ascii(text: pa.Array, character: str, kept: int, at_end: bool) -> pa.Array | None:
-    """The masked array where a character is a byte, else ``None``: an order faster than by code point."""
+def _hidden_ascii(before: pa.Array, after: pa.Array, character: str, kept: int, at_end: bool) -> bool | None:
+    """Whether a mask's promise holds where a character is a byte; ``None`` where one is not
+    or a value is missing."""
+    if len(before) != len(after) or before.type != after.type or not character.isascii():
+        return None
+    given, written = _bytes_of(before), _bytes_of(after)
+    if given is None or written is None or before.null_count or after.null_count:
+        return None
+    lengths = np.diff(written[0])
+    if (np.diff(given[0]) != lengths).any():
+        return False
+    # Each byte that shows something stands within what is kept of its value, and no value is kept whole.
+    shown = np.flatnonzero(written[1] != ord(character))
+    value = np.searchsorted(written[0], shown, "right") - 1
+    inside = written[0][value + 1] - shown if at_end else shown - written[0][value] + 1
+    return bool((inside <= kept).all() and (lengths[value] > kept).all())
+
+
+def _bytes_of(text: pa.Array) -> tuple[npt.NDArray[np.signedinteger], npt.NDArray[np.uint8]] | None:
+    """Offsets from 0, shape (n + 1,), and the bytes of a text array if all are ASCII."""
     wide = pa.types.is_large_string(text.type)
-    validity, offset_buffer, data_buffer = text.buffers()
-    if not len(text) or not character.isascii() or data_buffer is None:
+    _, offset_buffer, data_buffer = text.buffers()
+    if not len(text) or data_buffer is None:
         return None
     offsets = np.frombuffer(offset_buffer, np.int64 if wide else np.int32)
     offsets = offsets[text.offset : text.offset + len(text) + 1]
     data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
     if data.size and data.max() >= 128:
         return None
-    offsets = offsets - offsets[0]
+    return offsets - offsets[0], data
+
+
+def _masked_ascii(text: pa.Array, character: str, kept: int, at_end: bool) -> pa.Array | None:
+    """The masked array where a character is a byte, else ``None``: an order faster than by code point."""
+    held = _bytes_of(text) if character.isascii() else None
+    if held is None:
+        return None
+    offsets, data = held
     masked = np.full(data.size, ord(character), np.uint8)
     partly = np.flatnonzero(np.diff(offsets) > kept)
     edge = offsets[partly + 1] - kept if at_end else offsets[partly]
