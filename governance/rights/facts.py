@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from governance.lineage.index import genesis_evidence_key
-from governance.lineage.signatures import Observed, verify_evidence
+from governance.lineage.signatures import Observed, RunKeys, verify_evidence
 from governance.model.canonical import instant, parse
 from governance.model.erasure import GROUNDS, TOMBSTONE
 from governance.model.evidence import Stage
 
 _MARK = b'"governance_erasure"'
+_OF_RELEASE = (b'"governance_open"', b'"governance_release"')
 
 
 class ReadableLog(Protocol):
@@ -98,7 +99,7 @@ def facts_of(log: ReadableLog, request: str, steps: list[ErasureStep]) -> dict[s
         "held": (ended or (suppressed or [asked])[-1]).facts.get("held", 0),
         **{name: asked.facts.get(name, []) for name in ("datasets", "derived", "recipients")},
         **{name: (ended or asked).facts.get(name, []) for name in ("holds", "remains")},
-        "rewritten": [_cited(step) for step in by_state.get("rewritten", [])],
+        "rewritten": _rewritten(log, by_state.get("rewritten", []), asked.log_index),
         "destroyed": [_cited(step) for step in destroyed],
         "searched": _cited(searched[-1]) if searched else None,
         "tombstone": asked.facts.get("tombstone"),
@@ -123,6 +124,28 @@ def _state(
 
 def _cited(step: ErasureStep) -> dict[str, Any]:
     return {"log_index": step.log_index, "at": step.received_at, **step.facts}
+
+
+def _rewritten(log: ReadableLog, steps: list[ErasureStep], start: int) -> list[dict[str, Any]]:
+    """The rewriting steps, and of each version whether it was released: another release may have come first."""
+    if not any("version" in step.facts for step in steps):
+        return [_cited(step) for step in steps]
+    key, keys, released = genesis_evidence_key(log), RunKeys(), set()
+    for entry in log.entries(start):
+        if entry.body is None or not any(mark in entry.body for mark in _OF_RELEASE):
+            continue
+        verdict = verify_evidence(entry, evidence_public_key=key, run_keys=keys)
+        if isinstance(verdict, Observed) and verdict.stage is Stage.OPEN:
+            keys.admit(verdict)
+        elif isinstance(verdict, Observed) and verdict.facts.get("state") == "released":
+            released.add(verdict.context["version"])
+    return [
+        {
+            **_cited(step),
+            **({"released": step.facts["version"] in released} if "version" in step.facts else {}),
+        }
+        for step in steps
+    ]
 
 
 def _has_tombstone(log: ReadableLog, index: int | None, request: str) -> bool:

@@ -160,6 +160,7 @@ def test_from_the_plan_to_the_certificate(released: Home, tmp_path: Path) -> Non
     rewritten = next(step for step in certificate["rewritten"] if step["dataset"] == CUSTOMERS)
     [piece] = rewritten["segments"]
     assert (piece["dropped"], rewritten["verified"], rewritten["version"]) == (rows, True, second.version)
+    assert rewritten["released"]
     [destroyed] = certificate["destroyed"]
     assert destroyed["keys"] == destroyed["refused"] > 0
     facets = [
