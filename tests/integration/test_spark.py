@@ -300,6 +300,40 @@ def test_a_refusal_comes_back_as_it_is_and_leaves_nothing(
     assert written(home, CUSTOMERS) == before
 
 
+def test_an_unexpected_fault_is_a_type_and_a_place(
+    world: Any, spark: SparkSession, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyspark import cloudpickle
+
+    home = Home.copied(world[0].path, tmp_path / "home")
+    before = written(home, CUSTOMERS)
+    context = opened(home, CUSTOMERS)
+
+    def choking(share: Any, batches: Any) -> Any:
+        from governance.pipeline.spark import task
+
+        def rewrite(*_: Any, **__: Any) -> Any:
+            raise ValueError("cannot read " + "-".join(("Zqxv", "4711", "0815")))
+
+        task.rewrite = rewrite
+        try:
+            yield from task.run_tasks(share, batches)
+        finally:
+            # The worker serves other tests.
+            from governance.protect import rewrite as real
+
+            task.rewrite = real
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(engine, "run_tasks", choking)
+    with refused("GOV-999", free_of=("Zqxv-4711-0815",)):
+        protect(context)
+    logged = "".join(p.read_text("utf-8") for p in (scratch / "events").rglob("*") if p.is_file())
+    assert "ValueError at test_spark.py" in logged
+    assert "Zqxv-4711-0815" not in logged
+    assert written(home, CUSTOMERS) == before
+
+
 def test_no_key_and_no_value_is_in_conf_plan_event_log_or_spill(
     world: Any, spark: SparkSession, scratch: Path, issued: list[bytes]
 ) -> None:

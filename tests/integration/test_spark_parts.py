@@ -53,9 +53,10 @@ def test_shares_are_the_source_each_row_once(tmp_path: Path, shares: int) -> Non
             list(sources.read(snapshot, parts=each, known=known))
 
 
-def test_subjects_are_decided_as_the_local_pass_decides_them(released: Home) -> None:
+@pytest.mark.parametrize("late", [(), range(40)])
+def test_subjects_are_decided_as_the_local_pass_decides_them(released: Home, late: Any) -> None:
     context = released.open(CUSTOMERS)
-    decision = ConsentDecision.of_run(context)
+    decision = ConsentDecision.of_run(context, late=np.array(late, np.int64))
     table = gathered(
         context.read_source("subjects", decision.columns),
         decision,
@@ -139,6 +140,16 @@ def test_a_grant_covers_what_it_is_for_until_it_ends(released: Home) -> None:
             GrantedKeys(served.path, name).segment_key(made)
     with refused("GOV-311"):
         GrantedKeys(served.path, name).segment_key(made)
+
+
+def test_a_socket_path_that_no_kernel_takes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (long := tmp_path / ("x" * 120)).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with refused("GOV-901"):
+        GrantSocket()
+    assert not list(long.iterdir())
 
 
 def asked(path: str, line: bytes) -> dict[str, Any]:

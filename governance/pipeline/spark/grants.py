@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from governance.errors import GovernanceError, ProtectionError
+from governance.errors import GovernanceError, ProtectionError, SettingError
 from governance.keys.sealing import Secretive
 from governance.model.dataset import Manifest
 from governance.protect.encryption import SegmentKeyClient
@@ -36,6 +36,7 @@ from governance.protect.ports import SegmentKeys
 
 _LONGEST = 1 << 16
 _TIMEOUT_S = 60.0
+_LONGEST_PATH = 108  # sun_path, unix(7)
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -109,12 +110,23 @@ class ReadGrant(Secretive):
 
 
 class GrantSocket:
-    """Answers this machine's Spark processes for as long as the context lasts."""
+    """Answers this machine's Spark processes for as long as the context lasts.
+
+    Raises:
+        SettingError: GOV-901 where the temporary directory's path is too long for a socket.
+    """
 
     def __init__(self) -> None:
         self._grants: dict[str, Grant] = {}
         self._directory = Path(tempfile.mkdtemp(prefix="governance-"))
         self.path = str(self._directory / "keys")
+        if len(os.fsencode(self.path)) >= _LONGEST_PATH:
+            self._directory.rmdir()
+            raise SettingError(
+                "GOV-901",
+                f"the temporary directory's path is too long for a Unix socket: {self.path}",
+                f"set TMPDIR to a directory whose path has fewer than {_LONGEST_PATH - 32} bytes",
+            )
         self._server = _Server(self.path, _Handler, self._grants)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
