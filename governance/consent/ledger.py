@@ -58,12 +58,12 @@ class ConsentLedger:
     SQLite file in the directory, or tables of a PostgreSQL database.
     """
 
-    def __init__(self, directory: Path, heads: Heads) -> None:
+    def __init__(self, directory: Path, heads: Heads, *, publish: bool = True) -> None:
         self._segments = directory / "segments"
         self._proofs = directory / "proof"
         self._heads = heads
         self._salt = heads.check(directory)
-        self._indexes = PublishedIndexes(directory / "index", heads)
+        self._indexes = PublishedIndexes(directory / "index", heads, publish=publish)
 
     @classmethod
     def create(cls, directory: Path, *, postgres: str | None = None) -> ConsentLedger:
@@ -91,21 +91,28 @@ class ConsentLedger:
 
     @classmethod
     def open(
-        cls, directory: Path, *, record: Record | None = None, postgres: str | None = None
+        cls,
+        directory: Path,
+        *,
+        record: Record | None = None,
+        postgres: str | None = None,
+        publish: bool = True,
     ) -> ConsentLedger:
         """Open a ledger. With ``record``, an import that was killed on its way is completed first.
 
         Args:
             postgres: connection string of the database with the heads, if they are not in SQLite.
+            publish: whether indexes that are compiled may be kept for others.
 
         Raises:
             ConsentError: GOV-203 when there is no ledger, or its heads cannot be read.
         """
         path, named = directory / _SQLITE, directory / _NAME
         if path.is_file():
-            ledger = cls(directory, SqliteHeads(path))
+            ledger = cls(directory, SqliteHeads(path), publish=publish)
         elif named.is_file() and postgres is not None:
-            ledger = cls(directory, PostgresHeads(postgres, ledger=named.read_text("ascii")))
+            heads = PostgresHeads(postgres, ledger=named.read_text("ascii"))
+            ledger = cls(directory, heads, publish=publish)
         else:
             raise ConsentError(
                 "GOV-203",

@@ -28,7 +28,8 @@ Seen = Callable[[int], Iterator[tuple[pa.Table, int]]]
 class PublishedIndexes:
     """Indexes by domain, purpose and position. The newest two of a purpose are kept."""
 
-    def __init__(self, directory: Path, heads: Heads) -> None:
+    def __init__(self, directory: Path, heads: Heads, *, publish: bool) -> None:
+        self._may_publish = publish
         self._directory = directory
         self._heads = heads
         self._opened: dict[str, ConsentIndex] = {}
@@ -59,7 +60,7 @@ class PublishedIndexes:
             total = known + len(delta)
             delta = SubjectRecords.empty()
             index = ConsentIndex.compiled(SubjectRecords.joined(parts), position, population, strays)
-            self._publish(key, index, worth=total > PUBLISH_ABOVE)
+            self._publish(key, index, worth=self._may_publish and total > PUBLISH_ABOVE)
         standings = index.timeline.standings(instant, len(population))
         backdated = np.zeros(len(population), dtype=bool)
         backdated[index.backdated()] = True

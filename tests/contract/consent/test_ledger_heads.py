@@ -131,6 +131,9 @@ def test_an_index_is_published_reused_with_a_delta_and_checked(world: World) -> 
 def test_an_index_made_before_a_subject_was_known_does_not_hide_its_records(world: World) -> None:
     people = range(PUBLISH_ABOVE + 2)
     world.add("a", "grant", people, T0, T0)
+    population = internal("patient", pa.array([f"P{i}" for i in people]))
+    world.ledger(publish=False).snapshot(PURPOSE, "patient", T0, 1, population)
+    assert not (world.folder / "consent" / "index").exists()
     fewer = world.reasons(range(PUBLISH_ABOVE + 1), T0 + DAY, 1)
     assert set(fewer) == {Reason.ALLOWED}
     assert world.reasons(people, T0 + DAY, 1)[-1] is Reason.ALLOWED
