@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from governance.access.read import permitted, recorded_read
 from governance.pipeline.workspace import Workspace
@@ -39,6 +38,7 @@ def read_with_duckdb(
         As :func:`governance.access.read_released`.
     """
     import duckdb
+    from pyarrow.dataset import Scanner  # here: it loads pandas where that is installed
 
     manifest, wanted, released = recorded_read(workspace, dataset, purpose, columns)
     full = schema_of(manifest.body["schema"])
@@ -47,4 +47,4 @@ def read_with_duckdb(
     reader = pa.RecordBatchReader.from_batches(schema, batches)
     opened = duckdb.connect(":memory:") if connection is None else connection
     opened.execute("SET max_temp_directory_size = '0B'")
-    return opened.from_arrow(pads.Scanner.from_batches(reader))
+    return opened.from_arrow(Scanner.from_batches(reader))
