@@ -16,7 +16,7 @@ from governance.model.classification import HARMLESS, ColumnClassification
 from governance.model.contract import RuleScope
 from governance.model.dataset import Manifest
 from governance.model.decision import Reason
-from governance.model.evidence import DatasetLineage, Stage
+from governance.model.evidence import Assertion, DatasetLineage, Stage
 from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
 from governance.pipeline.manifest import draft_manifest
 from governance.pipeline.pointer import released_manifest
@@ -26,6 +26,7 @@ from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.protect import open_version, unsealed_files
 from governance.protect.types import schema_of
 from governance.validate import Drift, judge
+from governance.validate.drift import DRIFT
 
 
 def validate(context: RunContext, *, late: np.ndarray | None = None) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def _judged(
         context.run.dataset,
         version=context.run.version,
         rows=rows,
-        assertions=tuple(verdict.assertions),
+        assertions=(*verdict.assertions, *(Assertion(DRIFT, r["success"], r["column"]) for r in moved)),
     )
     return facts, lineage
 

@@ -10,6 +10,9 @@ from typing import Any
 from governance.model.contract import Rule
 from governance.model.evidence import Assertion
 
+_OURS = ("rule", "expectation", "column")
+"""What a result says beside Great Expectations' own shape, so that evidence can be searched by it."""
+
 
 @dataclass(frozen=True)
 class ValidationResult:
@@ -36,7 +39,11 @@ class ValidationResult:
         return {
             "success": self.success,
             "statistics": self.statistics,
-            "results": [dict(each) for each in self.results],
+            "results": [
+                {name: value for name, value in each.items() if name not in _OURS} for each in self.results
+            ],
+            "suite_name": "",
+            "suite_parameters": {},
             "meta": {},
         }
 

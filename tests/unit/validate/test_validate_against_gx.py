@@ -474,3 +474,21 @@ def test_without_great_expectations_its_rules_are_refused_with_what_to_install(m
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SettingError, match="GOV-902"):
         compiled([Rule("r", "expect_column_values_to_be_increasing", {"column": "i"}, RuleScope.PROTECTED)])
+
+
+def test_results_are_read_by_great_expectations_and_openlineage_as_their_own() -> None:
+    gx_class("expect_column_to_exist")
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResultSchema
+    from openlineage.client.generated import data_quality_assertions_dataset as facets
+
+    data, suite = table(3), rules(3)
+    ours = judge(data.to_batches(), data.schema, suite)
+    read = ExpectationSuiteValidationResultSchema().load(json.loads(json.dumps(ours.to_json())))
+    assert read.success == ours.success
+    assert read.statistics == ours.statistics
+    assert [(r.expectation_config.type, r.success) for r in read.results] == [
+        (r.expectation, mine["success"]) for r, mine in zip(suite, ours.results, strict=True)
+    ]
+    assertions = [facets.Assertion(a.assertion, a.success, a.column) for a in ours.assertions]
+    facet = facets.DataQualityAssertionsDatasetFacet(assertions=assertions)
+    assert [a.success for a in facet.assertions] == [mine["success"] for mine in ours.results]
