@@ -71,7 +71,6 @@ _FILE = "vault.sqlite"
 _SENSITIVITY = "restricted"
 _SUBJECT_KINDS = ("index", "internal", "secret")
 _OF_SUBJECTS = (*_SUBJECT_KINDS, "pseudonym")
-_NONE: Ordinals = np.empty(0, np.int64)
 
 
 class SubjectVault(Secretive):
@@ -214,8 +213,6 @@ class SubjectVault(Secretive):
     def suppressed(self, domain: str, identifiers: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         """Which identifiers are on the domain's suppression list. Raises as :meth:`resolve`."""
         codes, unique = distinct(identifiers)
-        if not len(unique):
-            return np.zeros(len(codes), bool)
         with self._database.reading() as connection:
             found = self._barred(connection, self._pages.refresh(connection), domain, unique)
         return np.append(found, False)[codes]
@@ -279,7 +276,7 @@ class SubjectVault(Secretive):
             :attr:`retired`. Hand them to :meth:`Keyring.destroy_segment_keys`: only then are older
             copies of the vault unreadable.
         """
-        erased = erased or {}
+        erased, none = erased or {}, np.empty(0, np.int64)
         with self._database.writing() as connection:
             head = self._pages.refresh(connection)
             segment = _segment(head.vault, _number(head.key_id) + 1)
@@ -291,7 +288,7 @@ class SubjectVault(Secretive):
                 writer.write_column(connection, name, records, generation)
             for name in head.columns.keys() - lists.keys():
                 directory = self._pages.directory(connection, name)
-                gone = np.unique(erased.get(name.domain, _NONE)) if name.kind in _OF_SUBJECTS else _NONE
+                gone = np.unique(erased.get(name.domain, none)) if name.kind in _OF_SUBJECTS else none
                 for number in range(len(directory.generations)):
                     page = self._pages.page(connection, name, directory, number)
                     inside = gone - number * PAGE_RECORDS
@@ -301,9 +298,8 @@ class SubjectVault(Secretive):
                         page[inside] = _random(inside.size, 16) if name.kind == "index" else 0
                     writer.write_page(connection, name, directory.column_id, number, page, generation)
                 sealed_at = np.full(len(directory.generations), generation, np.uint64)
-                writer.write_directory(
-                    connection, name, directory._replace(generations=sealed_at), generation
-                )
+                directory = directory._replace(generations=sealed_at)
+                writer.write_directory(connection, name, directory, generation)
             applied = head.tombstones if tombstones is None else max(tombstones, head.tombstones)
             columns = dict.fromkeys([*head.columns, *lists], generation)
             writer.write_head(connection, Head(head.vault, key_id, generation, applied, columns))
@@ -366,9 +362,8 @@ class SubjectVault(Secretive):
         held = self._indexes.get(name)
         if held is None or held[0] is not column:
             held = self._indexes[name] = (column, BlindIndex())
-        records = column.records
-        held[1].extend(records)
-        return held[1].find(records, marks)
+        held[1].extend(column.records)
+        return held[1].find(column.records, marks)
 
     def _marks(self, head: Head, use: str, domain: str, identifiers: pa.Array) -> Bytes:
         return cmac(self._keyring.secret(f"vault {head.vault} {use} {domain}"), identifiers)
@@ -379,8 +374,7 @@ class SubjectVault(Secretive):
             return self._pages.column(connection, name).records
 
     def _taken(self, name: ColumnName, ordinals: Ordinals) -> Bytes:
-        records = self._records(name)
-        width = WIDTHS[name.kind]
+        records, width = self._records(name), WIDTHS[name.kind]
         if ordinals.size and int(ordinals.max()) >= len(records):
             raise self._pages.damaged(
                 f"its {name.kind} column of domain {name.domain} lacks subjects asked for"
