@@ -21,8 +21,14 @@ BASES = OBJECTABLE | {"consent", "contract", "legal_obligation", "vital_interest
 EXPLICIT_CONSENT = "explicit_consent"
 """GDPR Art. 9(2)(a)."""
 
-EXCEPTIONS = frozenset({"treatment", "payment", "operations", "research_waiver"})
-"""Uses that need no authorization: 45 CFR 164.506(c), and research under a waiver, 164.512(i)(1)(i)."""
+EXCEPTIONS = frozenset(
+    {
+        "treatment", "payment", "operations", "research_waiver", "limited_data_set", "public_health",
+        "health_oversight",
+    }
+)  # fmt: skip
+"""Uses that need no authorization: 45 CFR 164.506(c), research under a waiver 164.512(i)(1)(i), limited data
+sets under an agreement 164.514(e), public health activities 164.512(b), health oversight 164.512(d)."""
 
 
 class Permission(IntEnum):

@@ -19,8 +19,9 @@ class Purpose:
     ``gdpr_basis``: ``consent``, ``contract``, ``legal_obligation``, ``vital_interests``,
     ``public_task`` or ``legitimate_interests`` (Art. 6(1)). ``gdpr_condition``: the Art. 9(2)
     condition for special categories, or ``None``. ``hipaa_ground``: ``authorization``, or the
-    exception ``treatment``, ``payment``, ``operations`` (45 CFR 164.506) or ``research_waiver``
-    (164.512(i)), or ``None``: not permitted.
+    exception ``treatment``, ``payment``, ``operations`` (45 CFR 164.506), ``research_waiver``
+    (164.512(i)), ``limited_data_set`` (164.514(e)), ``public_health`` or ``health_oversight`` (164.512(b), (d)),
+    or ``None``: not permitted.
     ``ccpa_opt_out``: whether a consumer's opt-out stops it (Cal. Civ. Code 1798.120).
     """
 

@@ -97,7 +97,7 @@ purposes = st.builds(
         [None, "consent", "consent", "contract", "legitimate_interests", "public_task", "x"]
     ),
     gdpr_condition=st.sampled_from([None, "explicit_consent", "health_care"]),
-    hipaa_ground=st.sampled_from([None, "authorization", "authorization", "treatment", "research_waiver"]),
+    hipaa_ground=st.sampled_from([None, "authorization", "authorization", "treatment", "limited_data_set"]),
     ccpa_opt_out=st.booleans(),
 )
 
