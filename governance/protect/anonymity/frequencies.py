@@ -100,8 +100,7 @@ class Frequencies:
 
     def __init__(self, quasi: Sequence[QuasiIdentifier], sensitive: int, *, largest: int = LARGEST) -> None:
         self.quasi = tuple(quasi)
-        self.floor = [0] * len(quasi)
-        """The least level at which each column's values are still known."""
+        self._floor = [0] * len(quasi)
         self._largest = largest
         self._labels = [_Values() for _ in quasi]
         self._examples: list[pa.Array | None] = [None] * len(quasi)
@@ -110,6 +109,12 @@ class Frequencies:
         self._pending = 0
         self._seen = np.zeros(0, bool)
         self.rows = 0
+
+    @property
+    def floor(self) -> tuple[int, ...]:
+        """The least level at which each column's values are still known; adding rows may raise it."""
+        self._settle()
+        return tuple(self._floor)
 
     def add(self, columns: Sequence[pa.Array], sensitive: Sequence[pa.Array], ordinals: Codes) -> None:
         """Count rows. A subject counts once: in the class of the first row that is counted of it."""
@@ -126,7 +131,8 @@ class Frequencies:
 
     def classes(self, levels: Sequence[int]) -> Classes:
         """The classes at ``levels``, none of them below :attr:`floor`."""
-        self._settle()
+        if any(level < least for level, least in zip(levels, self.floor, strict=True)):
+            raise ValueError("these levels are no longer known")
         tables = [t[0] for t in self._tables]
         maps = [self._map(place, level) for place, level in enumerate(levels)]
         columns = [
@@ -162,7 +168,7 @@ class Frequencies:
     def _codes(self, columns: Sequence[pa.Array], *, grow: bool) -> list[Codes]:
         found = []
         for place, values in enumerate(columns):
-            at_floor = generalize(values, self.quasi[place], self.floor[place])
+            at_floor = generalize(values, self.quasi[place], self._floor[place])
             codes, first = self._labels[place].codes(at_floor, grow=grow)
             if first.size:
                 added = values.take(pa.array(first))
@@ -210,8 +216,10 @@ class Frequencies:
         self._tables[table].append(_summed(pa.table({n: pa.array(c) for n, c in columns.items()})))
 
     def _settle(self) -> None:
+        if not self._pending:
+            return
         while True:
-            self._tables = [[_summed(pa.concat_tables(t))] for t in self._tables if t]
+            self._tables = [[_summed(pa.concat_tables(t))] for t in self._tables]
             self._pending = 0
             if sum(t[0].num_rows for t in self._tables) <= self._largest:
                 return
@@ -219,22 +227,22 @@ class Frequencies:
 
     def _coarsen(self) -> None:
         """Take the column of the most values one level up, for good."""
-        open_ = [p for p, q in enumerate(self.quasi) if self.floor[p] < q.top]
+        open_ = [p for p, q in enumerate(self.quasi) if self._floor[p] < q.top]
         if not open_:
             raise ProtectionError(
                 "GOV-317",
                 "a sensitive column has too many values for its distribution to be counted in memory",
                 "release it in ranges (`bucket`), or leave it out of `sensitive`",
             )
-        place = max(open_, key=lambda p: self.distinct(p, self.floor[p]))
-        self.floor[place] += 1
-        mapped = self._map(place, self.floor[place])
+        place = max(open_, key=lambda p: self.distinct(p, self._floor[p]))
+        self._floor[place] += 1
+        mapped = self._map(place, self._floor[place])
         examples = self._examples[place]
         if examples is not None:
             _, first = np.unique(mapped, return_index=True)
             self._examples[place] = examples.take(pa.array(first))
             self._labels[place].known = generalize(
-                self._examples[place], self.quasi[place], self.floor[place]
+                self._examples[place], self.quasi[place], self._floor[place]
             )
         name = f"q{place}"
         for tables in self._tables:

@@ -25,6 +25,7 @@ from governance.protect.anonymity import RULE, Anonymizer
 from governance.protect.anonymity.frequencies import Frequencies
 from governance.protect.anonymity.hierarchies import generalize
 from governance.protect.anonymity.measures import measure
+from governance.protect.anonymity.search import recoding
 from governance.protect.plan import ColumnPlan, RewritePlan
 from governance.protect.reading import open_sealed
 from governance.protect.rewriting import rewrite
@@ -290,6 +291,70 @@ def test_levels_are_nested_and_keep_the_type(data: st.DataObject) -> None:
         assert len(pairs) == len({fine for fine, _ in pairs})
         finer = coarser
     assert finer.null_count == len(finer)
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.none() | st.integers(0, 30),
+        st.none() | st.sampled_from(["111", "112", "121", "2", "21", ""]),
+        st.none() | st.sampled_from("abc"),
+        st.integers(-1, 40),
+    ),
+    min_size=1,
+    max_size=60,
+)
+ASKED = st.builds(
+    Anonymity,
+    st.just((AGE, ZIP)),
+    st.integers(2, 4),
+    st.booleans().map(lambda ordered: (SensitiveColumn("s", ordered),)),
+    st.sampled_from([None, 2]),
+    st.sampled_from([None, 1.3]),
+    st.sampled_from([None, 0.2, 0.5]),
+    st.sampled_from([0.0, 0.1, 0.5]),
+)
+
+
+@given(ROWS, ASKED, st.sampled_from([4_000_000, 40]))
+@settings(max_examples=60)
+def test_classes_that_stay_hold_by_definition(rows: list[Any], asked: Anonymity, largest: int) -> None:
+    ages, codes, values, ids = (list(column) for column in zip(*rows, strict=True))
+    quasi, sensitive = (
+        [pa.array(ages, pa.int32()), pa.array(codes, pa.string())],
+        pa.array(values, pa.string()),
+    )
+    found = Frequencies(asked.quasi_identifiers, 1, largest=largest)
+    try:
+        for first in range(0, len(rows), 7):
+            part = [column.slice(first, 7) for column in (*quasi, sensitive)]
+            found.add(part[:2], part[2:], np.array(ids[first : first + 7]))
+        chosen = recoding(found, asked)
+    except ProtectionError as refused:
+        assert refused.code == "GOV-317"
+        return
+    of = found.class_of(chosen.classes, quasi, chosen.levels)
+    stays = chosen.stays[of]
+    coarse = [
+        generalize(c, q, n).to_pylist() for c, q, n in zip(quasi, (AGE, ZIP), chosen.levels, strict=True)
+    ]
+    assert (~stays).sum() == chosen.suppressed <= asked.max_suppression * len(rows)
+    classes: dict[Any, list[int]] = {}
+    for place in np.flatnonzero(stays):
+        classes.setdefault((coarse[0][place], coarse[1][place]), []).append(int(place))
+    everyone = [values[place] or "" for places in classes.values() for place in places]
+    order = sorted(set(everyone))
+    whole = np.array([everyone.count(value) for value in order]) / max(len(everyone), 1)
+    for places in classes.values():
+        assert len({ids[p] for p in places if ids[p] >= 0}) >= asked.k
+        told = [values[p] for p in places if values[p] is not None]
+        assert asked.l_distinct is None or len(set(told)) >= asked.l_distinct
+        share = np.array([told.count(value) for value in sorted(set(told))]) / max(len(told), 1)
+        assert asked.l_entropy is None or math.exp(-(share * np.log(share)).sum()) >= asked.l_entropy - 1e-6
+        here = np.array([[values[p] or "" for p in places].count(value) for value in order]) / len(places)
+        apart = 0.5 * np.abs(here - whole).sum()
+        if asked.sensitive[0].ordered:
+            apart = np.abs(np.cumsum(here - whole)).sum() / max(len(order) - 1, 1)
+        assert asked.t is None or apart <= asked.t + 1e-6
 
 
 @pytest.fixture(scope="module")
