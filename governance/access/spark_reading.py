@@ -111,6 +111,8 @@ def _frame(
         "parquet.encryption.kms.client.class": KEYS,
         # Parquet caches what it unwrapped by this token: what one read was given is no other's.
         "parquet.encryption.key.access.token": grant[1],
+        # What executors in other processes than the driver's hold, which it cannot empty.
+        "parquet.encryption.cache.lifetime.seconds": "60",
         "governance.grant.socket": grant[0],
         "governance.grant.name": grant[1],
     }

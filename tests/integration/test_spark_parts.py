@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 from before_and_after import CUSTOMERS
 from broker_world import brokered
-from governed_home import PURPOSES, Home, refused
+from governed_home import PURPOSES, Home, edited, refused
 from hypothesis import given
 from hypothesis import strategies as st
+from test_pass_load_modes import COUNTRY
 
 from governance import sources
 from governance.access import read_with_duckdb
@@ -192,6 +195,51 @@ def test_duckdb_reads_what_a_governed_reader_reads_once(released: Home) -> None:
         relation.aggregate("count(*)").fetchall()
 
 
+def in_this_process(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
+    """Tasks run one after the other and here."""
+    executors = SimpleNamespace(sparkContext=SimpleNamespace(defaultParallelism=2))
+    monkeypatch.setattr(engine, "session", lambda: executors)
+
+    def collected(_: Any, share: Any) -> list[dict[str, Any]]:
+        work = task.Pass(replace(share, **changed))
+        return [json.loads(json.dumps(task.stated(work.run(n)))) for n in range(len(share.shares))]
+
+    monkeypatch.setattr(engine, "_collected", collected)
+
+
+def test_partitions_are_replaced_whole_whoever_wrote_them(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks run in this process: which one writes what does not depend on Spark."""
+    in_this_process(monkeypatch)
+    contract = edited(
+        home.contract(CUSTOMERS),
+        lambda t: t.replace("loadMode: full", "loadMode: replace-partition\n      engine: spark").replace(
+            COUNTRY, COUNTRY + "        partitioned: true\n        partitionKeyPosition: 1\n"
+        ),
+    )
+    table = pa_csv.read_csv(home.source(CUSTOMERS))
+    (tmp_path / "whole").mkdir()
+    for number in range(2):
+        rows_of = pa.array(range(number, table.num_rows, 2))
+        pa_csv.write_csv(table.take(rows_of), tmp_path / "whole" / f"{number}.csv")
+    home.run(CUSTOMERS, source=tmp_path / "whole")
+    first, rows = home.manifest(CUSTOMERS).segments, home.rows(CUSTOMERS)
+    assert sum(s.partition["country"] == "DE" for s in first) == 2
+    german = tmp_path / "german.csv"
+    pa_csv.write_csv(table.filter(pc.equal(table["country"], "DE")), german)
+    home.run(CUSTOMERS, source=german)
+    second = home.manifest(CUSTOMERS).segments
+    others = {s.segment_id for s in first if s.partition["country"] != "DE"}
+    assert {s.segment_id for s in second if s.partition["country"] != "DE"} == others
+    assert sum(s.partition["country"] == "DE" for s in second) == 1
+    edited(contract, lambda t: t.replace("engine: spark", "engine: local"))
+    home.run(CUSTOMERS, source=tmp_path / "whole")
+    key = [("customer_pseudonym", "ascending"), ("country", "ascending")]
+    names = [name for name, _ in key]
+    assert home.rows(CUSTOMERS).select(names).sort_by(key).equals(rows.select(names).sort_by(key))
+
+
 def test_executors_elsewhere_ask_the_broker(
     prepared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,16 +253,7 @@ def test_executors_elsewhere_ask_the_broker(
         )
         monkeypatch.setenv("GOVERNANCE_KEYS", home.settings.keys)
         monkeypatch.setenv("GOVERNANCE_KEYS_TOKEN_FILE", str(home.settings.keys_token))
-        executors = SimpleNamespace(sparkContext=SimpleNamespace(defaultParallelism=2))
-        monkeypatch.setattr(engine, "session", lambda: executors)
-        monkeypatch.setattr(
-            engine,
-            "_collected",
-            lambda _, share: [
-                task.stated(task.Pass(replace(share, socket="/nowhere")).run(n))
-                for n in range(len(share.shares))
-            ],
-        )
+        in_this_process(monkeypatch, socket="/nowhere")
         facts = home.run(CUSTOMERS, contract_path=contract).facts[Stage.PROTECT]
         assert facts["engine"] == "spark"
         assert home.rows(CUSTOMERS).num_rows == facts["rows_out"] > 0
