@@ -101,7 +101,9 @@ class DateShift:
             zero_copy_only=False
         )
         within = moment // day
-        known &= (within + shift >= _FIRST_DAY) & (within + shift <= _LAST_DAY)
+        # Nanoseconds reach from 1677 to 2262 only; a sum beyond would wrap around.
+        least, most = max(_FIRST_DAY, 1 - 2**63 // day), min(_LAST_DAY, 2**63 // day - 1)
+        known &= (within + shift >= least) & (within + shift <= most)
         moved = moment + np.where(known, shift, 0) * day
         made = pa.array(moved, pa.int64(), mask=~known)
         return made.cast(_integer(dates.type)).cast(dates.type)

@@ -18,7 +18,7 @@ from protect_support import pseudonyms
 
 from governance.errors import ProtectionError
 from governance.keys.ff1 import FF1
-from governance.protect.transforms import TransformContext, transform
+from governance.protect.transforms import TransformContext, transform, transform_names
 
 KEYED = {"domain": "citizen", "erasable": False}
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -28,6 +28,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "top_code": {"maximum": 5},
     "bottom_code": {"minimum": 5},
 }
+
+EASY: dict[str, dict[str, Any]] = {"token": KEYED, "truncate": {"length": 2}, "bucket": {"width": 2}}
 
 
 def key(label: str) -> bytes:
@@ -193,6 +195,33 @@ def test_a_subject_has_one_shift_over_columns_batches_and_types() -> None:
         stamp = pa.array([datetime(2020, 1, 1, 13, 5, tzinfo=UTC)], pa.timestamp(unit, "UTC"))
         (moved,) = apply("date_shift", stamp, [4]).to_pylist()
         assert moved - stamp[0].as_py() == out[0] - first[0]
+
+
+def test_a_moment_that_would_leave_its_type_becomes_null() -> None:
+    edge = pa.array(np.array(["2262-04-10T20:00", "1677-09-22T01:00"], "datetime64[ns]"))
+    late, early = (
+        [m is None for m in apply("date_shift", edge.take(pa.array([p] * 40))).to_pylist()] for p in (0, 1)
+    )
+    assert True in late and False in late
+    assert True in early and False in early
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.string()), pa.struct([("a", pa.int64())]), pa.map_(pa.string(), pa.int64())]
+)
+def test_nested_columns_pass_whole_go_whole_or_are_refused(kind: pa.DataType) -> None:
+    whole = {"keep": {}, "drop": {}, "constant": {"value": "x"}, "pseudonym": {}}
+    values = pa.nulls(3, kind)
+    for name in transform_names():
+        if name in whole:
+            out = transform(name).apply(values, context(range(3), whole[name]))
+            assert out.type == transform(name).output_type(kind, whole[name])
+            assert transform(name).verify(values, out, whole[name])
+        else:
+            said = {**ARGUMENTS.get(name, {}), **EASY.get(name, {})}
+            with pytest.raises(ProtectionError) as caught:
+                transform(name).output_type(kind, said)
+            assert caught.value.code == "GOV-305"
 
 
 def test_date_shift_verification_sees_a_date_that_stayed_or_went_too_far() -> None:
