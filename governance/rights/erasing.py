@@ -154,7 +154,10 @@ def record_step(
     """Put a step of erasures into the log, signed by the evidence key; returns its index."""
     context = {"requests": requests, "policy_digest": workspace.policy.digest}
     record = StageRecord(Evidence(Stage.ERASURE, facts), context)
-    return recorder.record(record, workspace.keyring.evidence_signer)
+    index = recorder.record(record, workspace.keyring.evidence_signer)
+    # A step is a run that ends; otherwise it would be shown as running for ever.
+    recorder.completed(Stage.ERASURE, context, record)
+    return index
 
 
 def record_destruction(workspace: Workspace, request: str, before: Mapping[str, Any]) -> bool:

@@ -207,7 +207,7 @@ def test_who_is_unknown_is_told_so_and_nothing_is_kept(released: Home) -> None:
     assert "1 unknown" in out
     assert "C-NOBODY" not in out + err
     assert facts(released, "R")["state"] == "nothing known"
-    assert (released.workspace().vault.generation, released.workspace().log.size()) == (vault, size + 1)
+    assert (released.workspace().vault.generation, released.workspace().log.size()) == (vault, size + 2)
 
 
 def test_many_subjects_rewrite_each_segment_once_and_a_hold_keeps_its_own(
