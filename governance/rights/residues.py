@@ -90,7 +90,7 @@ RESIDUES = (
         "one keyed mark on the suppression list, so that the subject does not come back with the next load",
     ),
     Residue(
-        ("consent/segments/*",),
+        ("consent/segments/*", "consent/index/*"),
         "consent records by internal pseudonym, which leads nowhere once the vault's link is destroyed",
         "none: pseudonymous",
         "statutory period",
@@ -99,7 +99,16 @@ RESIDUES = (
         "proof that consent was had: GDPR Art. 7(1), 17(3)(b) and (e)",
     ),
     Residue(
-        (*(f"consent/ledger.sqlite{side}" for side in _SIDE), "consent/import.lock"),
+        ("consent/proof/*",),
+        "imported consent files, identifiers in them, for who imports with `--custodian`",
+        "the custodian's private key, which is nowhere in the home",
+        "until claims are barred; the custodian deletes them",
+        "none: nobody here can open them",
+        How.NOT,
+        "proof that consent was had: GDPR Art. 7(1), 17(3)(e)",
+    ),
+    Residue(
+        (*(f"consent/ledger.sqlite{side}" for side in _SIDE), "consent/ledger.name", "consent/import.lock"),
         "digests and counts of batches",
         "none",
         "with the ledger",
