@@ -275,6 +275,12 @@ def test_an_attempt_that_outlives_its_pass_removes_what_it_wrote(
     with refused("GOV-310"):
         protect(context)
     assert written(home, CUSTOMERS) == before
+    # A driver that was killed leaves its hand-over; the try after it takes that away before it begins.
+    monkeypatch.undo()
+    stale = f"{context.reference.folder}/spark-stale"
+    context.storage.write(stale, b"")
+    assert protect(home.again(context))["rows_out"] == world[1][CUSTOMERS, "local"][0]["rows_out"]
+    assert not context.storage.exists(stale)
 
 
 def test_a_refusal_comes_back_as_it_is_and_leaves_nothing(
