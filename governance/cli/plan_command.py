@@ -65,6 +65,7 @@ def _print(plan: dict[str, Any]) -> None:
     if "columns" in plan:
         _columns(plan)
         _rows(plan)
+        _anonymity(plan)
         _version(plan["version"])
     if "readers" in plan:
         _readers(plan["readers"])
@@ -120,6 +121,11 @@ def _rows(plan: dict[str, Any]) -> None:
     listed += [("quarantined", count, rule) for rule, count in plan["quarantined_by_rule"].items()]
     listed.append(("released", rows["released"], ""))
     table(("", "rows", "why"), [(what, f"{count:,}", why) for what, count, why in listed])
+
+
+def _anonymity(plan: dict[str, Any]) -> None:
+    if plan["anonymity"]:
+        click.echo("Of these, the contract's `anonymity` may coarsen columns and leave further rows out.")
 
 
 def _version(version: dict[str, Any]) -> None:

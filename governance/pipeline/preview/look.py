@@ -24,6 +24,7 @@ from governance.model.run import OpenedRun
 from governance.pipeline.classify import compared, require_declared, require_uncontested
 from governance.pipeline.consent import ConsentDecision
 from governance.pipeline.corrections import corrections_before
+from governance.pipeline.deidentifying import deidentified
 from governance.pipeline.pointer import current_version, released_manifest
 from governance.pipeline.step import RunContext, RunReference, source_types
 from governance.pipeline.workspace import Workspace
@@ -96,6 +97,8 @@ class SourceLook:
             classified = {"by": self._by, "values": values}
         holds(lambda: require_uncontested(context, columns))
         holds(lambda: require_declared(context, columns))
+        counted = {c["column"]: c["classification"] for c in columns}
+        holds(lambda: deidentified(contract, policy, context.run.opened_at, counted))
         return {
             "classified": classified,
             "columns": [{**column, **_protected(contract, policy, column)} for column in columns],

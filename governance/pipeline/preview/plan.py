@@ -15,6 +15,7 @@ from governance.detect.learned import ready
 from governance.errors import GovernanceError
 from governance.model.canonical import timestamp
 from governance.model.contract import Contract, RuleScope
+from governance.pipeline.deidentifying import deidentified
 from governance.pipeline.open import released_columns, require_purpose
 from governance.pipeline.preview.look import CLASSIFY_BY as CLASSIFY_BY
 from governance.pipeline.preview.look import SourceLook
@@ -77,9 +78,11 @@ def plan_run(
         return plan.told()
     plan.facts["dataset"] = contract.dataset
     plan.facts["contract"] = {"version": contract.version, "digest": contract.digest}
+    plan.facts["anonymity"] = contract.anonymity is not None
     allowed = plan.holds(lambda: require_purpose(contract, policy, purpose))
     plan.holds(lambda: ready(ner=policy.text_ner, crf=policy.text_crf))
     plan.holds(lambda: released_columns(contract))
+    plan.holds(lambda: deidentified(contract, policy, workspace.clock(), None))
     try:
         snapshot = sources.pin(source)
         schema = sources.schema(snapshot, types=source_types(contract))

@@ -2,60 +2,19 @@
 
 import datetime as dt
 import json
-import logging
-import os
-import re
-import socket
-import sqlite3
-import warnings
-from decimal import Decimal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
+from gx_reference import COUNTS, WORDS, gx_class, table
 
 from governance.contracts.expectations import EXPECTATIONS
-from governance.errors import SettingError, ValidationFindings
 from governance.model.contract import Rule, RuleScope
 from governance.validate import SourceRules, expectations, judge
 from governance.validate.by_gx import BY_VALUE, OTHERS
-from governance.validate.regex import Untranslatable, like, re2_of
 from governance.validate.rules import compiled
 from governance.validate.vocabulary import REFUSED
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-WORDS = ["", "a", "ab", "A1", "é", "a\nb", "x'y", '"', "a@b.org", "a@b.com", " ", "aaaa", None]
-
-
-def table(seed: int) -> pa.Table:
-    random = np.random.default_rng(seed)
-    rows = int(random.choice([0, 1, 2, 7, 40, 200]))
-    nulls = float(random.choice([0, 0, 0.2, 0.9, 1]))
-
-    def column(values, kind):
-        missing = random.random(rows) < nulls
-        return pa.array([None if m else v for v, m in zip(values, missing, strict=True)], kind)
-
-    def words():
-        return [WORDS[i] for i in random.integers(0, int(random.integers(1, len(WORDS))), rows)]
-
-    days = [dt.date(2020, 1, 1) + dt.timedelta(int(d)) for d in random.integers(-40, 40, rows)]
-    times = [dt.datetime(2020, 1, 1) + dt.timedelta(minutes=int(d)) for d in random.integers(-90, 90, rows)]
-    return pa.table(
-        {
-            "i": pa.array(random.integers(-5, 6, rows), pa.int64()),
-            "j": pa.array(random.integers(-5, 6, rows), pa.int64()),
-            "f": column(random.integers(-9, 9, rows) / 4, pa.float64()),
-            "g": column(random.integers(-9, 9, rows) / 4, pa.float64()),
-            "s": column(words(), pa.string()),
-            "t": column(words(), pa.string()),
-            "d": column(days, pa.date32()),
-            "e": column(times, pa.timestamp("ns")),
-            "n": column([Decimal(int(v)) / 4 for v in random.integers(-9, 9, rows)], pa.decimal128(8, 2)),
-        }
-    )
 
 
 def rules(seed: int) -> list[Rule]:
@@ -219,13 +178,6 @@ def rules(seed: int) -> list[Rule]:
     return [Rule(name, name, make(), RuleScope.PROTECTED) for name, make in arguments.items()]
 
 
-def gx_class(expectation: str):
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    gx = pytest.importorskip("great_expectations")
-    return getattr(gx.expectations, "".join(part.capitalize() for part in expectation.split("_")))
-
-
 def test_names_and_arguments_are_those_of_great_expectations() -> None:
     for name, arguments in expectations().items():
         assert set(arguments) <= set(gx_class(name).__fields__), name
@@ -243,36 +195,6 @@ def test_every_expectation_of_great_expectations_is_compiled_left_to_it_or_refus
     assert ours == theirs
     known = set(EXPECTATIONS)
     assert known == theirs - set(REFUSED)
-
-
-@pytest.fixture(scope="module")
-def by_gx():
-    gx_class("expect_column_to_exist")
-    import great_expectations as gx
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas("p").add_dataframe_asset("a")
-    definition = asset.add_batch_definition_whole_dataframe("b")
-
-    def evaluate(data: pa.Table, suite: list[Rule]):
-        batch = definition.get_batch({"dataframe": data.to_pandas(date_as_object=True)})
-        for each in suite:
-            expectation = gx_class(each.expectation)(**each.arguments)
-            yield each, batch.validate(expectation, result_format="SUMMARY")
-
-    return evaluate
-
-
-COUNTS = (
-    "element_count",
-    "unexpected_count",
-    "missing_count",
-    "unexpected_percent",
-    "unexpected_percent_total",
-    "unexpected_percent_nonmissing",
-    "missing_percent",
-)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -309,171 +231,6 @@ def test_source_rows_fail_where_the_query_counts_them(seed: int) -> None:
             assert len(mask) == batch.num_rows
             totals[name] += int(mask.sum())
     assert totals == {r["rule"]: r["result"]["unexpected_count"] for r in judged.results}
-
-
-PATTERNS = [
-    r"\d+",
-    r"^\w+$",
-    r"\s",
-    r"[^\d\s]x",
-    r"(?i)straße",
-    r"(?i)[i-k]",
-    r"a$",
-    r"(a|b$)",
-    r"^a\Z",
-    r"(?m)^b$",
-    r".",
-    r"(?s)a.b",
-    r"a{2,3}?",
-    r"(?a:\w)é",
-    r"[\W_]",
-    r"\.",
-    r"[a\-c]",
-    r"(?P<n>a)(?:b|)",
-    r"a{,2}b",
-    r"(?x) a  b ",
-    r"[[:alpha:]]",
-    r"\x41|\u00e9",
-]
-
-
-def test_a_pattern_finds_in_re2_what_it_finds_in_python() -> None:
-    random = np.random.default_rng(5)
-    letters = "aAbBcx1٣²_-. \n\r\u00a0\u2028éÉßſKkiIİıstr:[]lphẞ\U0001d7d8"
-    texts = ["", "\n", "a\n", "b\n\n", "straße", "STRASSE", "ſtraße", "STRAẞE"]
-    texts += ["".join(random.choice(list(letters), int(n))) for n in random.integers(1, 7, 1500)]
-    column = pa.array(texts)
-    for pattern in PATTERNS:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            wanted = [re.search(pattern, text) is not None for text in texts]
-        assert pc.match_substring_regex(column, re2_of(pattern)).to_pylist() == wanted, pattern
-
-
-@pytest.mark.parametrize(
-    "pattern", [r"(?=a)", r"(a)\1", r"\bword\b", r"a$b", "a{1001}", "(?>a+)b", "(?(1)a|b)()"]
-)
-def test_what_re2_cannot_say_is_not_said(pattern: str) -> None:
-    with pytest.raises((Untranslatable, re.error)):
-        re2_of(pattern)
-
-
-def test_like_patterns_are_those_of_sql() -> None:
-    texts = ["abc", "abd", "a%c", "a_c", "ac", "", "a\nc", "ABC", "abcd"]
-    connection = sqlite3.connect(":memory:")
-    connection.execute("PRAGMA case_sensitive_like = on")
-    for pattern, escape in [
-        ("a%", None),
-        ("a_c", None),
-        ("%", None),
-        ("", None),
-        ("a!%c", "!"),
-        ("a!_c", "!"),
-        ("%b%", None),
-    ]:
-        clause = "? LIKE ?" + (" ESCAPE ?" if escape else "")
-        wanted = [
-            bool(
-                connection.execute(
-                    f"SELECT {clause}", [t, pattern, *([escape] if escape else [])]
-                ).fetchone()[0]
-            )
-            for t in texts
-        ]
-        assert pc.match_substring_regex(pa.array(texts), like(pattern, escape)).to_pylist() == wanted, pattern
-    with pytest.raises(Untranslatable):
-        like("a!b", "!")
-    rule = Rule(
-        "r",
-        "expect_column_values_to_not_match_like_pattern_list",
-        {"column": "s", "like_pattern_list": ["a%", "_"]},
-        RuleScope.PROTECTED,
-    )
-    data = pa.table({"s": ["abc", "x", "yy", None]})
-    assert judge(data.to_batches(), data.schema, [rule]).results[0]["result"]["unexpected_count"] == 2
-
-
-GX_RULES = [
-    ("expect_column_values_to_match_regex", {"column": "s", "regex": r"(?!a)\w|^$", "mostly": 0.5}),
-    ("expect_column_values_to_be_increasing", {"column": "i"}),
-    ("expect_column_values_to_be_json_parseable", {"column": "s", "mostly": 0.1}),
-    ("expect_column_values_to_match_strftime_format", {"column": "s", "strftime_format": "%Y"}),
-    ("expect_column_value_z_scores_to_be_less_than", {"column": "f", "threshold": 2, "double_sided": True}),
-    (
-        "expect_column_quantile_values_to_be_between",
-        {"column": "f", "quantile_ranges": {"quantiles": [0.5], "value_ranges": [[-1, 1]]}},
-    ),
-    (
-        "expect_column_values_to_be_between",
-        {
-            "column": "f",
-            "min_value": 0,
-            "row_condition": 'col("i") > 0',
-            "condition_parser": "great_expectations",
-        },
-    ),
-]
-
-
-def test_what_cannot_be_compiled_is_judged_by_great_expectations_and_tells_no_value(
-    by_gx, monkeypatch
-) -> None:
-    data = table(3)
-    assert data.num_rows > 10
-    suite = [Rule(name, name, arguments, RuleScope.PROTECTED) for name, arguments in GX_RULES]
-    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it asks the network"))
-    ours = judge(data.to_batches(max_chunksize=17), data.schema, suite)
-    monkeypatch.undo()
-    for (each, theirs), mine in zip(by_gx(data, suite), ours.results, strict=True):
-        assert mine["success"] == theirs.success, each
-        for name in COUNTS:
-            assert mine["result"].get(name) == pytest.approx(theirs.result.get(name)), (each, name)
-        assert set(mine["result"]) <= set(COUNTS)
-    assert json.dumps(ours.to_json())
-
-
-def test_source_rows_are_diverted_by_great_expectations_too() -> None:
-    texts = ["a", "2020", "{}", None, "1999", "[1"]
-    batch = pa.RecordBatch.from_pydict({"s": texts})
-    parseable = Rule("json", "expect_column_values_to_be_json_parseable", {"column": "s"}, RuleScope.SOURCE)
-    ahead = Rule(
-        "ahead", "expect_column_values_to_match_regex", {"column": "s", "regex": "^(?!1)"}, RuleScope.SOURCE
-    )
-    found = dict(SourceRules([parseable, ahead], batch.schema).failing(batch))
-    assert found["json"].tolist() == [True, False, False, False, False, True]
-    assert found["ahead"].tolist() == [False, False, False, False, True, False]
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "scope", "said"),
-    [
-        ("expect_column_values_to_be_increasing", {"column": "i"}, RuleScope.SOURCE, "cannot divert"),
-        ("expect_column_values_to_match_regex", {"column": "s", "regex": "("}, RuleScope.SOURCE, "Python"),
-        ("expect_query_results_to_match_comparison", {}, RuleScope.PROTECTED, "queries a data source"),
-        (
-            "expect_column_max_to_be_between",
-            {"column": "i", "max_value": 1, "row_condition": "i > 0", "condition_parser": "pandas"},
-            RuleScope.PROTECTED,
-            "condition_parser",
-        ),
-        (
-            "expect_column_quantile_values_to_be_between",
-            {"column": "f", "quantile_ranges": 7},
-            RuleScope.PROTECTED,
-            "quantile_ranges",
-        ),
-    ],
-)
-def test_what_cannot_be_judged_is_said_before_data_is_read(name, arguments, scope, said) -> None:
-    with pytest.raises(ValidationFindings, match=said) as caught:
-        compiled([Rule("r", name, arguments, scope)], table(0).schema, diverting=scope is RuleScope.SOURCE)
-    assert caught.value.code == "GOV-401"
-
-
-def test_without_great_expectations_its_rules_are_refused_with_what_to_install(monkeypatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SettingError, match="GOV-902"):
-        compiled([Rule("r", "expect_column_values_to_be_increasing", {"column": "i"}, RuleScope.PROTECTED)])
 
 
 def test_results_are_read_by_great_expectations_and_openlineage_as_their_own() -> None:
