@@ -33,6 +33,7 @@ REQUESTS = "erasure"
 MEMORY = "tombstones.json"
 """In the home: up to which log size tombstones were looked for, and at which indexes there are any."""
 
+_WORTH_REMEMBERING = 256
 _EVIDENCE = "evidence:"
 _MARK = TOMBSTONE.encode()
 _CONTEXT = "governance erasure request v1"
@@ -192,6 +193,8 @@ def tombstones(log: Log, home: Path, *, remember: bool = True) -> list[int]:
         known = {"origin": log.origin, "size": 0, "indexes": []}
     if known["size"] < size:
         found = [entry.index for entry in log.entries(known["size"], size) if _is_tombstone(entry)]
+        # Not at each opening: a few hundred envelopes are read faster than a file is made durable.
+        remember = remember and (bool(found) or size - known["size"] >= _WORTH_REMEMBERING)
         known = {**known, "size": size, "indexes": [*known["indexes"], *found]}
         if remember:
             with contextlib.suppress(OSError):
