@@ -17,8 +17,8 @@ from governance.protect.anonymity.hierarchies import generalize
 
 Codes = npt.NDArray[np.int64]
 
-LARGEST = 4_000_000
-"""Combinations held at once, about 200 MB; beyond it the column of the most values is coarsened."""
+LARGEST = 2_000_000
+"""Combinations held between two batches; beyond it the column of the most values is coarsened."""
 
 _PENDING = 1 << 20
 
@@ -213,7 +213,9 @@ class Frequencies:
         names = [f"q{place}" for place in range(len(self.quasi))] + ["s"] * (len(codes) - len(self.quasi))
         counted = [np.ones(len(codes[0]), np.int64), *subjects]
         columns = dict(zip([*names, *("rows", "subjects")[: len(counted)]], [*codes, *counted], strict=True))
-        self._tables[table].append(_summed(pa.table({n: pa.array(c) for n, c in columns.items()})))
+        self._tables[table].append(
+            _summed(pa.table({n: pa.array(c.astype(np.int32)) for n, c in columns.items()}))
+        )
 
     def _settle(self) -> None:
         if not self._pending:
@@ -247,7 +249,9 @@ class Frequencies:
         name = f"q{place}"
         for tables in self._tables:
             at = tables[0].column_names.index(name)
-            tables[0] = tables[0].set_column(at, name, pa.array(mapped[_numbers(tables[0], name)]))
+            tables[0] = tables[0].set_column(
+                at, name, pa.array(mapped[_numbers(tables[0], name)].astype(np.int32))
+            )
 
 
 def _summed(table: pa.Table) -> pa.Table:
