@@ -44,7 +44,9 @@ def ours(rows: int) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         with pq.ParquetFile(path, pre_buffer=False) as opened:
-            verdict = judge(opened.iter_batches(batch_size=BATCH_ROWS), opened.schema_arrow, rules)
+            verdict = judge(
+                opened.iter_batches(batch_size=BATCH_ROWS, use_threads=False), opened.schema_arrow, rules
+            )
         return {"success": verdict.success}
 
     result = measure(work)
