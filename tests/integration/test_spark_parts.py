@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from dataclasses import replace
@@ -143,6 +144,19 @@ def test_a_grant_covers_what_it_is_for_until_it_ends(released: Home) -> None:
             GrantedKeys(served.path, name).segment_key(made)
     with refused("GOV-311"):
         GrantedKeys(served.path, name).segment_key(made)
+
+
+def test_another_user_is_not_answered(released: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks is the kernel's word; that this process is someone else is ours, as only one user is here."""
+    keyring = released.workspace().keyring
+    key_id = keyring.new_segment_key("v-handover", "quarantine")
+    with GrantSocket() as served:
+        keys = GrantedKeys(served.path, served.grant(SealGrant(keyring, "v", key_id)))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "getuid", lambda: 1 << 20)
+            with refused("GOV-311"):
+                keys.segment_key(key_id)
+        assert keys.segment_key(key_id) == keyring.segment_key(key_id)
 
 
 def test_a_socket_path_that_no_kernel_takes_is_refused(
