@@ -27,6 +27,8 @@ MAXIMUM_DISTINCT = 4_096
 MAXIMUM_CHARACTERS = 1_000
 """A longer value is cut in the sample; masks read all of it."""
 _TEXT_SLICE = 16_384
+_SHORT_BYTES = 4 << 20
+"""A column of no more text is searched at once."""
 _CHECKED_BYTES = 64
 """Longer values are read one by one."""
 
@@ -156,8 +158,9 @@ class ColumnProfile:
         if not prose:
             values = values.filter(pc.match_substring_regex(values, self._identifier()))
         parts: list[Noticed] = []
-        for start in range(0, len(values), _TEXT_SLICE):
-            part = values.slice(start, _TEXT_SLICE)
+        step = _TEXT_SLICE if values.nbytes > _SHORT_BYTES else len(values)
+        for start in range(0, len(values), max(step, 1)):
+            part = values.slice(start, step)
             flags = detectors.sieved(part)
             hits = detectors.hits(part, flags)
             self.contains.update(detectors.counted(hits))

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from governance.detect import lexicon
 from governance.detect.classifications import taxonomy
+from governance.detect.hits import Hits
 from governance.detect.known_values import without_known
 from governance.detect.noticed import Noticed
 from governance.detect.registry import Detectors, DetectorsLike, resolve
-from governance.detect.text import Hits, TextEngine, byte_lookup, engine
+from governance.detect.text import TextEngine, byte_lookup, engine
 
 TAGS: Mapping[str, str] = {
     "person_name": "NAME", "given_name": "NAME", "family_name": "NAME", "email": "EMAIL", "phone": "PHONE",

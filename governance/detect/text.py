@@ -21,6 +21,7 @@ import re2
 from numpy.typing import NDArray
 
 from governance.detect import lexicon, sieves, vocabulary
+from governance.detect.hits import Hits, flagged_texts, hits_of
 from governance.detect.noticed import Noticed
 from governance.detect.registry import Detectors, DetectorsLike, TextDetector, builtin, resolve
 from governance.detect.secrets import are_secrets
@@ -33,6 +34,9 @@ _MEMORY = 256 << 20
 _OWN = 128
 _WORTH_ARROW = 64
 """Rows from which compiling an expression anew, as Arrow does at each call, is made good."""
+_WORTH_SAMPLING = 8_192
+_SAMPLED = 128
+_SHORT = 64
 _GROUPS = {
     ("shapes", "words"): sieves.DIGITS,
     ("marks",): sieves.MARKS,
@@ -52,49 +56,6 @@ class TextFinding:
     end: int
     classification: str
     score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """The flagged rows of an array. ``rows``: row numbers, shape (f,); ``detectors``: for each of these rows the
-    indexes of detectors that match it; ``lexicon``: whether a dictionary's word stands in it; ``persons``: whether
-    one stands as a person's name does."""
-
-    rows: NDArray[np.int64]
-    texts: list[bytes]
-    detectors: list[tuple[int, ...]]
-    lexicon: NDArray[np.bool_]
-    persons: NDArray[np.bool_]
-
-    def replaced(self, rows: NDArray[np.int64], instead: Hits) -> Hits:
-        """These with those of ``rows`` (ascending), whose texts changed, in place of what was said of them.
-
-        ``instead`` numbers its rows by their place in ``rows``.
-        """
-        kept = np.flatnonzero(~np.isin(self.rows, rows))
-        both = np.concatenate((self.rows[kept], rows[instead.rows]))
-        order = np.argsort(both, kind="stable")
-        places = order.tolist()
-        texts = [*(self.texts[place] for place in kept.tolist()), *instead.texts]
-        found = [*(self.detectors[place] for place in kept.tolist()), *instead.detectors]
-        return Hits(
-            both[order],
-            [texts[place] for place in places],
-            [found[place] for place in places],
-            np.concatenate((self.lexicon[kept], instead.lexicon))[order],
-            np.concatenate((self.persons[kept], instead.persons))[order],
-        )
-
-
-def _flagged(texts: pa.Array, rows: NDArray[np.int64]) -> list[bytes]:
-    flagged: list[bytes] = texts.take(pa.array(rows)).cast(_binary(texts.type)).to_pylist()
-    return flagged
-
-
-def _hits(
-    rows: NDArray[np.int64], texts: list[bytes], found: list[tuple[int, ...]], flags: NDArray[np.uint8]
-) -> Hits:
-    return Hits(rows, texts, found, (flags & sieves.LEXICON) != 0, (flags & sieves.PERSON) != 0)
 
 
 def options() -> Any:
@@ -149,22 +110,64 @@ class TextEngine:
         """
         flags = self.sieved(texts) if flags is None else flags
         rows = np.flatnonzero(flags)
-        flagged = _flagged(texts, rows)
+        flagged = flagged_texts(texts, rows)
         flags = flags[rows]
         found: list[tuple[int, ...]] = [()] * len(flagged)
         for flag, match, members in self._groups:
-            places = np.flatnonzero(flags & flag).tolist()
-            for place, hit in zip(places, map(match, [flagged[place] for place in places]), strict=True):
+            places = np.flatnonzero(flags & flag)
+            if len(places) >= _WORTH_SAMPLING:
+                places = self._alike(texts, rows, flagged, places, match, members, found)
+            asked = places.tolist()
+            for place, hit in zip(asked, map(match, [flagged[place] for place in asked]), strict=True):
                 if hit:
                     found[place] += tuple([members[each] for each in hit])
-        return _hits(rows, flagged, found, flags)
+        return hits_of(rows, flagged, found, flags)
+
+    def _alike(
+        self,
+        texts: pa.Array,
+        rows: NDArray[np.int64],
+        flagged: list[bytes],
+        places: NDArray[np.intp],
+        match: Callable[[bytes], list[int]],
+        members: list[int],
+        found: list[tuple[int, ...]],
+    ) -> NDArray[np.intp]:
+        """Settle rows that hold one and the same thing, as those of a column of addresses do; the places left to ask.
+
+        A call from Python costs ten times what matching a short value does, so Arrow matches them all: with each
+        detector that matches most of a sample, and with all others together.
+        """
+        sample = places[:: len(places) // _SAMPLED]
+        if sum(len(flagged[place]) for place in sample.tolist()) > _SHORT * len(sample):
+            return places
+        combinations = Counter(tuple(match(flagged[place])) for place in sample.tolist())
+        hit, times = combinations.most_common(1)[0]
+        if not hit or times < 0.9 * len(sample):
+            return places
+        some = texts.take(pa.array(rows[places]))
+        others = "|".join(self._uncaptured(each) for n, each in enumerate(members) if n not in hit)
+        try:
+            other = (
+                _as_bool(pc.match_substring_regex(some, others))
+                if others
+                else np.zeros(len(places), np.bool_)
+            )
+            for each in hit:
+                other |= ~_as_bool(pc.match_substring_regex(some, self._uncaptured(members[each])))
+        except pa.ArrowInvalid:  # more than its automata hold
+            return places
+        combination = tuple([members[each] for each in hit])
+        for place in places[~other].tolist():
+            found[place] += combination
+        return places[other]
 
     def recalled(self, texts: pa.Array, noticed: Noticed) -> tuple[NDArray[np.uint8], Hits]:
         """What :meth:`sieved` and :meth:`hits` say of texts of which it was noticed."""
         flags = np.zeros(len(texts), np.uint8)
         flags[noticed.rows] = noticed.flags
-        return flags, _hits(
-            noticed.rows, _flagged(texts, noticed.rows), list(noticed.detectors), noticed.flags
+        return flags, hits_of(
+            noticed.rows, flagged_texts(texts, noticed.rows), list(noticed.detectors), noticed.flags
         )
 
     def spans(self, text: bytes, candidates: Sequence[int], names: bool) -> list[tuple[int, int, str, float]]:
@@ -319,10 +322,6 @@ def _name_end(text: bytes, start: int, end: int) -> int:
 def _as_bool(mask: pa.Array) -> NDArray[np.bool_]:
     filled: NDArray[np.bool_] = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
     return filled
-
-
-def _binary(kind: pa.DataType) -> pa.DataType:
-    return pa.large_binary() if pa.types.is_large_string(kind) else pa.binary()
 
 
 def _character_offsets(data: bytes) -> NDArray[np.int64] | None:

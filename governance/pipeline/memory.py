@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from governance.detect.noticed import NoticedTexts
 
-SOURCE_BYTES = 256 << 20
+SOURCE_BYTES = 192 << 20
 """A source of no more Arrow memory is read once."""
 MOST_ROWS = 1 << 25
 """Rows whose subjects are kept, four bytes each."""

@@ -1,0 +1,39 @@
+"""Rows that hold one and the same thing are settled together, and each as it would be alone."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from governance.detect import text
+from governance.detect.text import engine
+
+_ODD = (
+    "no address",
+    "4111 1111 1111 1111",
+    "a@b.com 123-45-6789",
+    "naïve@café.com",
+    "",
+    None,
+    "+1-212-555-0134",
+)
+
+
+def _column(form: str, every: int) -> pa.Array:
+    values = [_ODD[n // every % len(_ODD)] if n % every == 0 else form.format(n) for n in range(9_000)]
+    return pa.array(["before", *values]).slice(1)
+
+
+@pytest.mark.parametrize("every", [2, 37, 9_000])
+@pytest.mark.parametrize(
+    "form", ["user{}@example.com", "+1-212-55{:05d}", "{:03d}-45-6789", "id {}", "https://a.b/{}"]
+)
+def test_rows_settled_together_hold_what_each_holds(
+    form: str, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column = _column(form, every)
+    together = engine().hits(column)
+    monkeypatch.setattr(text, "_WORTH_SAMPLING", 1 << 30)
+    apart = engine().hits(column)
+    assert together.rows.tolist() == apart.rows.tolist()
+    assert together.detectors == apart.detectors
