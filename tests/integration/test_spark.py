@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from before_and_after import german_subjects, withdraw
 from canary_search import Search
-from governed_home import DATASETS, PURPOSES, Home, edited, refused
+from governed_home import DATASETS, PURPOSES, Home, refused
 from test_pass_canaries import canaries
 
 from governance.access import read_with_spark
@@ -380,32 +380,3 @@ def test_a_session_that_is_not_fit_is_refused(
     with refused("GOV-901") as caught:
         session.require_fit(spark, reads=True)
     assert lacking in caught[0].message
-
-
-def test_auto_takes_spark_from_a_size_on(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = Home.copied(world[0].path, tmp_path / "home")
-    context = opened(home, CUSTOMERS)
-    size = sum(file.size for file in context.run.source.files)
-    from dataclasses import replace
-
-    from governance.model.contract import Engine
-    from governance.protect import RewritePlan
-
-    plan: Any = RewritePlan.__new__(RewritePlan)
-    object.__setattr__(plan, "recode", None)
-    automatic = replace(context.contract, engine=Engine.AUTO)
-    for least, taken in ((size, True), (size + 1, False)):
-        monkeypatch.setenv("GOVERNANCE_SPARK_FROM", str(least))
-        assert engine.runs_on_spark(automatic, context.run.source, plan) is taken
-    object.__setattr__(plan, "recode", lambda batch, _: batch)
-    monkeypatch.setenv("GOVERNANCE_SPARK_FROM", "0")
-    assert not engine.runs_on_spark(automatic, context.run.source, plan)
-    with refused("GOV-102"):
-        engine.runs_on_spark(context.contract, context.run.source, plan)
-    with refused("GOV-102"):
-        home.open(
-            CUSTOMERS,
-            contract_path=edited(
-                home.contract(CUSTOMERS), lambda t: t.replace("engine: spark", "engine: quick")
-            ),
-        )

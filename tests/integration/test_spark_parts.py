@@ -27,6 +27,7 @@ from test_pass_load_modes import COUNTRY
 from governance import sources
 from governance.access import read_with_duckdb
 from governance.errors import SettingError
+from governance.model.contract import Engine
 from governance.model.decision import Reason
 from governance.model.evidence import Stage
 from governance.pipeline.consent import ConsentDecision
@@ -275,6 +276,31 @@ def test_executors_elsewhere_ask_the_broker(
         assert sum(g["operation"] == "seal" for g in granted) >= 1 + len(facts["segments"])
     finally:
         server.close()
+
+
+def test_auto_takes_spark_from_a_size_on(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    contract = edited(
+        home.contract(CUSTOMERS), lambda t: t.replace("loadMode: full", "loadMode: full\n      engine: auto")
+    )
+    context = home.open(CUSTOMERS)
+    assert context.contract.engine is Engine.AUTO
+    size = sum(file.size for file in context.run.source.files)
+    plan: Any = SimpleNamespace(recode=None)
+    for least, taken in ((size, True), (size + 1, False)):
+        monkeypatch.setenv("GOVERNANCE_SPARK_FROM", str(least))
+        assert engine.runs_on_spark(context.contract, context.run.source, plan) is taken
+    plan.recode = lambda batch, _: batch
+    monkeypatch.setenv("GOVERNANCE_SPARK_FROM", "0")
+    assert not engine.runs_on_spark(context.contract, context.run.source, plan)
+    with refused("GOV-102"):
+        engine.runs_on_spark(replace(context.contract, engine=Engine.SPARK), context.run.source, plan)
+    edited(contract, lambda t: t.replace("engine: auto", "engine: quick"))
+    with refused("GOV-102"):
+        home.open(CUSTOMERS)
+    monkeypatch.setenv("GOVERNANCE_SPARK_FROM", "4GB")
+    with refused("GOV-901"):
+        plan.recode = None
+        engine.runs_on_spark(context.contract, context.run.source, plan)
 
 
 def test_without_a_compiler_the_jar_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
