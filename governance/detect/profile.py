@@ -27,6 +27,8 @@ MAXIMUM_DISTINCT = 4_096
 MAXIMUM_CHARACTERS = 1_000
 """A longer value is cut in the sample; masks read all of it."""
 _TEXT_SLICE = 16_384
+_FEW = 256
+"""Distinct values in the sample below which a column's are looked at once each."""
 _SHORT_BYTES = 4 << 20
 """A column of no more text is searched at once."""
 _CHECKED_BYTES = 64
@@ -156,7 +158,7 @@ class ColumnProfile:
         detectors = engine(self._detectors)
         prose = _blanks(heads) / len(heads) >= 3
         if not prose:
-            values = values.filter(pc.match_substring_regex(values, self._identifier()))
+            values = self._worth_searching(values)
         parts: list[Noticed] = []
         step = _TEXT_SLICE if values.nbytes > _SHORT_BYTES else len(values)
         for start in range(0, len(values), max(step, 1)):
@@ -168,6 +170,14 @@ class ColumnProfile:
                 parts.append(Noticed(hits.rows + start, flags[hits.rows], hits.detectors))
         if parts:
             self.noticed = joined(parts)
+
+    def _worth_searching(self, values: pa.Array) -> pa.Array:
+        identifier = self._identifier()
+        if len(self.sample) < _FEW:
+            distinct = values.unique()
+            if not pc.any(pc.match_substring_regex(distinct, identifier), min_count=0).as_py():
+                return values.slice(0, 0)
+        return values.filter(pc.match_substring_regex(values, identifier))
 
     def _identifier(self) -> str:
         stated = engine(self._detectors).own
