@@ -24,7 +24,9 @@ def test_the_reference_is_the_schema(name: str) -> None:
     found = re.search(rf"<!-- from {re.escape(name)} -->\n(.*?)<!-- end -->", text, re.S)
     assert found is not None
     if os.environ.get("GOVERNANCE_REGENERATE"):
-        PAGE.write_text(text[: found.start(1)] + f"\n{tables(name).strip()}\n\n" + text[found.end(1) :], "utf-8")
+        PAGE.write_text(
+            text[: found.start(1)] + f"\n{tables(name).strip()}\n\n" + text[found.end(1) :], "utf-8"
+        )
         return
     assert found[1].strip() == tables(name).strip()
 
