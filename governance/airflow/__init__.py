@@ -11,12 +11,28 @@ if TYPE_CHECKING:
     from governance.airflow.approval import GovernedApprovalOperator
     from governance.airflow.group import dataset_asset, governed_dataset
     from governance.airflow.operators import DiscloseOperator, GovernedStageOperator, OpenRunOperator
+    from governance.airflow.rights import (
+        ConsentSyncOperator,
+        EraseOperator,
+        ErasureApprovalOperator,
+        FinishErasuresOperator,
+        PlanErasureOperator,
+    )
+    from governance.airflow.upkeep import AuditReportOperator, LogRetentionOperator, RotateKeysOperator
 
 __all__ = [
+    "AuditReportOperator",
+    "ConsentSyncOperator",
     "DiscloseOperator",
+    "EraseOperator",
+    "ErasureApprovalOperator",
+    "FinishErasuresOperator",
     "GovernedApprovalOperator",
     "GovernedStageOperator",
+    "LogRetentionOperator",
     "OpenRunOperator",
+    "PlanErasureOperator",
+    "RotateKeysOperator",
     "dataset_asset",
     "governed_dataset",
 ]
@@ -28,6 +44,14 @@ _HOMES = {
     "GovernedStageOperator": "operators",
     "DiscloseOperator": "operators",
     "GovernedApprovalOperator": "approval",
+    "ConsentSyncOperator": "rights",
+    "PlanErasureOperator": "rights",
+    "ErasureApprovalOperator": "rights",
+    "EraseOperator": "rights",
+    "FinishErasuresOperator": "rights",
+    "RotateKeysOperator": "upkeep",
+    "LogRetentionOperator": "upkeep",
+    "AuditReportOperator": "upkeep",
 }
 
 

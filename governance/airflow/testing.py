@@ -28,7 +28,7 @@ from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from governance.config import Settings
-from governance.errors import GovernanceError
+from governance.errors import AccessError, GovernanceError
 from governance.keys.file import create_file_key
 from governance.model.canonical import parse
 from governance.model.evidence import Stage
@@ -222,6 +222,8 @@ class _Run:
         return "skipped" if rule == "all_success" and "skipped" in before else None
 
     def _executed(self, task: Any) -> Any:
+        from airflow.providers.standard.operators.hitl import ApprovalOperator
+
         from governance.airflow.approval import GovernedApprovalOperator
         from governance.airflow.operators import GovernedOperator
 
@@ -229,6 +231,8 @@ class _Run:
         task.render_template_fields(context)
         if isinstance(task, GovernedApprovalOperator):
             return self._approved(RunReference.from_json(task.reference))
+        if isinstance(task, ApprovalOperator):
+            return self._answered(task)
         if not isinstance(task, GovernedOperator):
             return task.execute(context)
         workspace = self._home.workspace
@@ -256,6 +260,18 @@ class _Run:
             by_way_of="test",
         )
 
+    def _answered(self, task: Any) -> None:
+        """Another approval than a release's: given by an approver of the policy who did not start the run."""
+        if (
+            self._approver == self._triggered_by
+            or self._approver not in self._home.workspace.policy.approvers
+        ):
+            raise AccessError(
+                "GOV-646",
+                f"nobody who may answered {task.task_id}",
+                "name one of the policy's approvers, not who started the run: run(dag, approver=…)",
+            )
+
     def _context(self, task: Any) -> dict[str, Any]:
         def pulled(task_ids: str, **_: Any) -> Any:
             return self._results.get(task_ids)
@@ -274,6 +290,7 @@ class _Run:
             "task_instance": instance,
             "params": self._params,
             "run_id": self._run_id,
+            "ts_nodash": self._home.workspace.clock().strftime("%Y%m%dT%H%M%S"),
             "outlet_events": defaultdict(lambda: SimpleNamespace(extra={})),
             "inlet_events": defaultdict(list),
         }

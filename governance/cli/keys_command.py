@@ -77,13 +77,11 @@ def show_keys(home: str | None, store: str | None, as_json: bool) -> None:
 @json_option
 def rotate(home: str | None, store: str | None, as_json: bool) -> None:
     """Re-wrap every key under a new epoch and destroy the old epoch's key."""
+    from governance.pipeline.rotation import rotate_keys
     from governance.pipeline.workspace import Workspace
 
-    workspace = Workspace.open(settings(home, store))
-    rotation = workspace.keyring.rotate_epoch()
-    done = {"epoch": rotation.epoch, **asdict(rotation.destruction)}
-    workspace.append_json({"action": "rotated", **done}, _KEYS)
-    show(done, as_json, lambda: _told(rotation.epoch, rotation.destruction.pending))
+    done = rotate_keys(Workspace.open(settings(home, store)))
+    show(done, as_json, lambda: _told(done["epoch"], done["pending"]))
 
 
 @command.command("move")
