@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from governance.durable import sync
 from governance.errors import ProtectionError, StorageError
@@ -21,16 +22,60 @@ _BUSY_SECONDS = 120
 _PAGE_SIZE = 16_384
 
 
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closes)
+
+
+class Owned(Generic[C]):
+    """A connection of one process, used by one thread at a time; opened when it is first asked for.
+
+    Args:
+        connect: opens a connection.
+        usable: whether an opened one still works.
+    """
+
+    def __init__(self, connect: Callable[[], C], usable: Callable[[C], bool] = lambda _: True) -> None:
+        self._connect = connect
+        self._usable = usable
+        self._process = -1
+        self._lock = threading.RLock()
+        self._connection: C | None = None
+        self._inherited: list[C] = []
+
+    def lock(self) -> threading.RLock:
+        """What to hold while the connection is used."""
+        if self._process != os.getpid():
+            # A connection must not be used, nor closed, on the far side of a fork; a lock may have
+            # been held by a thread that does not exist here.
+            if self._connection is not None:
+                self._inherited.append(self._connection)
+                self._connection = None
+            self._lock = threading.RLock()
+            self._process = os.getpid()
+        return self._lock
+
+    def connection(self) -> C:
+        if self._connection is None or not self._usable(self._connection):
+            self._connection = self._connect()
+        return self._connection
+
+    def close(self) -> None:
+        with self.lock():
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
 class Database:
     """``damaged`` is the code raised when SQLite finds the file malformed."""
 
     def __init__(self, path: Path, damaged: str) -> None:
         self.path = path.absolute()
         self._damaged = damaged
-        self._process = -1
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._inherited: list[sqlite3.Connection] = []
+        self._own = Owned(self._connect)
 
     def create(self) -> None:
         """Make the directory (0700) and an empty file (0600) where they do not exist."""
@@ -52,16 +97,13 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; the next transaction opens another."""
-        with self._owned():
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._own.close()
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._owned():
+        with self._own.lock():
             try:
-                connection = self._connected()
+                connection = self._own.connection()
                 connection.execute(begin)
                 try:
                     yield connection
@@ -84,33 +126,20 @@ class Database:
                     "restore it from a backup of the same epoch",
                 ) from None
 
-    def _owned(self) -> threading.RLock:
-        if self._process != os.getpid():
-            # A connection must not be used, nor closed, on the far side of a fork; a lock may have
-            # been held by a thread that does not exist here.
-            if self._connection is not None:
-                self._inherited.append(self._connection)
-                self._connection = None
-            self._lock = threading.RLock()
-            self._process = os.getpid()
-        return self._lock
-
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is None:
-            connection = sqlite3.connect(
-                f"{self.path.as_uri()}?mode=rw",
-                uri=True,
-                timeout=_BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            for setting in (
-                f"page_size={_PAGE_SIZE}",
-                "journal_mode=WAL",
-                "synchronous=FULL",
-                "secure_delete=ON",
-                "temp_store=MEMORY",
-            ):
-                connection.execute(f"PRAGMA {setting}").fetchall()
-            self._connection = connection
-        return self._connection
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self.path.as_uri()}?mode=rw",
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        for setting in (
+            f"page_size={_PAGE_SIZE}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "secure_delete=ON",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+        return connection

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,11 @@ import numpy.typing as npt
 from governance.errors import ProtectionError
 from governance.keys.sealing import OVERHEAD, Altered, Sealer, Secretive
 from governance.keys.usage import within_limit
+from governance.keys.vault_rows import ColumnName, VaultRows
 from governance.model.canonical import canonical, parse
 
 Bytes = npt.NDArray[np.uint8]
+_Item = TypeVar("_Item")
 
 PAGE_RECORDS = 4096
 WIDTHS = {"index": 16, "internal": 16, "secret": 32, "pseudonym": 16, "suppressed": 16, "restricted": 8}
@@ -23,26 +25,8 @@ _HEAD = "governance vault head v1"
 _COLUMN = "governance vault column v1"
 _PAGE = "governance vault page v1"
 
-SCHEMA = (
-    """CREATE TABLE vault(
-        id INTEGER PRIMARY KEY CHECK (id = 1),
-        format INTEGER NOT NULL, vault TEXT NOT NULL, key_id TEXT NOT NULL,
-        generation INTEGER NOT NULL, sealed BLOB NOT NULL)""",
-    """CREATE TABLE columns(
-        column_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, domain TEXT NOT NULL, audience TEXT NOT NULL,
-        generation INTEGER NOT NULL, sealed BLOB NOT NULL, UNIQUE (kind, domain, audience))""",
-    """CREATE TABLE pages(
-        column_id INTEGER NOT NULL, number INTEGER NOT NULL,
-        generation INTEGER NOT NULL, sealed BLOB NOT NULL, UNIQUE (column_id, number))""",
-)
-
-
-class ColumnName(NamedTuple):
-    """``audience`` is empty for every kind but ``pseudonym``."""
-
-    kind: str
-    domain: str
-    audience: str = ""
+_AT_ONCE = 64
+"""Pages asked for, and written, in one go: at most 8 MiB."""
 
 
 class Head(NamedTuple):
@@ -106,9 +90,9 @@ class Pages(Secretive):
         self._cache: dict[ColumnName, Cached] = {}
         self.head: Head | None = None
 
-    def refresh(self, connection: sqlite3.Connection) -> Head:
+    def refresh(self, rows: VaultRows) -> Head:
         """Follow the committed head, and forget every column if the vault was sealed anew."""
-        row = connection.execute("SELECT vault, key_id, generation, sealed FROM vault").fetchone()
+        row = rows.head()
         if row is None:
             raise self.damaged("it has no head")
         vault, key_id, generation, sealed = row
@@ -126,17 +110,17 @@ class Pages(Secretive):
         self.head = Head(vault, key_id, generation, body["tombstones"], columns, self._seals)
         return self.head
 
-    def column(self, connection: sqlite3.Connection, name: ColumnName) -> Cached:
+    def column(self, rows: VaultRows, name: ColumnName) -> Cached:
         """A column as of the refreshed head; pages sealed since the last time are read."""
         head = self._current()
         cached = self._cache.get(name) or Cached(WIDTHS[name.kind])
-        directory = self._directory(connection, head, name)
+        directory = self._directory(rows, head, name)
         if directory is not None and head.columns[name] != cached.generation:
             before = np.zeros(len(directory.generations), np.uint64)
             before[: len(cached.sealed_at)] = cached.sealed_at
             cached.reserve(directory.length)
-            for number in np.flatnonzero(before != directory.generations).tolist():
-                page = self.page(connection, name, directory, number)
+            changed = np.flatnonzero(before != directory.generations).tolist()
+            for number, page in self.pages(rows, name, directory, changed):
                 start = number * PAGE_RECORDS
                 cached.room[start : start + len(page)] = page
             cached.count = directory.length
@@ -145,111 +129,76 @@ class Pages(Secretive):
         self._cache[name] = cached
         return cached
 
-    def page(
-        self, connection: sqlite3.Connection, name: ColumnName, directory: Directory, number: int
-    ) -> Bytes:
-        """Open one page and hold it against the column's directory. Raises GOV-307."""
-        row = connection.execute(
-            "SELECT generation, sealed FROM pages WHERE column_id = ? AND number = ?",
-            (directory.column_id, number),
-        ).fetchone()
-        place = f"page {number} of the {name.kind} column of domain {name.domain}"
-        if row is None or row[0] != directory.generations[number]:
-            raise self.damaged(f"{place} is missing or is another generation's")
-        width = WIDTHS[name.kind]
-        size = width * min(PAGE_RECORDS, directory.length - number * PAGE_RECORDS)
-        if len(row[1]) != size + OVERHEAD:
-            raise self.damaged(f"{place} has the wrong length")
-        plain = self._unsealed(row[1], place, _PAGE, self._current().vault, *name, number, row[0])
-        return np.frombuffer(plain, np.uint8).reshape(-1, width)
+    def pages(
+        self, rows: VaultRows, name: ColumnName, directory: Directory, numbers: list[int]
+    ) -> Iterator[tuple[int, Bytes]]:
+        """Open pages and hold each against the column's directory. Raises GOV-307."""
+        width, vault = WIDTHS[name.kind], self._current().vault
+        for part in _portions(numbers):
+            held = rows.pages(directory.column_id, part)
+            for number in part:
+                place = f"page {number} of the {name.kind} column of domain {name.domain}"
+                generation, sealed = held.get(number, (None, b""))
+                if generation is None or generation != directory.generations[number]:
+                    raise self.damaged(f"{place} is missing or is another generation's")
+                size = width * min(PAGE_RECORDS, directory.length - number * PAGE_RECORDS)
+                if len(sealed) != size + OVERHEAD:
+                    raise self.damaged(f"{place} has the wrong length")
+                plain = self._unsealed(sealed, place, _PAGE, vault, *name, number, generation)
+                yield number, np.frombuffer(plain, np.uint8).reshape(-1, width)
 
-    def append(
-        self, connection: sqlite3.Connection, name: ColumnName, records: Bytes, generation: int
-    ) -> None:
+    def append(self, rows: VaultRows, name: ColumnName, records: Bytes, generation: int) -> None:
         """Write records after the last one; the page that was not full is sealed again."""
-        head = self._current()
-        directory = self._directory(connection, head, name)
+        directory = self._directory(rows, self._current(), name)
         if directory is None:
-            column_id = connection.execute(
-                "INSERT INTO columns(kind, domain, audience, generation, sealed) VALUES (?, ?, ?, ?, x'')",
-                (*name, generation),
-            ).lastrowid
-            directory = Directory(column_id or 0, 0, np.empty(0, np.uint64))
+            directory = Directory(rows.column(name, generation), 0, np.empty(0, np.uint64))
         first, kept = divmod(directory.length, PAGE_RECORDS)
         if kept:
-            records = np.concatenate([self.page(connection, name, directory, first), records])
-        count = first * PAGE_RECORDS + len(records)
-        for start in range(0, len(records), PAGE_RECORDS):
-            number = first + start // PAGE_RECORDS
-            page = records[start : start + PAGE_RECORDS]
-            self.write_page(connection, name, directory.column_id, number, page, generation)
-        last = -(-count // PAGE_RECORDS)
-        generations = np.full(last, generation, np.uint64)
-        generations[:first] = directory.generations[:first]
-        grown = directory._replace(length=count, generations=generations)
-        self.write_directory(connection, name, grown, generation)
+            [(_, begun)] = self.pages(rows, name, directory, [first])
+            records = np.concatenate([begun, records])
+        self._write_from(rows, name, directory, first, records, generation)
 
-    def write_column(
-        self, connection: sqlite3.Connection, name: ColumnName, records: Bytes, generation: int
-    ) -> None:
+    def write_column(self, rows: VaultRows, name: ColumnName, records: Bytes, generation: int) -> None:
         """Seal a whole column anew; it may be a new one or have grown."""
-        connection.execute(
-            "INSERT OR IGNORE INTO columns(kind, domain, audience, generation, sealed) VALUES (?, ?, ?, ?, x'')",
-            (*name, generation),
-        )
-        (column_id,) = connection.execute(
-            "SELECT column_id FROM columns WHERE kind = ? AND domain = ? AND audience = ?", name
-        ).fetchone()
-        for start in range(0, len(records), PAGE_RECORDS):
-            page = records[start : start + PAGE_RECORDS]
-            self.write_page(connection, name, column_id, start // PAGE_RECORDS, page, generation)
-        connection.execute(
-            "DELETE FROM pages WHERE column_id = ? AND number >= ?",
-            (column_id, -(-len(records) // PAGE_RECORDS)),
-        )
-        sealed_at = np.full(-(-len(records) // PAGE_RECORDS), generation, np.uint64)
-        self.write_directory(connection, name, Directory(column_id, len(records), sealed_at), generation)
+        directory = Directory(rows.column(name, generation), 0, np.empty(0, np.uint64))
+        self._write_from(rows, name, directory, 0, records, generation)
+        rows.cut(directory.column_id, -(-len(records) // PAGE_RECORDS))
 
-    def write_page(
+    def write_pages(
         self,
-        connection: sqlite3.Connection,
+        rows: VaultRows,
         name: ColumnName,
         column_id: int,
-        number: int,
-        page: Bytes,
+        pages: Iterable[tuple[int, Bytes]],
         generation: int,
     ) -> None:
-        sealed = self._seal(page.tobytes(), _PAGE, self._current().vault, *name, number, generation)
-        connection.execute(
-            "INSERT INTO pages VALUES (?, ?, ?, ?) ON CONFLICT (column_id, number)"
-            " DO UPDATE SET generation = excluded.generation, sealed = excluded.sealed",
-            (column_id, number, generation, sealed),
-        )
+        vault = self._current().vault
+        for part in _portions(pages):
+            sealed = [
+                (number, generation, self._seal(page.tobytes(), _PAGE, vault, *name, number, generation))
+                for number, page in part
+            ]
+            rows.write_pages(column_id, sealed)
 
     def write_directory(
-        self, connection: sqlite3.Connection, name: ColumnName, directory: Directory, generation: int
+        self, rows: VaultRows, name: ColumnName, directory: Directory, generation: int
     ) -> None:
         """Seal a column's directory at the generation of its newest page."""
         plain = np.concatenate([np.array([directory.length], np.uint64), directory.generations])
         body = plain.astype("<u8").tobytes()
         sealed = self._seal(body, _COLUMN, self._current().vault, *name, generation)
-        connection.execute(
-            "UPDATE columns SET generation = ?, sealed = ? WHERE column_id = ?",
-            (generation, sealed, directory.column_id),
-        )
+        rows.write_directory(directory.column_id, generation, sealed)
 
-    def write_head(self, connection: sqlite3.Connection, head: Head) -> None:
+    def write_head(self, rows: VaultRows, head: Head) -> None:
         """Publish a generation; the last step of every write."""
         columns = sorted([*name, generation] for name, generation in head.columns.items())
         body = canonical({"tombstones": head.tombstones, "columns": columns, "seals": self._seals + 1})
         sealed = self._seal(body, _HEAD, head.vault, head.key_id, head.generation)
-        connection.execute(
-            "UPDATE vault SET key_id = ?, generation = ?, sealed = ?", (head.key_id, head.generation, sealed)
-        )
+        rows.write_head(head.key_id, head.generation, sealed)
 
-    def directory(self, connection: sqlite3.Connection, name: ColumnName) -> Directory:
+    def directory(self, rows: VaultRows, name: ColumnName) -> Directory:
         """The directory of a column the head lists."""
-        directory = self._directory(connection, self._current(), name)
+        directory = self._directory(rows, self._current(), name)
         if directory is None:
             raise self.damaged(f"the {name.kind} column of domain {name.domain} is missing")
         return directory
@@ -267,20 +216,33 @@ class Pages(Secretive):
             "restore the newest backup of the vault; pseudonyms cannot be made again",
         )
 
-    def _directory(self, connection: sqlite3.Connection, head: Head, name: ColumnName) -> Directory | None:
+    def _directory(self, rows: VaultRows, head: Head, name: ColumnName) -> Directory | None:
         if name not in head.columns:
             return None
-        row = connection.execute(
-            "SELECT column_id, generation, sealed FROM columns"
-            " WHERE kind = ? AND domain = ? AND audience = ?",
-            name,
-        ).fetchone()
+        row = rows.directory(name)
         place = f"the {name.kind} column of domain {name.domain}"
         if row is None or row[1] != head.columns[name]:
             raise self.damaged(f"{place} is missing or is another generation's")
         plain = self._unsealed(row[2], place, _COLUMN, head.vault, *name, row[1])
         numbers = np.frombuffer(plain, "<u8").astype(np.uint64)
         return Directory(row[0], int(numbers[0]), numbers[1:])
+
+    def _write_from(
+        self,
+        rows: VaultRows,
+        name: ColumnName,
+        directory: Directory,
+        first: int,
+        records: Bytes,
+        generation: int,
+    ) -> None:
+        """Records from page ``first`` on, and the directory that follows from them."""
+        parts = (records[start : start + PAGE_RECORDS] for start in range(0, len(records), PAGE_RECORDS))
+        self.write_pages(rows, name, directory.column_id, enumerate(parts, first), generation)
+        generations = np.full(first + -(-len(records) // PAGE_RECORDS), generation, np.uint64)
+        generations[:first] = directory.generations[:first]
+        grown = Directory(directory.column_id, first * PAGE_RECORDS + len(records), generations)
+        self.write_directory(rows, name, grown, generation)
 
     def _seal(self, plain: bytes, *context: str | int) -> bytes:
         if self._sealer is None:
@@ -301,3 +263,19 @@ class Pages(Secretive):
         if self.head is None:
             raise ValueError("the vault was not refreshed")
         return self.head
+
+
+def overwritten(page: Bytes, number: int, ordinals: npt.NDArray[np.int64], records: Bytes) -> Bytes:
+    """A column's page with ``records`` at those of ``ordinals`` that lie in it."""
+    places = ordinals - number * PAGE_RECORDS
+    inside = (places >= 0) & (places < len(page))
+    if inside.any():
+        page = page.copy()
+        page[places[inside]] = records[inside]
+    return page
+
+
+def _portions(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    waiting = iter(items)
+    while part := list(islice(waiting, _AT_ONCE)):
+        yield part

@@ -45,7 +45,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,18 +55,18 @@ import pyarrow as pa
 from governance.errors import ProtectionError, SettingError
 from governance.keys.blind_index import BlindIndex
 from governance.keys.cmac import cmac
-from governance.keys.database import Database
 from governance.keys.identifiers import distinct
-from governance.keys.pages import PAGE_RECORDS, SCHEMA, WIDTHS, Cached, ColumnName, Head, Pages
+from governance.keys.pages import WIDTHS, Cached, Head, Pages, overwritten
 from governance.keys.sealing import Secretive
 from governance.keys.store import Keyring
 from governance.keys.usage import Usage
+from governance.keys.vault_rows import ColumnName, VaultRows, VaultStorage
+from governance.keys.vault_storage import new_storage, storage_of
 
 Bytes = npt.NDArray[np.uint8]
 Ordinals = npt.NDArray[np.int64]
 
 _FORMAT = 1
-_FILE = "vault.sqlite"
 _SENSITIVITY = "restricted"
 _SUBJECT_KINDS = ("index", "internal", "secret")
 _OF_SUBJECTS = (*_SUBJECT_KINDS, "pseudonym")
@@ -77,72 +76,71 @@ class SubjectVault(Secretive):
     """Bulk lookups and pseudonyms. Many processes may use one vault; threads may share an object.
 
     Every method may raise GOV-307 (a sealed part was altered, dropped or rolled back) and GOV-724
-    (the file cannot be used).
+    (its storage cannot be used).
     """
 
-    __slots__ = ("_database", "_indexes", "_keyring", "_pages")
+    __slots__ = ("_indexes", "_keyring", "_pages", "_storage")
 
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database = database
+    def __init__(self, storage: VaultStorage, keyring: Keyring) -> None:
+        self._storage = storage
         self._keyring = keyring
-        self._pages = Pages(keyring.segment_key, str(database.path))
+        self._pages = Pages(keyring.segment_key, storage.where)
         self._indexes: dict[ColumnName, tuple[Cached, BlindIndex]] = {}
 
     @classmethod
-    def create(cls, directory: Path, keyring: Keyring) -> SubjectVault:
-        """Make an empty vault; raises GOV-901 if there is one."""
-        database = Database(directory / _FILE, "GOV-307")
-        database.create()
-        vault = cls(database, keyring)
+    def create(cls, directory: Path, keyring: Keyring, *, postgres: str | None = None) -> SubjectVault:
+        """Make an empty vault.
+
+        Args:
+            postgres: connection string of the database that is to hold it; else SQLite does.
+
+        Raises:
+            SettingError: GOV-901 if there is one.
+        """
         identity = secrets.token_hex(8)
-        with database.writing() as connection:
-            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'vault'").fetchall():
-                raise SettingError(
-                    "GOV-901", f"there is a subject vault in {directory}", "open it, or choose another place"
-                )
+        storage = new_storage(directory, postgres, identity)
+        vault = cls(storage, keyring)
+        with storage.creating() as rows:
             key_id = keyring.new_segment_key(_segment(identity, 1), _SENSITIVITY)
-            for statement in SCHEMA:
-                connection.execute(statement)
-            connection.execute("INSERT INTO vault VALUES (1, ?, ?, ?, 0, x'')", (_FORMAT, identity, key_id))
+            rows.enter(identity, key_id, _FORMAT)
             writer = vault._pages.sealing_with(keyring.segment_key(key_id))
-            writer.write_head(connection, Head(identity, key_id, 1, 0, {}))
+            writer.write_head(rows, Head(identity, key_id, 1, 0, {}))
         return vault
 
     @classmethod
-    def open(cls, directory: Path, keyring: Keyring) -> SubjectVault:
+    def open(cls, directory: Path, keyring: Keyring, *, postgres: str | None = None) -> SubjectVault:
         """Open a vault.
+
+        Args:
+            postgres: connection string of the database that holds it, if it is not in SQLite.
 
         Raises:
             ProtectionError: GOV-307 if there is none, or if its key was destroyed: it is a copy from
                 before an erasure.
             SettingError: GOV-901 if it was written by a later format.
         """
-        database = Database(directory / _FILE, "GOV-307")
-        rows = []
-        if database.path.is_file():
-            with database.reading() as connection:
-                if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'vault'").fetchall():
-                    rows = connection.execute("SELECT format FROM vault").fetchall()
-        if not rows:
+        storage = storage_of(directory, postgres)
+        written = storage.format()
+        if written is None:
             raise ProtectionError(
                 "GOV-307",
-                f"there is no subject vault in {directory}",
+                f"there is no subject vault in {storage.where}",
                 "restore the newest backup, or create one if this deployment never had it",
             )
-        if rows[0][0] != _FORMAT:
+        if written != _FORMAT:
             raise SettingError(
-                "GOV-901", f"the vault has format {rows[0][0]}, this release reads {_FORMAT}", "upgrade"
+                "GOV-901", f"the vault has format {written}, this release reads {_FORMAT}", "upgrade"
             )
-        vault = cls(database, keyring)
+        vault = cls(storage, keyring)
         try:
             vault.expects(0)
         except ProtectionError as error:
-            database.close()
+            storage.close()
             if error.code != "GOV-303":
                 raise
             raise ProtectionError(
                 "GOV-307",
-                f"the subject vault {database.path} is sealed under a key this key store lacks or destroyed",
+                f"the subject vault {storage.where} is sealed under a key this key store lacks or destroyed",
                 "it is a copy from before an erasure, or another deployment's: restore the newest one",
             ) from None
         return vault
@@ -150,27 +148,27 @@ class SubjectVault(Secretive):
     @property
     def generation(self) -> int:
         """How many transactions wrote this vault; never falls."""
-        with self._database.reading() as connection:
-            return self._pages.refresh(connection).generation
+        with self._storage.reading() as rows:
+            return self._pages.refresh(rows).generation
 
     @property
     def tombstones(self) -> int:
         """How many of the log's tombstones this vault has carried out."""
-        with self._database.reading() as connection:
-            return self._pages.refresh(connection).tombstones
+        with self._storage.reading() as rows:
+            return self._pages.refresh(rows).tombstones
 
     @property
     def usage(self) -> Usage:
         """How often the key that this vault is sealed under has sealed."""
-        with self._database.reading() as connection:
-            head = self._pages.refresh(connection)
+        with self._storage.reading() as rows:
+            head = self._pages.refresh(rows)
         return Usage(head.key_id, head.seals)
 
     @property
     def retired(self) -> tuple[str, ...]:
         """The segment ids of every key this vault was sealed under before, dead already or not."""
-        with self._database.reading() as connection:
-            head = self._pages.refresh(connection)
+        with self._storage.reading() as rows:
+            head = self._pages.refresh(rows)
         return tuple(_segment(head.vault, number) for number in range(1, _number(head.key_id)))
 
     def expects(self, tombstones: int) -> None:
@@ -202,9 +200,9 @@ class SubjectVault(Secretive):
         codes, unique = distinct(identifiers)
         if not len(unique):
             return codes
-        with self._database.reading() as connection:
-            marks = self._marks(self._pages.refresh(connection), "index", domain, unique)
-            ordinals = self._find(connection, ColumnName("index", domain), marks)
+        with self._storage.reading() as rows:
+            marks = self._marks(self._pages.refresh(rows), "index", domain, unique)
+            ordinals = self._find(rows, ColumnName("index", domain), marks)
         unknown = np.flatnonzero(ordinals < 0)
         if create and unknown.size:
             ordinals[unknown] = self._enrol(domain, marks[unknown], unique.take(pa.array(unknown)))
@@ -213,14 +211,14 @@ class SubjectVault(Secretive):
     def suppressed(self, domain: str, identifiers: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         """Which identifiers are on the domain's suppression list. Raises as :meth:`resolve`."""
         codes, unique = distinct(identifiers)
-        with self._database.reading() as connection:
-            found = self._barred(connection, self._pages.refresh(connection), domain, unique)
+        with self._storage.reading() as rows:
+            found = self._barred(rows, self._pages.refresh(rows), domain, unique)
         return np.append(found, False)[codes]
 
     def suppression_marks(self, domain: str, identifiers: pa.Array) -> Bytes:
         """What the suppression list holds of identifiers in normal form, shape (n, 16)."""
-        with self._database.reading() as connection:
-            return self._marks(self._pages.refresh(connection), "suppression", domain, identifiers)
+        with self._storage.reading() as rows:
+            return self._marks(self._pages.refresh(rows), "suppression", domain, identifiers)
 
     def restricted(self, domain: str) -> Ordinals:
         """Ordinals of subjects whose erasure waits for a legal hold to end."""
@@ -244,16 +242,16 @@ class SubjectVault(Secretive):
         """
         name = ColumnName("pseudonym", domain, audience)
         if create and ordinals.size and int(ordinals.max()) >= len(self._records(name)):
-            with self._database.writing() as connection:
-                head = self._pages.refresh(connection)
+            with self._storage.writing() as rows:
+                head = self._pages.refresh(rows)
                 missing = (
-                    self._pages.column(connection, ColumnName("internal", domain)).count
-                    - self._pages.column(connection, name).count
+                    self._pages.column(rows, ColumnName("internal", domain)).count
+                    - self._pages.column(rows, name).count
                 )
                 if missing > 0:
                     records = _random(missing, WIDTHS[name.kind])
-                    self._pages.append(connection, name, records, head.generation + 1)
-                    self._publish(connection, head, [name])
+                    self._pages.append(rows, name, records, head.generation + 1)
+                    self._publish(rows, head, [name])
         return self._taken(name, ordinals)
 
     def reseal(
@@ -277,51 +275,48 @@ class SubjectVault(Secretive):
             copies of the vault unreadable.
         """
         erased, none = erased or {}, np.empty(0, np.int64)
-        with self._database.writing() as connection:
-            head = self._pages.refresh(connection)
+        with self._storage.writing() as rows:
+            head = self._pages.refresh(rows)
             segment = _segment(head.vault, _number(head.key_id) + 1)
             key_id = self._keyring.new_segment_key(segment, _SENSITIVITY)
             writer = self._pages.sealing_with(self._keyring.segment_key(key_id))
             generation = head.generation + 1
-            lists = self._lists(connection, suppressed or {}, restricted or {})
+            lists = self._lists(rows, suppressed or {}, restricted or {})
             for name, records in lists.items():
-                writer.write_column(connection, name, records, generation)
+                writer.write_column(rows, name, records, generation)
             for name in head.columns.keys() - lists.keys():
-                directory = self._pages.directory(connection, name)
+                directory = self._pages.directory(rows, name)
+                count = len(directory.generations)
                 gone = np.unique(erased.get(name.domain, none)) if name.kind in _OF_SUBJECTS else none
-                for number in range(len(directory.generations)):
-                    page = self._pages.page(connection, name, directory, number)
-                    inside = gone - number * PAGE_RECORDS
-                    inside = inside[(inside >= 0) & (inside < len(page))]
-                    if inside.size:
-                        page = page.copy()
-                        page[inside] = _random(inside.size, 16) if name.kind == "index" else 0
-                    writer.write_page(connection, name, directory.column_id, number, page, generation)
-                sealed_at = np.full(len(directory.generations), generation, np.uint64)
+                held = self._pages.pages(rows, name, directory, list(range(count)))
+                blank = _random(gone.size, 16) if name.kind == "index" else np.zeros((gone.size, 1), np.uint8)
+                after = ((number, overwritten(page, number, gone, blank)) for number, page in held)
+                writer.write_pages(rows, name, directory.column_id, after, generation)
+                sealed_at = np.full(count, generation, np.uint64)
                 directory = directory._replace(generations=sealed_at)
-                writer.write_directory(connection, name, directory, generation)
+                writer.write_directory(rows, name, directory, generation)
             applied = head.tombstones if tombstones is None else max(tombstones, head.tombstones)
             columns = dict.fromkeys([*head.columns, *lists], generation)
-            writer.write_head(connection, Head(head.vault, key_id, generation, applied, columns))
+            writer.write_head(rows, Head(head.vault, key_id, generation, applied, columns))
         return self.retired
 
     def close(self) -> None:
         """Forget what was read and close the file; the next call opens it again."""
-        self._pages = Pages(self._keyring.segment_key, str(self._database.path))
+        self._pages = Pages(self._keyring.segment_key, self._storage.where)
         self._indexes.clear()
-        self._database.close()
+        self._storage.close()
 
     def _lists(
         self,
-        connection: sqlite3.Connection,
+        rows: VaultRows,
         suppressed: Mapping[str, Bytes],
         restricted: Mapping[str, Ordinals],
     ) -> dict[ColumnName, Bytes]:
         lists: dict[ColumnName, Bytes] = {}
         for domain, marks in suppressed.items():
             name = ColumnName("suppressed", domain)
-            held = self._pages.column(connection, name).records
-            new = np.unique(marks[self._find(connection, name, marks) < 0], axis=0)
+            held = self._pages.column(rows, name).records
+            new = np.unique(marks[self._find(rows, name, marks) < 0], axis=0)
             lists[name] = np.concatenate([held, new])
         for domain, ordinals in restricted.items():
             records = np.ascontiguousarray(ordinals, "<i8").view(np.uint8).reshape(-1, 8)
@@ -329,36 +324,36 @@ class SubjectVault(Secretive):
         return lists
 
     def _barred(
-        self, connection: sqlite3.Connection, head: Head, domain: str, identifiers: pa.Array
+        self, rows: VaultRows, head: Head, domain: str, identifiers: pa.Array
     ) -> npt.NDArray[np.bool_]:
         name = ColumnName("suppressed", domain)
         if name not in head.columns:
             return np.zeros(len(identifiers), bool)
-        return self._find(connection, name, self._marks(head, "suppression", domain, identifiers)) >= 0
+        return self._find(rows, name, self._marks(head, "suppression", domain, identifiers)) >= 0
 
     def _enrol(self, domain: str, marks: Bytes, identifiers: pa.Array) -> Ordinals:
         """Give ordinals to subjects that are unknown, and not suppressed, once nobody else can write."""
         names = [ColumnName(kind, domain) for kind in _SUBJECT_KINDS]
-        with self._database.writing() as connection:
-            head = self._pages.refresh(connection)
-            ordinals = self._find(connection, names[0], marks)
-            new = np.flatnonzero((ordinals < 0) & ~self._barred(connection, head, domain, identifiers))
+        with self._storage.writing() as rows:
+            head = self._pages.refresh(rows)
+            ordinals = self._find(rows, names[0], marks)
+            new = np.flatnonzero((ordinals < 0) & ~self._barred(rows, head, domain, identifiers))
             if new.size:
-                count = self._pages.column(connection, names[0]).count
+                count = self._pages.column(rows, names[0]).count
                 ordinals[new] = np.arange(count, count + new.size)
                 drawn = (marks[new], *(_random(new.size, WIDTHS[name.kind]) for name in names[1:]))
                 for name, records in zip(names, drawn, strict=True):
-                    self._pages.append(connection, name, records, head.generation + 1)
-                self._publish(connection, head, names)
+                    self._pages.append(rows, name, records, head.generation + 1)
+                self._publish(rows, head, names)
         return ordinals
 
-    def _publish(self, connection: sqlite3.Connection, head: Head, names: list[ColumnName]) -> None:
+    def _publish(self, rows: VaultRows, head: Head, names: list[ColumnName]) -> None:
         generation = head.generation + 1
         columns = head.columns | dict.fromkeys(names, generation)
-        self._pages.write_head(connection, head._replace(generation=generation, columns=columns))
+        self._pages.write_head(rows, head._replace(generation=generation, columns=columns))
 
-    def _find(self, connection: sqlite3.Connection, name: ColumnName, marks: Bytes) -> Ordinals:
-        column = self._pages.column(connection, name)
+    def _find(self, rows: VaultRows, name: ColumnName, marks: Bytes) -> Ordinals:
+        column = self._pages.column(rows, name)
         held = self._indexes.get(name)
         if held is None or held[0] is not column:
             held = self._indexes[name] = (column, BlindIndex())
@@ -369,9 +364,9 @@ class SubjectVault(Secretive):
         return cmac(self._keyring.secret(f"vault {head.vault} {use} {domain}"), identifiers)
 
     def _records(self, name: ColumnName) -> Bytes:
-        with self._database.reading() as connection:
-            self._pages.refresh(connection)
-            return self._pages.column(connection, name).records
+        with self._storage.reading() as rows:
+            self._pages.refresh(rows)
+            return self._pages.column(rows, name).records
 
     def _taken(self, name: ColumnName, ordinals: Ordinals) -> Bytes:
         records, width = self._records(name), WIDTHS[name.kind]

@@ -9,8 +9,8 @@ from governance.config import Settings
 from governance.errors import LogError
 from governance.keys.broker import BrokeredKeyring
 from governance.keys.broker_service import BrokerService
-from governance.keys.database import Database
 from governance.keys.vault import SubjectVault
+from governance.keys.vault_storage import storage_of
 from governance.log import Checkpoint, CheckpointSigner, tree
 from governance.log.note import parse_checkpoint
 from governance.log.tree import ReadNodes
@@ -52,13 +52,17 @@ class BrokerCheckpoints(CheckpointSigner):
         return checkpoint
 
 
-def open_brokered(settings: Settings) -> tuple[BrokeredKeyring, SubjectVault]:
+def open_brokered(settings: Settings, postgres: str | None) -> tuple[BrokeredKeyring, SubjectVault]:
     """The keyring and the vault of a home whose keys are at a broker.
 
     The vault is opened when the first claim is made; until then there is no key to open it with.
 
+    Args:
+        postgres: connection string of the database that may hold the vault.
+
     Raises:
         SettingError: GOV-901 for the broker's URL or the token file.
+        ProtectionError: GOV-307 when it cannot be told where the vault is.
     """
     keyring = BrokeredKeyring(BrokerService(settings.keys, settings.keys_token), settings.task)
-    return keyring, SubjectVault(Database(settings.home / "vault" / "vault.sqlite", "GOV-307"), keyring)
+    return keyring, SubjectVault(storage_of(settings.home / "vault", postgres), keyring)

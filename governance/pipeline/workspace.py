@@ -80,7 +80,7 @@ class Workspace:
         settings.home.mkdir(parents=True, exist_ok=True)
         provider = provider_for(settings.kek, settings.passphrase)
         keyring = Keyring.create(settings.home / "keys", provider)
-        vault = SubjectVault.create(settings.home / "vault", keyring)
+        vault = SubjectVault.create(settings.home / "vault", keyring, postgres=_shared(settings))
         ledger = ConsentLedger.create(settings.home / "consent", postgres=_shared(settings))
         storage = open_storage(settings.store, create=True, origin=origin)
         signer = _signer(settings, keyring, origin)
@@ -239,13 +239,13 @@ def _kept(settings: Settings) -> tuple[Keyring, SubjectVault]:
     if settings.keys:
         from governance.pipeline.brokered import open_brokered
 
-        return open_brokered(settings)
+        return open_brokered(settings, _shared(settings))
     keyring = Keyring.open(settings.home / "keys", provider_for(settings.kek, settings.passphrase))
-    return keyring, SubjectVault.open(settings.home / "vault", keyring)
+    return keyring, SubjectVault.open(settings.home / "vault", keyring, postgres=_shared(settings))
 
 
 def _shared(settings: Settings) -> str | None:
-    """The database that keeps the consent ledger's heads, where the log is in one."""
+    """The database that keeps vault and consent ledger's heads too, where the log is in one."""
     return settings.store if settings.store.startswith(("postgresql:", "postgres:")) else None
 
 
