@@ -69,7 +69,7 @@ def everything(quick: bool, rows: int | None, dsn: str | None) -> list[Experimen
         *lineage_index.experiments(quick),
         *ingest.experiments(quick, rows, dsn),
         *consent_index.experiments(quick, rows),
-        *subject_vault.experiments(quick, rows),
+        *subject_vault.experiments(quick, rows, dsn),
         *protection.experiments(quick, rows),
         *erasure.experiments(quick, rows),
         *classification.experiments(quick, rows),
