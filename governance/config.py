@@ -23,6 +23,7 @@ VARIABLES = {
     "GOVERNANCE_NAMESPACE": "OpenLineage namespace of jobs run outside Airflow; default governance",
     "GOVERNANCE_SERVER": "URL of the lineage server whose pages Airflow shows, e.g. https://lineage:5000",
     "GOVERNANCE_SERVER_TOKEN_FILE": "file with the token, scope read, that Airflow shows them with",
+    "GOVERNANCE_AUDITORS": "who sees them of those who may read audit logs, e.g. role:admin,user:ines; default role:admin",
     "GOVERNANCE_SPARK_MASTER": "Spark master of passes on Spark, e.g. spark://host:7077 or k8s://…; default local[*]",
     "GOVERNANCE_SPARK_FROM": "bytes of source from which a contract's `engine: auto` takes Spark; default 4294967296",
     "GOVERNANCE_DEBUG": "show the text of unexpected errors; it may quote data",
@@ -105,6 +106,24 @@ def lineage_server(environment: Mapping[str, str] | None = None) -> LineageServe
             "set both; `governance token create --scopes read` makes the token",
         )
     return LineageServer(url, Path(token_file))
+
+
+def auditors() -> frozenset[tuple[str, str]]:
+    """Who sees governance in Airflow: pairs of ``user`` or ``role`` and a name, the role's in lower case.
+
+    Raises:
+        SettingError: GOV-901 when ``GOVERNANCE_AUDITORS`` names something else.
+    """
+    named = [part.strip() for part in (os.environ.get("GOVERNANCE_AUDITORS") or "role:admin").split(",")]
+    found = set()
+    for part in filter(None, named):
+        kind, _, name = part.partition(":")
+        if kind not in ("user", "role") or not name:
+            raise SettingError(
+                "GOV-901", "GOVERNANCE_AUDITORS names neither users nor roles", "write user:NAME,role:NAME"
+            )
+        found.add((kind, name.casefold() if kind == "role" else name))
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)

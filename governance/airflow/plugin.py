@@ -1,10 +1,21 @@
-"""What Airflow shows: lineage in the menu, a DAG's and a run's evidence beside them."""
+"""What Airflow shows of governance: a home page in the menu, a tab on a DAG, its runs and their tasks."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from airflow.sdk.plugins_manager import AirflowPlugin
+
+# The UI frames what a view names as it stands: behind a base URL the address holds that URL's path.
+_ROOT = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + "/governance"
+
+
+def _tab(destination: str, path: str) -> dict[str, str]:
+    route = f"governance_{destination}"
+    href = f"{_ROOT}/{path}"
+    return {"name": "Governance", "href": href, "destination": destination, "url_route": route}
 
 
 class GovernancePlugin(AirflowPlugin):  # type: ignore[misc]
@@ -14,23 +25,14 @@ class GovernancePlugin(AirflowPlugin):  # type: ignore[misc]
     external_views: ClassVar[list[dict[str, str]]] = [
         {
             "name": "Governance",
-            "href": "/governance/",
+            "href": f"{_ROOT}/",
             "destination": "nav",
             "url_route": "governance",
             "category": "browse",
         },
-        {
-            "name": "Lineage",
-            "href": "/governance/airflow/{DAG_ID}",
-            "destination": "dag",
-            "url_route": "governance_dag",
-        },
-        {
-            "name": "Evidence",
-            "href": "/governance/airflow/{DAG_ID}/{RUN_ID}",
-            "destination": "dag_run",
-            "url_route": "governance_run",
-        },
+        _tab("dag", "airflow/{DAG_ID}"),
+        _tab("dag_run", "airflow/{DAG_ID}/{RUN_ID}"),
+        _tab("task_instance", "airflow-task/{DAG_ID}/{TASK_ID}/{MAP_INDEX}/{RUN_ID}"),
     ]
 
     @property

@@ -71,6 +71,10 @@ class Links:
         path = f"airflow/{quote(dag_id, safe='')}"
         return self(path if run_id is None else f"{path}/{quote(run_id, safe='')}")
 
+    def export(self, dag_id: str, run_id: str) -> str:
+        """The link to the evidence of one run of a DAG, as a file."""
+        return self(f"airflow-evidence/{quote(dag_id, safe='')}/{quote(run_id, safe='')}")
+
 
 def when(value: datetime | str | None) -> str:
     """A naive UTC time, to the second."""

@@ -118,6 +118,8 @@ PATHS = (
     ("/pages/entry", {"index": "2"}),
     ("/pages/airflow/etl", {}),
     ("/pages/airflow/etl/manual__2026-11-24T09:38:18+00:00", {}),
+    ("/pages/airflow-task/etl/load/-1/manual__2026-11-24T09:38:18+00:00", {}),
+    ("/pages/airflow-task/etl/load/%7BMAP_INDEX%7D/manual__2026-11-24T09:38:18+00:00", {}),
     ("/pages/sign-in", {"next": HOSTILE}),
 )
 
