@@ -3,7 +3,7 @@
 from governance.access.disclose import Disclosure, disclose
 from governance.access.duckdb_reading import read_with_duckdb
 from governance.access.opening import open_disclosure
-from governance.access.read import read_released
+from governance.access.read import read_released, released_reader
 from governance.access.spark_reading import read_with_spark
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "read_released",
     "read_with_duckdb",
     "read_with_spark",
+    "released_reader",
 ]

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from governance.access.read import permitted, recorded_read
+from governance.access.read import released_reader
 from governance.pipeline.workspace import Workspace
-from governance.protect.types import schema_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,11 +37,7 @@ def read_with_duckdb(
     import duckdb
     from pyarrow.dataset import Scanner  # here: it loads pandas where that is installed
 
-    manifest, wanted, released = recorded_read(workspace, dataset, purpose, columns)
-    full = schema_of(manifest.body["schema"])
-    schema = pa.schema([full.field(name) for name in wanted])
-    batches = (batch for batch, _, _ in permitted(workspace, manifest, released, wanted))
-    reader = pa.RecordBatchReader.from_batches(schema, batches)
+    _, reader = released_reader(workspace, dataset, purpose=purpose, columns=columns)
     opened = duckdb.connect(":memory:") if connection is None else connection
     opened.execute("SET max_temp_directory_size = '0B'")
     return opened.from_arrow(Scanner.from_batches(reader))

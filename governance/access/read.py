@@ -17,6 +17,7 @@ from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
 from governance.pipeline.pointer import released_contract, released_manifest
 from governance.pipeline.workspace import PIPELINE, Workspace
 from governance.protect import open_version
+from governance.protect.types import schema_of
 
 READ = "application/vnd.governance.read+json"
 
@@ -38,6 +39,21 @@ def read_released(
     manifest, wanted, released = recorded_read(workspace, dataset, purpose, columns)
     for batch, _reasons, _ordinals in permitted(workspace, manifest, released, wanted):
         yield batch
+
+
+def released_reader(
+    workspace: Workspace, dataset: str, *, purpose: str, columns: Sequence[str] | None = None
+) -> tuple[Manifest, pa.RecordBatchReader]:
+    """The released version of ``dataset`` and a reader that streams its rows once; the read is recorded now.
+
+    Raises:
+        As :func:`read_released`; what it meets in the files is raised while it streams.
+    """
+    manifest, wanted, released = recorded_read(workspace, dataset, purpose, columns)
+    full = schema_of(manifest.body["schema"])
+    schema = pa.schema([full.field(name) for name in wanted])
+    batches = (batch for batch, _, _ in permitted(workspace, manifest, released, wanted))
+    return manifest, pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def recorded_read(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         FinishErasuresOperator,
         PlanErasureOperator,
     )
+    from governance.airflow.transformation import GovernedTaskOperator, model_asset
     from governance.airflow.upkeep import AuditReportOperator, LogRetentionOperator, RotateKeysOperator
 
 __all__ = [
@@ -29,12 +30,14 @@ __all__ = [
     "FinishErasuresOperator",
     "GovernedApprovalOperator",
     "GovernedStageOperator",
+    "GovernedTaskOperator",
     "LogRetentionOperator",
     "OpenRunOperator",
     "PlanErasureOperator",
     "RotateKeysOperator",
     "dataset_asset",
     "governed_dataset",
+    "model_asset",
 ]
 
 _HOMES = {
@@ -49,6 +52,8 @@ _HOMES = {
     "ErasureApprovalOperator": "rights",
     "EraseOperator": "rights",
     "FinishErasuresOperator": "rights",
+    "GovernedTaskOperator": "transformation",
+    "model_asset": "transformation",
     "RotateKeysOperator": "upkeep",
     "LogRetentionOperator": "upkeep",
     "AuditReportOperator": "upkeep",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import Asset, TaskGroup
 
 from governance.airflow.approval import GovernedApprovalOperator
@@ -15,13 +17,14 @@ def dataset_asset(dataset: str) -> Asset:
     return Asset(name=dataset, uri=f"gov://governance/{dataset}")
 
 
-def governed_dataset(contract: str, *, purpose: str, source: str, group_id: str | None = None) -> TaskGroup:
+def governed_dataset(contract: str, *, purpose: str, source: Any, group_id: str | None = None) -> TaskGroup:
     """Govern one dataset: nothing is released unless every stage passed and its evidence is in the log.
 
     Args:
         contract: the contract's file in ``HOME/contracts``; ``NAME.odcs.yaml`` governs dataset ``NAME``.
         purpose: a purpose of the policy; may be a template such as ``{{ params.purpose }}``.
-        source: what to read, a path in the home or absolute; may be a template.
+        source: what to read, a path in the home or absolute; may be a template, or what a ``@task.governed``
+            returned.
         group_id: default: the dataset's name.
 
     Returns:

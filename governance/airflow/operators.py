@@ -61,24 +61,26 @@ class OpenRunOperator(GovernedOperator):
 
     Args:
         contract: ODCS file; a relative path is looked up in ``HOME/contracts``.
-        source: what to read; a relative path is looked up in the home.
+        source: what to read; a relative path is looked up in the home. Or what a ``@task.governed`` returned.
         purpose: a purpose of the policy that the contract allows.
     """
 
     template_fields: Sequence[str] = ("contract", "source", "purpose")
     ui_color = "#dbeafe"
 
-    def __init__(self, *, contract: str, source: str, purpose: str, **kwargs: Any) -> None:
+    def __init__(self, *, contract: str, source: Any, purpose: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.contract = contract
         self.source = source
         self.purpose = purpose
 
     def step(self, workspace: Workspace, recorder: OpenLineageRecorder, context: Context) -> dict[str, str]:
+        from governance.pipeline.pinned import SEALED
         from governance.pipeline.run import open_pass
 
         home = workspace.settings.home
-        source = self.source if "://" in self.source else str(home / self.source)
+        named = "://" in self.source or self.source.startswith(tuple(f"{kind}:" for kind in SEALED))
+        source = self.source if named else str(home / self.source)
         reference = open_pass(
             workspace,
             recorder,
@@ -109,6 +111,8 @@ class GovernedStageOperator(GovernedOperator):
 
     def step(self, workspace: Workspace, recorder: OpenLineageRecorder, context: Context) -> None:
         from governance.model.evidence import Stage
+        from governance.pipeline.landing import discard
+        from governance.pipeline.pointer import released_manifest
         from governance.pipeline.run import STEPS
         from governance.pipeline.step import RunReference, resume
 
@@ -116,12 +120,17 @@ class GovernedStageOperator(GovernedOperator):
         run = resume(workspace, reference, recorder, _logged_progress(self.log))
         facts = STEPS[Stage(self.stage)](run)
         self.log.info("%s %s: %s", self.stage, reference.dataset, _counts(facts))
+        if self.stage != Stage.RELEASE:
+            return
+        discard(workspace, reference.dataset, run.run.source)
+        manifest = released_manifest(workspace, reference.dataset, reference.version)
         for asset in self.outlets:
             context["outlet_events"][asset].extra = {
                 "version": reference.version,
                 "manifest_digest": facts["manifest_digest"],
                 "rows": facts["rows"],
                 "purpose": run.run.purpose,
+                "classifications": {c["column"]: c["classification"] for c in manifest.body["columns"]},
                 "checkpoint": facts["checkpoint"],
             }
 

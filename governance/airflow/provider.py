@@ -12,4 +12,7 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Governance",
         "description": "Governed AI training and inference datasets",
         "versions": ["0.1.0"],
+        "task-decorators": [
+            {"name": "governed", "class-name": "governance.airflow.transformation.governed_task"}
+        ],
     }

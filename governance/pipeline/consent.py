@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from governance.model.contract import Contract
 from governance.model.decision import Reason, Regime
 from governance.model.evidence import Stage
 from governance.model.policy import Policy
+from governance.pipeline.landing import DERIVED
 from governance.pipeline.memory import ResolvedSubjects, digest_of
 from governance.pipeline.open import released_columns, source_lineage
 from governance.pipeline.step import RunContext, prove, reported, stage_record
@@ -34,6 +36,8 @@ class ConsentDecision:
     Args:
         late: vault ordinals of subjects who withdrew after the instant; they are denied as withdrawn.
         resolved: keeps which subjects a source's rows are of.
+        derived: rows name their subjects by the pseudonyms of released datasets. One that the vault does not
+            know is an erased subject's, or made up: its rows are denied.
     """
 
     def __init__(
@@ -46,8 +50,10 @@ class ConsentDecision:
         position: int,
         late: np.ndarray | None = None,
         resolved: ResolvedSubjects | None = None,
+        derived: bool = False,
     ) -> None:
         self.contract = contract
+        self._derived = derived
         self._resolved = resolved
         self._policy = policy
         self._vault = workspace.vault
@@ -83,6 +89,7 @@ class ConsentDecision:
             context.run.consent_position,
             late,
             context.memory.subjects if context.memory else None,
+            derived=context.run.source.kind == DERIVED,
         )
 
     @property
@@ -103,7 +110,16 @@ class ConsentDecision:
             self._resolved.keep(self._stranger, digest, found)
         return found
 
+    @cached_property
+    def _pseudonyms(self) -> _ReleasedPseudonyms:
+        return _ReleasedPseudonyms(self._vault, self._domain, self._stranger)
+
     def _subjects(self, values: pa.Array) -> np.ndarray:
+        if self._derived:
+            found = self._pseudonyms.find(
+                values if pa.types.is_string(values.type) else values.cast(pa.string())
+            )
+            return np.where(_blank(values), -1, np.where(found >= 0, found, self._erased))
         ordinals = self._vault.resolve(self._domain, values, create=False)
         # Another process may have added subjects since this population was read.
         known = (ordinals >= 0) & (ordinals < self._stranger)
@@ -142,6 +158,25 @@ class ConsentDecision:
         return reasons, ordinals
 
 
+class _ReleasedPseudonyms:
+    """Vault ordinals by the pseudonyms that released datasets carry."""
+
+    def __init__(self, vault: SubjectVault, domain: str, population: int) -> None:
+        # Subjects that the ledger brought since a release get theirs here; no released row has it.
+        released = vault.pseudonyms(domain, audience(domain), np.arange(population))
+        # A subject without a pseudonym for this audience has none in a version either.
+        self._made = np.flatnonzero(released.any(axis=1))
+        self._released = np.ascontiguousarray(released[self._made])
+        self._index = BlindIndex()
+        self._index.extend(self._released)
+
+    def find(self, pseudonyms: pa.Array) -> np.ndarray:
+        """The ordinal of each; −1 for one that the vault does not know."""
+        blocks, written = blocks_of(pseudonyms)
+        found = np.where(written, self._index.find(self._released, blocks), -1)
+        return np.where(found >= 0, self._made.take(found, mode="clip"), -1) if len(self._made) else found
+
+
 class ReleasedSubjects:
     """Decides consent on released rows, by the pseudonym and the jurisdiction they carry.
 
@@ -154,14 +189,7 @@ class ReleasedSubjects:
         self.subject, self._where = released_columns(contract)
         self._decisions = decisions
         domain = contract.subject.domain
-        known = np.arange(len(vault.internal(domain)))
-        # Subjects that the ledger brought since the release get theirs here; no released row has it.
-        released = vault.pseudonyms(domain, audience(domain), known)
-        # A subject without a pseudonym for this audience has none in the version either.
-        self._made = np.flatnonzero(released.any(axis=1))
-        self._pseudonyms = np.ascontiguousarray(released[self._made])
-        self._index = BlindIndex()
-        self._index.extend(self._pseudonyms)
+        self._pseudonyms = _ReleasedPseudonyms(vault, domain, len(vault.internal(domain)))
 
     @property
     def columns(self) -> list[str]:
@@ -170,9 +198,7 @@ class ReleasedSubjects:
 
     def ordinals(self, batch: pa.RecordBatch) -> np.ndarray:
         """Vault ordinal of each released row; −1 for a pseudonym the vault does not know."""
-        blocks, written = blocks_of(batch[self.subject])
-        found = np.where(written, self._index.find(self._pseudonyms, blocks), -1)
-        return np.where(found >= 0, self._made.take(found, mode="clip"), -1) if len(self._made) else found
+        return self._pseudonyms.find(batch[self.subject])
 
     def decide(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         """Reasons and ordinals of released rows; the first purpose that denies gives the reason."""

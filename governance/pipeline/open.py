@@ -23,11 +23,10 @@ from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Policy
 from governance.model.run import OpenedRun, version_id
 from governance.pipeline.deidentifying import deidentified
-from governance.pipeline.pinned import pin_source
+from governance.pipeline.pinned import SEALED, pin_source
 from governance.pipeline.pointer import current_version
 from governance.pipeline.step import SCHEMA, RunReference, event_context, reported, source_types
 from governance.pipeline.workspace import Workspace
-from governance.protect.outputs import QUARANTINE
 from governance.storage import Storage
 
 DATASETS = "gov"
@@ -71,7 +70,7 @@ def open_run(
         text_models = ready(ner=policy.text_ner, crf=policy.text_crf)
         require_purpose(contract, policy, purpose)
         deidentified(contract, policy, workspace.clock(), None)
-        snapshot, schema = pin_source(workspace, contract.dataset, source, source_types(contract))
+        snapshot, schema = pin_source(workspace, contract.dataset, source, source_types(contract), purpose)
         if contract.subject.source_name not in schema.names:
             raise ContractError(
                 "GOV-105",
@@ -200,10 +199,11 @@ def _undecidable(contract: Contract, column: str, method: str) -> ContractError:
 
 
 def source_lineage(run: OpenedRun, fields: list[tuple[str, str]]) -> DatasetLineage:
-    """The source as OpenLineage names it: namespace ``file``, name the path; ``quarantine`` for rows set aside."""
+    """The source as OpenLineage names it: namespace ``file``, name the path; a sealed source's is its kind."""
+    kind = run.source.kind
     return DatasetLineage(
-        namespace="file" if run.source.kind != QUARANTINE else QUARANTINE,
-        name=run.source.uri.removeprefix(f"{QUARANTINE}:"),
+        namespace=kind if kind in SEALED else "file",
+        name=run.source.uri.removeprefix(f"{kind}:"),
         fields=tuple(fields),
         version=run.source.digest,
         size=sum(f.size for f in run.source.files),

@@ -1,6 +1,6 @@
-"""What a run reads: a source outside, or the rows that an earlier run of the dataset set aside.
+"""What a run reads: a source outside, the rows that an earlier run of the dataset set aside, or landed ones.
 
-Quarantined rows are read through the dataset's own storage and keys, decrypted in memory only.
+Quarantined and landed rows are read through the dataset's own storage and keys, decrypted in memory only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from governance.errors import SourceError
 from governance.model.canonical import canonical, digest, parse
 from governance.model.dataset import SourceFile, SourceSnapshot
 from governance.model.evidence import Stage
+from governance.pipeline.landing import DERIVED, LANDED, folder_of, snapshot_of
 from governance.pipeline.pointer import released_manifest
 from governance.pipeline.workspace import Workspace
 from governance.protect.encryption import open_sealed
@@ -24,6 +25,9 @@ from governance.protect.outputs import QUARANTINE
 from governance.protect.rewriting import RULE
 from governance.sources.base import MAX_BATCH_ROWS
 from governance.storage import Storage
+
+SEALED = (QUARANTINE, LANDED, DERIVED)
+"""The kinds of sources that lie sealed below the dataset's own root."""
 
 _CHUNK = 4 << 20
 _RENAMES = 64
@@ -35,13 +39,22 @@ def quarantine_uri(dataset: str, version: str) -> str:
 
 
 def pin_source(
-    workspace: Workspace, dataset: str, uri: str, types: Mapping[str, pa.DataType]
+    workspace: Workspace,
+    dataset: str,
+    uri: str,
+    types: Mapping[str, pa.DataType],
+    purpose: str | None = None,
 ) -> tuple[SourceSnapshot, pa.Schema]:
     """Pin a source and say what columns it gives.
 
+    Args:
+        purpose: of the run; landed rows have to be made for it.
+
     Raises:
-        SourceError: GOV-70x.
+        SourceError: GOV-70x. AccessError: GOV-602 for landed rows of another purpose.
     """
+    if uri.startswith((f"{LANDED}:", f"{DERIVED}:")):
+        return _landed(workspace, dataset, uri, types, purpose)
     if not uri.startswith(f"{QUARANTINE}:"):
         snapshot = sources.pin(uri)
         return snapshot, sources.schema(snapshot, types=types)
@@ -79,7 +92,7 @@ def read_pinned(
         SourceError: GOV-70x; GOV-705 where quarantined rows are not those that were pinned.
         ProtectionError: GOV-303 when their key was destroyed.
     """
-    if snapshot.kind != QUARANTINE:
+    if snapshot.kind not in SEALED:
         yield from sources.read(snapshot, types=types, columns=columns, known=known)
         return
     wanted = known if columns is None else pa.schema([known.field(name) for name in columns])
@@ -88,16 +101,34 @@ def read_pinned(
             raise SourceError(
                 "GOV-705",
                 f"{file.name} changed after the run pinned it: an erasure rewrote it, or it was altered",
-                "start the replay again",
+                "start the run again",
             )
         opened = open_sealed(storage.path(file.name), storage.filesystem(), workspace.keyring.segment_key)
         try:
             for batch in opened.iter_batches(batch_size=MAX_BATCH_ROWS):
                 # Names that Parquet cannot key were encoded; columns keep the source's order.
-                rows = batch.drop_columns([RULE]).rename_columns(known.names)
+                own = batch.drop_columns([RULE]) if snapshot.kind == QUARANTINE else batch
+                rows = own.rename_columns(known.names)
                 yield pa.RecordBatch.from_arrays([_cast(rows, field) for field in wanted], schema=wanted)
         finally:
             opened.close()
+
+
+def _landed(
+    workspace: Workspace,
+    dataset: str,
+    uri: str,
+    types: Mapping[str, pa.DataType],
+    purpose: str | None,
+) -> tuple[SourceSnapshot, pa.Schema]:
+    storage = workspace.dataset_storage(dataset)
+    kind, folder, stated = folder_of(workspace, dataset, uri, purpose)
+    files = tuple(_pinned(storage, path) for path in parts(storage, folder))
+    snapshot = snapshot_of(kind, uri, files, stated)
+    with open_sealed(
+        storage.path(files[0].name), storage.filesystem(), workspace.keyring.segment_key
+    ) as opened:
+        return snapshot, pa.schema([_typed(field, types) for field in opened.schema_arrow])
 
 
 def set_aside(storage: Storage, version: str, attempt: str) -> str | None:
@@ -129,7 +160,7 @@ def _pinned(storage: Storage, path: str) -> SourceFile:
                 found.update(chunk)
                 size += len(chunk)
     except (OSError, pa.ArrowException):
-        raise SourceError("GOV-705", f"{path} is gone", "start the replay again") from None
+        raise SourceError("GOV-705", f"{path} is gone", "start the run again") from None
     return SourceFile(path, size, f"sha256:{found.hexdigest()}")
 
 
@@ -146,6 +177,6 @@ def _cast(rows: pa.RecordBatch, field: pa.Field) -> pa.Array:
         return rows[field.name].cast(field.type)
     raise SourceError(
         "GOV-702",
-        f"quarantined rows: column {field.name} holds what is no {field.type}",
+        f"sealed rows: column {field.name} holds what is no {field.type}",
         "keep the column's type in the contract, or load the mended rows from their source",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from governance.pipeline.carried import rewrite_carried, stated_segment
 from governance.pipeline.classify import require_declared, require_uncontested
 from governance.pipeline.consent import ConsentDecision, audience
 from governance.pipeline.deidentifying import deidentified
+from governance.pipeline.landing import DERIVED
 from governance.pipeline.open import DATASETS as DATASETS
 from governance.pipeline.open import source_lineage
 from governance.pipeline.planning import beside, planned, recalling, redactor
@@ -42,7 +44,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
         found = {c["column"]: c["classification"] for c in context.facts(Stage.CLASSIFY)["columns"]}
         claimed = deidentified(context.contract, context.policy, context.run.opened_at, found)
         superseded = context.facts(stage) if context.has_run(stage) else None
-        columns = planned(context.contract, context.facts(Stage.CLASSIFY)["columns"])
+        columns = _derived(context, planned(context.contract, context.facts(Stage.CLASSIFY)["columns"]))
         decision = ConsentDecision.of_run(context, late=late)
         rules = SourceRules([r for r in context.contract.rules if r.scope is RuleScope.SOURCE])
         rules.prepare(lambda names: context.read_source("check uniqueness", names))
@@ -102,6 +104,17 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             _remove(context, superseded)
         context.recorder.completed(stage, record.context, record)
     return facts
+
+
+def _derived(context: RunContext, columns: tuple[ColumnPlan, ...]) -> tuple[ColumnPlan, ...]:
+    """The columns as planned; the subjects of derived rows carry their pseudonyms already."""
+    if context.run.source.kind != DERIVED:
+        return columns
+    subject = context.contract.subject.source_name
+    return tuple(
+        replace(c, arguments={"derived": True}) if (c.source_name, c.method) == (subject, "pseudonym") else c
+        for c in columns
+    )
 
 
 def _proven(

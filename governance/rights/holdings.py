@@ -61,11 +61,12 @@ class Wanted:
     def named(
         self, identifiers: pa.Array, marks: Callable[[pa.Array], npt.NDArray[np.uint8]]
     ) -> npt.NDArray[np.int64]:
-        """Which subject each identifier is of; −1 for any other."""
+        """Which subject each identifier is of, or pseudonym in rows that a task derived; −1 for any other."""
         codes, unique = distinct(identifiers)
         own = pa.array([row.tobytes() for row in marks(unique)], pa.binary(16))
         known = pc.fill_null(pc.index_in(own, self._marks), -1).to_numpy(zero_copy_only=False)
-        return np.append(known.astype(np.int64), -1)[codes]
+        named = np.append(known.astype(np.int64), -1)[codes]
+        return np.where(named >= 0, named, self.places(identifiers))
 
 
 @dataclass(slots=True)

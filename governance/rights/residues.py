@@ -50,9 +50,9 @@ RESIDUES = (
     ),
     Residue(
         ("datasets/*/quarantine/*/*.parquet", "datasets/*/quarantine/*/_KEY_MATERIAL_FOR_*"),
-        "source rows that failed a rule",
+        "source rows that failed a rule, and rows that a task landed for a run",
         "quarantine key of the segment",
-        "when replayed or discarded",
+        "when replayed or discarded; landed ones with the release, or after `quarantineDays`",
         "rewritten without the subject, old keys destroyed, files removed",
         How.ROWS,
     ),

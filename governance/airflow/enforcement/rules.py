@@ -17,6 +17,7 @@ from governance.airflow.operators import (
     GovernedStageOperator,
     OpenRunOperator,
 )
+from governance.airflow.transformation import GovernedTaskOperator
 from governance.errors import GovernanceError
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ def _permitted(dag: DAG, task: Any, known: Known) -> Iterator[Finding]:
                     dag, task, fault.code, f"contract {contract}: {fault.message}", fault.remedy, contract
                 )
         yield from _purposes(dag, task, known, allowed, f"contract {contract}")
+    elif issubclass(kind, GovernedTaskOperator):
+        yield from _purposes(dag, task, known, None, "")
     elif issubclass(kind, DiscloseOperator):
         recipient = _argument(task, "recipient")
         try:

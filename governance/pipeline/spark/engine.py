@@ -32,6 +32,7 @@ from governance.model.contract import Contract, Engine
 from governance.model.dataset import Segment, SourceSnapshot
 from governance.pipeline.consent import ConsentDecision
 from governance.pipeline.manifest import segments_of
+from governance.pipeline.pinned import SEALED
 from governance.pipeline.spark.grants import GrantSocket, SealGrant
 from governance.pipeline.spark.handover import Handover
 from governance.pipeline.spark.session import installed, session
@@ -64,11 +65,13 @@ SHARE_BYTES = 256 << 20
 def runs_on_spark(contract: Contract, source: SourceSnapshot, plan: RewritePlan) -> bool:
     """Whether a run's rewriting pass goes to Spark: by its contract, or by the size of its source.
 
+    Never where the source lies sealed below the dataset's root: only this process may open it.
+
     Raises:
         ContractError: GOV-102 when the contract asks for Spark and for what only the local pass does.
         SettingError: GOV-901 for ``GOVERNANCE_SPARK_FROM``.
     """
-    if contract.engine is Engine.LOCAL:
+    if contract.engine is Engine.LOCAL or source.kind in SEALED:
         return False
     if contract.engine is Engine.AUTO:
         size = sum(file.size for file in source.files)

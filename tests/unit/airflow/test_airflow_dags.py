@@ -62,6 +62,8 @@ def test_the_shipped_dags_run_one_after_the_other(home: Any, dags: dict[str, Any
         ("governed_inference_dataset", CONTRACTS[2:]),
     ):
         assert set(run(dag).released) == set(datasets)
+    trained = run("model_training")
+    assert trained.states["train"] == "success"
     run("research_disclosure")
     assert list((home.path / "disclosures").glob("*/disclosure.json"))
     epoch = home.workspace.keyring.epoch
