@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from governance.server.marquez.asking import Asking, Asks, Paging, Row, any_of
+from governance.server.pages.attention import attention
 from governance.server.pages.frame import page, page_routes
 from governance.server.served import ServedStore
 
@@ -43,8 +44,10 @@ def router(served: ServedStore) -> APIRouter:
             title="Overview",
             counts=counts,
             checkpoint=served.log.latest(),
+            fault=served.fault,
             runs=_recent_runs(ask),
             changed=changed,
+            **attention(ask, served.clock()),
         )
 
     @routes.get("/search")

@@ -55,6 +55,14 @@ def said(stage: str, facts: Mapping[str, Any]) -> str:
             return f"{passed} of {len(held)} expectations and checks hold"
         case "release":
             return f"{facts.get('state', '?')}: {_n(facts.get('rows'))} rows"
+        case "approve":
+            return f"approved by {facts.get('approver', '?')}"
+        case "key_grant":
+            task = mapping(facts.get("task"))
+            where = f" to {task.get('dag_id', '?')}.{task.get('task_id', '?')}" if task else ""
+            return f"key {facts.get('state', '?')}{where} for {facts.get('purpose') or 'no purpose'}"
+        case "erasure":
+            return f"erasure {facts.get('state', '?')}"
         case "disclose":
             recipient = mapping(facts.get("recipient"))
             who = recipient.get("title") or recipient.get("name") or "?"
@@ -67,6 +75,8 @@ def _bad(stage: str, facts: Mapping[str, Any]) -> bool:
     if stage == "validate":
         held = [*_list(facts.get("results")), *_list(facts.get("checks"))]
         return any(one.get("success") is not True for one in held)
+    if stage == "key_grant":
+        return facts.get("state") == "refused"
     return stage == "release" and facts.get("state") not in ("intended", "released")
 
 
