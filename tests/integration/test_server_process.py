@@ -283,7 +283,8 @@ def test_nothing_but_health_without_a_token_and_no_query_in_the_output(server: S
         for path, methods in paths.items():
             for method in methods:
                 answer = anybody.request(method, path.replace("{", "").replace("}", ""), content=b"{}")
-                if answer.status_code != 401:
+                # This server is no key broker and says so to anybody.
+                if answer.status_code != (404 if path.startswith("/api/v1/keys") else 401):
                     open_paths.add(path)
         assert anybody.get("/openapi.json").status_code == 401
         assert anybody.get("/docs").status_code == 404
