@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from governance.errors import ProtectionError
 from governance.keys.file import create_file_key
 from governance.keys.provider import provider_for
 from governance.keys.store import Keyring
@@ -59,31 +56,6 @@ def test_a_suppressed_identifier_is_never_enrolled_again(keyring: Keyring, tmp_p
     _erased(vault, 5_500, tombstones=2)
     assert vault.suppressed("patient", _names(0, 5_500)).all(), "the list grows, and is carried along"
     assert not vault.resolve("patient", _names(5_500), create=True)[0] >= 0
-
-
-def test_restricted_ordinals_are_replaced_not_gathered(keyring: Keyring, tmp_path: Path) -> None:
-    vault = SubjectVault.create(tmp_path / "vault", keyring)
-    vault.resolve("patient", _names(*range(10)), create=True)
-    assert vault.restricted("patient").tolist() == []
-    for held in ([3, 7], [7], [], [2]):
-        vault.reseal(restricted={"patient": np.array(held, np.int64)})
-        assert vault.restricted("patient").tolist() == held
-        assert SubjectVault.open(tmp_path / "vault", keyring).restricted("patient").tolist() == held
-    assert vault.resolve("patient", _names(2), create=False).tolist() == [2]
-    vault.reseal()
-    assert vault.restricted("patient").tolist() == [2]
-
-
-def test_a_list_that_was_taken_out_is_noticed(keyring: Keyring, tmp_path: Path) -> None:
-    vault = SubjectVault.create(tmp_path / "vault", keyring)
-    vault.resolve("patient", _names(1, 2), create=True)
-    _erased(vault, 1)
-    vault.close()
-    with sqlite3.connect(tmp_path / "vault" / "vault.sqlite") as connection:
-        connection.execute("DELETE FROM columns WHERE kind = 'suppressed'")
-    with pytest.raises(ProtectionError, match="missing") as caught:
-        SubjectVault.open(tmp_path / "vault", keyring).resolve("patient", _names(1), create=True)
-    assert caught.value.code == "GOV-307"
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
