@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from governance.errors import GovernanceError
 from governance.keys.blind_index import BlindIndex
 from governance.keys.identifiers import distinct
+from governance.keys.store import Keyring
 from governance.keys.vault import SubjectVault
 
 
@@ -68,3 +72,37 @@ def test_blind_index_grows() -> None:
     for stop in (0, 10, 5_000, 50_000):
         index.extend(keys[:stop])
     np.testing.assert_array_equal(index.find(keys, keys), np.arange(50_000))
+
+
+def test_nothing_readable_in_the_files(vault: SubjectVault, vault_directory: Path) -> None:
+    ordinals = vault.resolve("patient", pa.array(["Zx8-canary-7Q", "other"]), create=True)
+    found = [vault.internal("patient")[0], vault.secrets("patient", ordinals)[0]]
+    found.append(vault.pseudonyms("patient", "training", ordinals)[0])
+    held = b"".join(path.read_bytes() for path in vault_directory.iterdir())
+    for secret in (b"Zx8-canary", *(record.tobytes() for record in found)):
+        assert secret not in held
+
+
+def test_a_cell_of_another_type_is_damage(
+    vault: SubjectVault, vault_directory: Path, keyring: Keyring
+) -> None:
+    """SQLite keeps whatever type was put into a column."""
+    vault.resolve("patient", pa.array(["a"]), create=True)
+    vault.close()
+    for change in (
+        "UPDATE pages SET sealed = 'text' WHERE number = 0",
+        "UPDATE vault SET sealed = 'a text that is longer than a nonce and a tag'",
+    ):
+        with sqlite3.connect(vault_directory / "vault.sqlite") as connection:
+            connection.execute(change)
+
+        def use() -> None:
+            SubjectVault.open(vault_directory, keyring).internal("patient")
+
+        assert _code(use) == "GOV-307"
+
+
+def test_a_file_that_is_no_vault(vault: SubjectVault, vault_directory: Path, keyring: Keyring) -> None:
+    vault.close()
+    (vault_directory / "vault.sqlite").write_bytes(b"not a database, and longer than a header" * 100)
+    assert _code(SubjectVault.open, vault_directory, keyring) == "GOV-307"
