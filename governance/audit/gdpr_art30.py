@@ -137,7 +137,7 @@ def _evidence_indexes(trail: Trail) -> Iterable[int]:
         for document in (trail.policy(_pinned(run, "policy")), trail.contract(_pinned(run, "contract"))):
             if document is not None:
                 yield document.index
-    yield from (proof.index for proof in trail.disclosures)
+    yield from (proof.index for proof in (*trail.disclosures, *trail.erasures, *trail.grants))
     yield from (index for index, _ in trail.batches)
 
 

@@ -28,6 +28,7 @@ from governance.audit.cells import (
 from governance.audit.declarations import ContractLeaf, PolicyLeaf, part, words
 from governance.audit.hipaa_text import present
 from governance.audit.law import EXCLUSIONS, LOOK_BACK_YEARS, NOT_PHI, PERMISSIONS
+from governance.audit.newest import newest_organisation, newest_support
 from governance.audit.record import Draft, Period, ReportKind, counted, listed
 from governance.audit.trail import GovernedRun, Proof, Trail
 from governance.lineage.reading import instant_of
@@ -75,7 +76,7 @@ def draft(trail: Trail, asked: tuple[str, str] | None) -> Draft:
     claimed = [d for d in trail.declared if d.stage is Stage.DISCLOSE]
     return Draft(
         scope={
-            "organisation": _organisation(trail).to_json(),
+            "organisation": newest_organisation(trail).to_json(),
             "datasets": sorted({str(d.proof.facts.get("dataset")) for d in inside}),
             "contains": "Every disclosure by the egress step that the log shows in the period, by dataset version. "
             "Disclosures made by other means are not in it.",
@@ -100,7 +101,7 @@ def draft(trail: Trail, asked: tuple[str, str] | None) -> Draft:
             "(164.528(a)(2)) is not recorded.",
         ),
         supports=frozenset(
-            [*_newest(trail), *(index for d in every for index in (d.proof.index, *d.supports))]
+            [*newest_support(trail), *(index for d in every for index in (d.proof.index, *d.supports))]
         ),
         extra={"series": _series(rows), "omitted": _omitted(inside)},
     )
@@ -268,27 +269,6 @@ def _omitted(inside: list[Disclosed]) -> list[dict[str, Any]]:
         }
         for ground, number in _grounds(inside).items()
     ]
-
-
-def _organisation(trail: Trail) -> Cell:
-    policy = _newest_policy(trail)
-    if policy is None:
-        return unknown("the newest run's policy is not in the log")
-    name = words(policy.organisation, "name")
-    if name is None:
-        return unknown("the policy does not name the organisation", [policy.index])
-    return declared(name, [policy.index])
-
-
-def _newest_policy(trail: Trail) -> PolicyLeaf | None:
-    return trail.policy(pinned(trail.runs[-1], "policy")) if trail.runs else None
-
-
-def _newest(trail: Trail) -> Iterable[int]:
-    if trail.runs:
-        yield trail.runs[-1].opened.index
-    if (policy := _newest_policy(trail)) is not None:
-        yield policy.index
 
 
 def _claimed(claimed: list[Any]) -> Iterable[Remark]:

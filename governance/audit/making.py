@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from governance.audit.bundle import make_bundle
-from governance.audit.record import make_record, read_period
+from governance.audit.record import Asked, make_record, read_asked, read_period
 from governance.audit.registry import report_kind
 from governance.audit.trail import read_trail
 from governance.durable import replace_file
@@ -17,7 +17,7 @@ from governance.log.log import Entry, Log
 from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
 from governance.log.rotation import follow, handovers, open_checkpoint
 from governance.log.tree import Frontier, leaf_hash
-from governance.model.canonical import canonical
+from governance.model.canonical import canonical, digest
 from governance.model.evidence import Signer
 
 
@@ -63,10 +63,12 @@ def make_report(
     bundle: bool = False,
     as_of: int | None = None,
     period: str | tuple[str, str] | None = None,
+    asked: Asked | None = None,
 ) -> MadeReport:
     """Make a report and write it into ``out_dir`` as ``KIND.json``, ``.html`` and, bundled, ``.zip``.
 
-    One as of the past is named ``KIND-SIZE``, so that it does not replace the newest.
+    One as of the past is named ``KIND-SIZE``, so that it does not replace the newest; one of which something was
+    ``asked``, ``KIND-DIGEST``, with the first digits of the digest of what was.
 
     The same checkpoint gives the same bytes. Nothing is appended to the log.
 
@@ -80,8 +82,9 @@ def make_report(
         LogError: GOV-504 when an entry is not what its leaf or the checkpoint commits to.
         SettingError: GOV-902 when the template engine is not installed.
     """
-    report, asked = report_kind(kind), read_period(period)
-    if asked is not None and not report.takes_period:
+    report, days = report_kind(kind), read_period(period)
+    chosen = read_asked(report, asked)
+    if days is not None and not report.takes_period:
         raise AuditError(
             "GOV-804", f"{kind} takes no period", "leave the period out; use as_of for a state in the past"
         )
@@ -93,10 +96,11 @@ def make_report(
     if checkpoint.size == 0:
         raise AuditError("GOV-804", "the log is empty", "open a governance home first; it writes the genesis")
     trail = read_trail(_verified(log, checkpoint), checkpoint.size)
-    record = make_record(report, trail, checkpoint, log.entry, asked)
+    record = make_record(report, trail, checkpoint, log.entry, days, chosen)
     html = render(record).encode()
     out_dir.mkdir(parents=True, exist_ok=True)
-    stem = kind if as_of is None else f"{kind}-{checkpoint.size}"
+    about = f"-{digest(canonical(chosen))[7:15]}" if chosen else ""
+    stem = f"{kind}{about}" if as_of is None else f"{kind}{about}-{checkpoint.size}"
     made = {out_dir / f"{stem}.json": canonical(record), out_dir / f"{stem}.html": html}
     zipped = out_dir / f"{stem}.zip"
     if bundle:

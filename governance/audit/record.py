@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import governance
 from governance.audit.cells import Basis, Cell, Column, Remark, Row, remark
@@ -31,6 +31,9 @@ STATEMENTS = (
     "checked them against the world.",
 )
 """What no report of ours can prove."""
+
+Asked: TypeAlias = Mapping[str, str | list[str]]
+"""What a report was asked beside the period, by parameter."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -73,7 +76,8 @@ class ReportKind:
     """A kind of report: its name on the command line, its title, the law, and how it is made.
 
     ``draft`` takes the trail and the period asked for, if any. ``template_version`` changes whenever
-    the same log would give another record.
+    the same log would give another record. ``parameters`` name what may be asked beside the period: ``draft``
+    takes each by that name, and does without.
     """
 
     kind: str
@@ -81,8 +85,9 @@ class ReportKind:
     law: str
     template_version: int
     takes_period: bool
-    draft: Callable[[Trail, tuple[str, str] | None], Draft]
+    draft: Callable[..., Draft]
     present: Callable[[str, Any], list[Any]]
+    parameters: frozenset[str] = frozenset()
 
 
 def make_record(
@@ -91,13 +96,15 @@ def make_record(
     checkpoint: Checkpoint,
     entry: Callable[[int], ReadEntry],
     period: tuple[str, str] | None = None,
+    asked: Asked | None = None,
 ) -> dict[str, Any]:
     """The record of a trail under a checkpoint: no clock, no environment, nothing but the entries.
 
     Args:
         entry: gives back an entry that was read, to describe it where it is cited.
+        asked: what the kind's ``parameters`` are, where somebody chose them.
     """
-    draft = kind.draft(trail, period)
+    draft = kind.draft(trail, period, **(asked or {}))
     exceptions = [*draft.exceptions, *_common_exceptions(trail)]
     unknowns = [*draft.unknowns, *_common_unknowns(trail), *_unknown_cells(draft)]
     cited = _cited(draft, exceptions, unknowns) | draft.supports | {0, checkpoint.size - 1}
@@ -115,6 +122,7 @@ def make_record(
         },
         "scope": dict(draft.scope),
         "period": draft.period.to_json(),
+        **({"asked": dict(asked)} if asked else {}),
         "as_of": {
             "origin": checkpoint.origin,
             "size": checkpoint.size,
@@ -132,6 +140,25 @@ def make_record(
         "statements": [*STATEMENTS, *draft.statements],
         "entries": [_described(entry(index)) for index in sorted(cited)],
     }
+
+
+def read_asked(kind: ReportKind, asked: Any) -> dict[str, str | list[str]]:
+    """What was asked of a kind, without what is ``None``.
+
+    Raises:
+        AuditError: GOV-804 for what the kind does not take, or a value that is neither text nor a list of texts.
+    """
+    chosen = {name: value for name, value in dict(asked or {}).items() if value is not None}
+    for name, value in chosen.items():
+        if name not in kind.parameters:
+            takes = ", ".join(sorted(kind.parameters)) or "nothing"
+            raise AuditError("GOV-804", f"{kind.kind} takes no {name}", f"it takes {takes}")
+        texts = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, str) and 0 < len(each) <= 512 and each.isprintable() for each in texts):
+            raise AuditError(
+                "GOV-804", f"{name} is not a line of text", "give it as it stands in the contract or the log"
+            )
+    return chosen
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

@@ -22,10 +22,14 @@ from governance.lineage.signatures import Observed, RunKeys, evidence_keys, veri
 from governance.log.envelope import Envelope
 from governance.log.log import CONSENT_BATCH, CONTRACT, GENESIS, OPENLINEAGE_EVENT, POLICY, REDACTION
 from governance.model.canonical import digest
+from governance.model.erasure import TOMBSTONE
 from governance.model.evidence import Stage
 
 SKEW = timedelta(days=1)
 """An event time further than this from the log's own time is flagged."""
+
+Node = tuple[str, str]
+"""A namespace and a name, of a job or of a dataset."""
 
 _RUN_IDENTITY = ("dataset", "version", "run_id", "map_index", "attempt")
 _CODE = re.compile(r"GOV-[0-9]{3}\b")
@@ -125,7 +129,8 @@ class TaskEvent:
 class Trail:
     """What the entries say. ``size`` is the checkpoint's; the entries may be a bundle's few.
 
-    ``repeated`` pairs evidence with an earlier one that it repeats: (first, again).
+    ``repeated`` pairs evidence with an earlier one that it repeats: (first, again). ``reads`` are the jobs that
+    read a dataset, ``writes`` the datasets that a job wrote, each with the first entry that says so.
     """
 
     size: int
@@ -139,6 +144,11 @@ class Trail:
     last_received: str | None = None
     runs: list[GovernedRun] = field(default_factory=list)
     disclosures: list[Proof] = field(default_factory=list)
+    erasures: list[Proof] = field(default_factory=list)
+    grants: list[Proof] = field(default_factory=list)
+    tombstones: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    reads: dict[Node, dict[Node, int]] = field(default_factory=dict)
+    writes: dict[Node, dict[Node, int]] = field(default_factory=dict)
     repeated: list[tuple[int, int]] = field(default_factory=list)
     declared: list[DeclaredEvidence] = field(default_factory=list)
     batches: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
@@ -195,6 +205,7 @@ def read_trail(entries: Iterable[ReadEntry], size: int) -> Trail:
             event = _event(trail, entry)
             if event is not None:
                 _task(trail, entry.index, event, envelope, starts, ended)
+                _lineage(trail, entry.index, event)
                 if evidence_keys(event.body):
                     _evidence(trail, entry.index, event, envelope)
         else:
@@ -233,6 +244,15 @@ def _task(
             trail.failed.append(TaskEvent(index, job, _code(event, envelope.principal)))
 
 
+def _lineage(trail: Trail, index: int, event: ReadEvent) -> None:
+    if (job := event.job) is None:
+        return
+    for namespace, name, _ in event.datasets("inputs"):
+        trail.reads.setdefault((namespace, name), {}).setdefault(job, index)
+    for namespace, name, _ in event.datasets("outputs"):
+        trail.writes.setdefault(job, {}).setdefault((namespace, name), index)
+
+
 def _code(event: ReadEvent, principal: str) -> str | None:
     # Other producers' messages may quote data; ours begins with its code, and only that is taken.
     said = words(part(event.body, "run", "facets", "errorMessage"), "message")
@@ -252,9 +272,11 @@ def _evidence(trail: Trail, index: int, event: ReadEvent, envelope: Envelope) ->
     trail.evidence[verdict.stage.value] += 1
     if _is_skewed(proof):
         trail.skewed.append(index)
-    if verdict.stage in (Stage.ERASURE, Stage.KEY_GRANT):
-        return
-    if verdict.stage is Stage.OPEN:
+    if verdict.stage is Stage.KEY_GRANT:
+        trail.grants.append(proof)
+    elif verdict.stage is Stage.ERASURE:
+        trail.erasures.append(proof)
+    elif verdict.stage is Stage.OPEN:
         _open(trail, proof, verdict)
     elif verdict.stage is Stage.DISCLOSE:
         _disclose(trail, proof)
@@ -298,12 +320,14 @@ def _disclose(trail: Trail, proof: Proof) -> None:
 def _leaf(trail: Trail, index: int, media_type: str, body: bytes) -> None:
     if media_type in (CONTRACT, POLICY):
         trail._documents[index] = (media_type, body)
-    elif media_type in (GENESIS, CONSENT_BATCH, REDACTION):
+    elif media_type in (GENESIS, CONSENT_BATCH, REDACTION, TOMBSTONE):
         said = _json(body)
         if said is None:
             trail.unparsable.append(index)
         elif media_type == CONSENT_BATCH:
             trail.batches.append((index, said))
+        elif media_type == TOMBSTONE:
+            trail.tombstones.append((index, said))
         elif media_type == GENESIS and index == 0:
             trail.genesis, trail.log_key = index, words(said, "log_public_key")
             trail.evidence_key = _key(words(said, "evidence_public_key"))

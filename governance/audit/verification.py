@@ -33,7 +33,7 @@ from governance.audit.bundle import (
 )
 from governance.audit.comparing import first_difference, resting_on
 from governance.audit.container import Failed
-from governance.audit.record import make_record
+from governance.audit.record import make_record, read_asked
 from governance.audit.registry import REPORTS
 from governance.audit.rotations import check_rotations, read_rotations, terms_of
 from governance.audit.trail import read_trail
@@ -296,8 +296,9 @@ class _Check:
         if asked is not None and not kind.takes_period:
             raise Failed(RECORD, "period: this kind takes none")
         try:
+            chosen = read_asked(kind, self._record.get("asked"))
             trail = read_trail((entries[i] for i in sorted(entries)), checkpoint.size)
-            return make_record(kind, trail, checkpoint, entries.__getitem__, asked)
+            return make_record(kind, trail, checkpoint, entries.__getitem__, asked, chosen)
         except KeyError as missing:
             where = resting_on(self._record, missing.args[0] if missing.args else -1)
             raise Failed(f"{ENTRIES}{missing}.json", f"is missing{where}") from None

@@ -46,6 +46,11 @@ def list_kinds(as_json: bool) -> None:
 @click.option(
     "--period", metavar="DAY/DAY", help="Only these days, both included, in UTC: 2026-01-01/2026-06-30."
 )
+@click.option(
+    "--request", metavar="NAME", help="Only this request for erasure, by the name it has in the log."
+)
+@click.option("--dataset", metavar="NAME", help="Only this dataset.")
+@click.option("--key", metavar="KEY", help="What this segment key opens.")
 @home_options
 @json_option
 def make(
@@ -54,6 +59,9 @@ def make(
     bundle: bool,
     as_of: int | None,
     period: str | None,
+    request: str | None,
+    dataset: str | None,
+    key: str | None,
     home: str | None,
     store: str | None,
     as_json: bool,
@@ -63,7 +71,8 @@ def make(
     from governance.pipeline.workspace import Workspace
 
     workspace = Workspace.open(settings(home, store))
-    made = make_report(workspace, kind, out, bundle=bundle, as_of=as_of, period=period)
+    asked = {n: v for n, v in (("request", request), ("dataset", dataset), ("key", key)) if v is not None}
+    made = make_report(workspace, kind, out, bundle=bundle, as_of=as_of, period=period, asked=asked)
     verdict = made.record["verdict"]
     written = {
         "html": str(made.html),

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from audit_rights_story import tell_erasures
 from audit_world import Key, Run, World
 
 from governance.log import OPENLINEAGE_EVENT
@@ -177,22 +178,25 @@ def _full_world(folder: Path) -> World:
     late = replace(torn, drift=timedelta(days=3))
     late.prove(Stage.CONSENT, {"rows": 100, "allowed": 70, "denied": 30, "by_reason": {}, "position": 2})
 
-    _disclosures(world, first)
+    disclosed = _disclosures(world, first)
     _others(world, first, policy)
+    tell_erasures(world, first, inference, disclosed, policy, prompts)
     world.log.checkpoint()
     return world
 
 
-def _disclosures(world: World, run: Run) -> None:
+def _disclosures(world: World, run: Run) -> int:
+    """Where the first stands."""
     listed = {"applies": True, "exclusion": None, "ground": "research_waiver"}
     authorized = {
         "applies": False,
         "exclusion": "pursuant to an authorization (164.528(a)(1)(iv))",
         "ground": "authorization",
     }
-    world.disclose(run, 1, "research", listed)
+    index = world.disclose(run, 1, "research", listed)
     world.disclose(run, 2, "model_training", authorized)
     world.disclose(run, 3, "research", authorized)  # the policy does not bear it out
+    return index
 
 
 def _others(world: World, run: Run, policy: tuple[int, str]) -> None:

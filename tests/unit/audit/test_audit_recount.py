@@ -58,8 +58,9 @@ def true_facets(world: World) -> list[tuple[int, str, dict[str, Any]]]:
     keys: dict[str, bytes] = {}
     found = []
     for index, stage, facet, event, principal in facets(world):
-        attempt = facet["context"]["attempt"] + facet["context"]["version"]
-        key = world.root.public_key if stage in ("open", "disclose") else keys.get(attempt, b"")
+        attempt = facet["context"].get("attempt", "") + facet["context"].get("version", "")
+        rooted = stage in ("open", "disclose", "erasure")
+        key = world.root.public_key if rooted else keys.get(attempt, b"")
         if principal != "evidence:pipeline" or not key or not holds(stage, facet, event, key):
             continue
         if stage == "open":

@@ -1,0 +1,63 @@
+"""Cells that need no words of their own: text, lists, names with values, tables of what a list holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from governance.audit.blocks import Block, Items, Text, grid, number, spoken, terms, utc
+
+
+def present(key: str, value: Any) -> list[Any]:
+    """The blocks of a cell that has a value. A list of mappings is a table with a column a member."""
+    if isinstance(value, Mapping):
+        return _mapping(key, value)
+    if isinstance(value, list):
+        return _list(key, value)
+    return [Text(shown(value))]
+
+
+def shown(value: Any) -> str:
+    """A value in a line."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return number(value)
+    if isinstance(value, list):
+        return ", ".join(shown(each) for each in value) or "none"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{spoken(name)}: {shown(each)}" for name, each in value.items())
+    return utc(value) if _is_instant(value) else str(value)
+
+
+def _mapping(key: str, value: Mapping[str, Any]) -> list[Block]:
+    flat = {n: v for n, v in value.items() if not _is_table(v)}
+    blocks: list[Block] = [
+        terms((spoken(n).capitalize(), shown(v)) for n, v in flat.items() if v is not None)
+    ]
+    for name in (n for n in value if n not in flat):
+        blocks += _list(f"{key}: {name}", value[name])
+    return blocks
+
+
+def _list(key: str, value: list[Any]) -> list[Block]:
+    if not value:
+        return [Text("None")]
+    if not _is_table(value):
+        return [Items(tuple(shown(each) for each in value))]
+    names = list(dict.fromkeys(name for row in value for name in row))
+    figures = [
+        at for at, name in enumerate(names) if all(type(row.get(name)) in (int, type(None)) for row in value)
+    ]
+    rows = [[shown(row.get(name)) for name in names] for row in value]
+    return [grid(spoken(key).capitalize(), [spoken(name).capitalize() for name in names], rows, figures)]
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
+
+
+def _is_instant(value: Any) -> bool:
+    return isinstance(value, str) and len(value) >= 20 and value[10:11] == "T" and value.endswith("Z")
