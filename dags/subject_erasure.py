@@ -10,6 +10,7 @@ from governance.airflow import (
     ErasureApprovalOperator,
     FinishErasuresOperator,
     PlanErasureOperator,
+    statutory_deadline,
 )
 
 with DAG(
@@ -17,6 +18,8 @@ with DAG(
     schedule=None,
     tags=["governed", "rights"],
     doc_md=__doc__,
+    # Art. 12(3) GDPR: one month; a clock that runs out is stated in the log.
+    deadline=statutory_deadline("gdpr-request"),
     params={
         "request": Param("DSR-1", type="string", title="Number of the request, no personal data"),
         "domain": Param("customer", type="string", title="Whose identifiers they are"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from governance.airflow.approval import GovernedApprovalOperator
+    from governance.airflow.deadlines import statutory_deadline
     from governance.airflow.group import dataset_asset, governed_dataset
     from governance.airflow.operators import DiscloseOperator, GovernedStageOperator, OpenRunOperator
     from governance.airflow.rights import (
@@ -38,6 +39,7 @@ __all__ = [
     "dataset_asset",
     "governed_dataset",
     "model_asset",
+    "statutory_deadline",
 ]
 
 _HOMES = {
@@ -47,6 +49,7 @@ _HOMES = {
     "GovernedStageOperator": "operators",
     "DiscloseOperator": "operators",
     "GovernedApprovalOperator": "approval",
+    "statutory_deadline": "deadlines",
     "ConsentSyncOperator": "rights",
     "PlanErasureOperator": "rights",
     "ErasureApprovalOperator": "rights",

@@ -29,11 +29,11 @@ class GovernedOperator(BaseOperator):  # type: ignore[misc]
 
     def opened(self, context: Context) -> tuple[Workspace, TaskRecorder]:
         """The home, opened for this try of the task, and a recorder bound to it."""
+        from governance.airflow.connections import airflow_settings
         from governance.airflow.recording import task_recorder
-        from governance.config import Settings
         from governance.pipeline.workspace import Workspace
 
-        workspace = Workspace.open(replace(Settings.from_environment(), task=_task_try(context["ti"])))
+        workspace = Workspace.open(replace(airflow_settings(), task=_task_try(context["ti"])))
         self._recorder = task_recorder(workspace, context["ti"])
         return workspace, self._recorder
 

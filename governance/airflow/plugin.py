@@ -38,6 +38,8 @@ class GovernancePlugin(AirflowPlugin):  # type: ignore[misc]
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:
         """The pages' sub-application; a property, so that only the API server loads FastAPI."""
+        from governance.airflow.connections import export_settings
         from governance.airflow.lineage_pages import PREFIX, build_pages_app
 
+        export_settings(connections=False)
         return [{"app": build_pages_app(), "url_prefix": PREFIX, "name": "governance"}]

@@ -24,11 +24,13 @@ def dag_policy(dag: DAG) -> None:
         return
     from airflow.exceptions import AirflowClusterPolicyViolation
 
+    from governance.airflow.connections import export_settings
     from governance.airflow.enforcement.known import Known
     from governance.airflow.enforcement.rules import violations
     from governance.config import Settings
     from governance.errors import GovernanceError
 
+    export_settings(connections=False)
     try:
         found = violations(dag, Known(Settings.from_environment()))
     except GovernanceError as fault:
