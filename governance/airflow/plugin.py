@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.sdk.plugins_manager import AirflowPlugin
 
+from governance.airflow import listener
+
 # The UI frames what a view names as it stands: behind a base URL the address holds that URL's path.
 _ROOT = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + "/governance"
 
@@ -22,6 +24,7 @@ class GovernancePlugin(AirflowPlugin):  # type: ignore[misc]
     """The lineage server's pages as views; parsing a DAG loads none of them."""
 
     name = "governance"
+    listeners: ClassVar[list[Any]] = [listener]
     external_views: ClassVar[list[dict[str, str]]] = [
         {
             "name": "Governance",

@@ -127,6 +127,8 @@ def completeness(home: str | None, store: str | None, as_json: bool) -> None:
                 "expected": r.expected,
                 "received": r.received,
                 "missing": list(r.missing),
+                "killed": list(r.killed),
+                "skipped": list(r.skipped),
             }
             for r in rows
         ],

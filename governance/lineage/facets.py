@@ -106,6 +106,24 @@ class GovernanceClassificationsDatasetFacet(DatasetFacet):  # type: ignore[misc]
         return schema_urn(cls.__name__)
 
 
+@attr.define(kw_only=True)
+class AirflowTaskTriesRunFacet(RunFacet):  # type: ignore[misc]
+    """What Airflow says of each try of each task of a DAG run, on the DAG run.
+
+    A try has ``task``, ``mapIndex`` (-1 where unmapped), ``try``, its ``state``, the ``run`` under which its
+    events go, whether it ``ran`` in a worker, and whether it is the task's ``last``. It proves nothing: it is
+    what :mod:`governance.lineage.completeness` compares events with.
+    """
+
+    tries: list[dict[str, Any]]
+
+    _additional_skip_redact: ClassVar[list[str]] = ["tries"]
+
+    @classmethod
+    def _get_schema(cls) -> str:
+        return schema_urn(cls.__name__)
+
+
 EVIDENCE_FACETS: Mapping[Stage, type[EvidenceRunFacet]] = MappingProxyType(
     {
         Stage.OPEN: GovernanceOpenRunFacet,

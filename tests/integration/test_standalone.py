@@ -22,6 +22,7 @@ from served_process import Server, make_token
 from governance.config import Settings
 from governance.demo.home import prepare
 from governance.lineage import Index
+from governance.lineage.completeness import TRIES_FACET, Completeness
 from governance.model.evidence import Stage
 from governance.model.key_grant import Claim, Operation, TaskTry
 from governance.pipeline.workspace import Workspace
@@ -186,6 +187,9 @@ def test_dags_run_by_rest_and_by_asset(airflow: Airflow) -> None:
         lambda: expected <= completed_jobs(airflow.settings), "OpenLineage events in the store"
     )
     assert complete
+    airflow.wait(
+        lambda: set(verdicts(airflow.settings)) == {Completeness.COMPLETE}, "complete lineage of all runs"
+    )
     the_evidence_stands_beside_the_run(airflow, training)
     the_key_broker_reads_what_a_try_carries(airflow, training)
     every_key_came_from_the_broker(airflow)
@@ -231,6 +235,12 @@ def the_evidence_stands_beside_the_run(airflow: Airflow, run: dict[str, Any]) ->
     assert all(re.search(rf">\s*{stage}\s*<", shown) for stage in STAGES)
     assert 'href="/governance/' in shown
     assert 'href="/pages/' not in shown
+    assert "Export this run&#39;s evidence" in shown or "Export this run's evidence" in shown
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        asked = urllib.request.Request(
+            page, headers={"Authorization": f"Bearer {airflow.login(APPROVERS[0])}"}
+        )
+        urllib.request.urlopen(asked, timeout=30)
 
 
 def the_key_broker_reads_what_a_try_carries(airflow: Airflow, run: dict[str, Any]) -> None:
@@ -269,6 +279,20 @@ def every_key_came_from_the_broker(airflow: Airflow) -> None:
     assert {f"{dataset}.{stage}" for dataset in datasets for stage in STAGES} <= tasks
     assert [fact for fact in facts if fact["state"] == "refused"] == []
     workspace.log.close()
+
+
+def verdicts(settings: Settings) -> list[Completeness]:
+    """Of the two DAG runs, by the scheduler's word on each try; the customers' approval was skipped."""
+    workspace = Workspace.open(settings)
+    try:
+        index = Index.build(workspace.log, evidence_public_key=workspace.evidence_public_key)
+        told = {r["run_id"] for r in index.query("FROM facets WHERE facet = $f", {"f": TRIES_FACET})}
+        runs = {run.job_name: run for run in index.completeness() if run.run_id in told}
+        skipped = {name for run in runs.values() for name in run.skipped}
+        assert skipped <= {"governed_training_dataset.customer_profiles.approve"}
+        return [run.verdict for run in runs.values()] if len(runs) == 2 and skipped else []
+    finally:
+        workspace.log.close()
 
 
 def completed_jobs(settings: Settings) -> set[str]:

@@ -9,6 +9,7 @@ from openlineage.client.serde import Serde
 from governance.lineage import as_sent
 from governance.lineage.facets import (
     EVIDENCE_FACETS,
+    AirflowTaskTriesRunFacet,
     EvidenceRunFacet,
     GovernanceClassificationsDatasetFacet,
     facet_schema,
@@ -16,7 +17,7 @@ from governance.lineage.facets import (
 )
 from governance.model.evidence import Stage
 
-ALL = [*EVIDENCE_FACETS.values(), GovernanceClassificationsDatasetFacet]
+ALL = [*EVIDENCE_FACETS.values(), GovernanceClassificationsDatasetFacet, AirflowTaskTriesRunFacet]
 SIGNATURE = {"algorithm": "ed25519", "public_key": "A" * 43 + "=", "value": "A" * 86 + "=="}
 
 
