@@ -109,6 +109,7 @@ CODES = MappingProxyType(
         "GOV-646": "a release needs an approval by someone who may give it",
         "GOV-647": "an approval does not fit the version",
         "GOV-648": "a governed task did not return what it declares",
+        "GOV-649": "a dataset is only observed, so nothing of it is released",
         # 7xx sources, storage and the run
         "GOV-701": "a source cannot be read",
         "GOV-702": "a source row has the wrong number of fields or is malformed",

@@ -46,6 +46,8 @@ class GovernedApprovalOperator(GovernedOperator, ApprovalOperator):  # type: ign
         from governance.pipeline.approval import approval_request
 
         run = self._resumed(context)
+        if run.run.dataset in run.policy.observed:
+            raise AirflowSkipException("the policy only observes this dataset: nothing is released")
         request = approval_request(run, triggered_by=triggered_by(context))
         if request is None:
             raise AirflowSkipException("the policy asks for no approval of this version")

@@ -75,21 +75,23 @@ class OpenRunOperator(GovernedOperator):
         self.purpose = purpose
 
     def step(self, workspace: Workspace, recorder: OpenLineageRecorder, context: Context) -> dict[str, str]:
+        from governance.airflow.observing import observing
         from governance.pipeline.pinned import SEALED
         from governance.pipeline.run import open_pass
 
         home = workspace.settings.home
         named = "://" in self.source or self.source.startswith(tuple(f"{kind}:" for kind in SEALED))
         source = self.source if named else str(home / self.source)
-        reference = open_pass(
-            workspace,
-            recorder,
-            contract_path=home / "contracts" / self.contract,
-            source=source,
-            purpose=self.purpose,
-            run_id=context["run_id"],
-            map_index=context["ti"].map_index if context["ti"].map_index is not None else -1,
-        )
+        with observing(workspace, self.contract.split("/")[-1].split(".")[0], "open", context):
+            reference = open_pass(
+                workspace,
+                recorder,
+                contract_path=home / "contracts" / self.contract,
+                source=source,
+                purpose=self.purpose,
+                run_id=context["run_id"],
+                map_index=context["ti"].map_index if context["ti"].map_index is not None else -1,
+            )
         return reference.to_json()
 
 
@@ -110,15 +112,22 @@ class GovernedStageOperator(GovernedOperator):
         self.reference = reference
 
     def step(self, workspace: Workspace, recorder: OpenLineageRecorder, context: Context) -> None:
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from governance.airflow.observing import observing
         from governance.model.evidence import Stage
         from governance.pipeline.landing import discard
         from governance.pipeline.pointer import released_manifest
         from governance.pipeline.run import STEPS
         from governance.pipeline.step import RunReference, resume
 
+        if self.reference is None:
+            # The opening was skipped: the dataset is only observed.
+            raise AirflowSkipException("there is no opened run")
         reference = RunReference.from_json(self.reference)
-        run = resume(workspace, reference, recorder, _logged_progress(self.log))
-        facts = STEPS[Stage(self.stage)](run)
+        with observing(workspace, reference.dataset, self.stage, context):
+            run = resume(workspace, reference, recorder, _logged_progress(self.log))
+            facts = STEPS[Stage(self.stage)](run)
         self.log.info("%s %s: %s", self.stage, reference.dataset, _counts(facts))
         if self.stage != Stage.RELEASE:
             return

@@ -247,6 +247,8 @@ class _Run:
 
         workspace = self._home.workspace
         context = resume(workspace, reference, local_recorder(workspace, reference.dataset, self._run_id))
+        if reference.dataset in workspace.policy.observed:
+            raise AirflowSkipException("the policy only observes this dataset: nothing is released")
         request = approval_request(context, triggered_by=self._triggered_by)
         if request is None:
             raise AirflowSkipException("the policy asks for no approval of this version")

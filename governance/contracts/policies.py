@@ -117,6 +117,7 @@ def _compiled(document: Document) -> Policy:
         contested_probability=number(root, "correctionsContestedProbability", 0.9),
         erasure_days=whole(root, "erasureDays", 30),
         quarantine_days=whole(root, "quarantineDays", 30),
+        observed=frozenset(n for n, a in mapping(root, "assets").items() if a["mode"] == "observe"),
         legal_holds=tuple(_legal_hold(h) for h in entries(root, "legalHolds")),
         workloads={n: _workload(n, w, sensitivities[0]) for n, w in mapping(root, "workloads").items()},
     )

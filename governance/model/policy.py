@@ -71,6 +71,7 @@ class Policy:
     ``contested_probability`` sure of what a person corrected. ``workloads`` are those that the key broker knows.
     ``erasure_days`` is within how many days an erasure must have reached the segments; ``legal_holds`` keep rows.
     ``determinations`` are experts', by name.
+    ``observed`` are the datasets of which refusals are reported and nothing is released.
     ``quarantine_days`` is how long rows that were set aside may wait to be replayed.
     """
 
@@ -98,6 +99,7 @@ class Policy:
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     erasure_days: int = 30
     quarantine_days: int = 30
+    observed: frozenset[str] = frozenset()
     legal_holds: tuple[LegalHold, ...] = ()
     determinations: Mapping[str, Determination] = field(default_factory=dict)
 

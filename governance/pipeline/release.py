@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance.errors import ConsentError, GovernanceError, LogError, StorageError
+from governance.errors import AccessError, ConsentError, GovernanceError, LogError, StorageError
 from governance.lineage import Observed, as_sent, verify_evidence
 from governance.log import verify_entry
 from governance.model.canonical import canonical, parse
@@ -50,7 +50,8 @@ def release(context: RunContext) -> dict[str, Any]:
     Raises:
         ContractError, ValidationError: GOV-107, GOV-110, GOV-402 … GOV-405 when a step was refused and
             the run went on all the same.
-        AccessError: GOV-646, GOV-647 when it needs an approval and has none that fits.
+        AccessError: GOV-646, GOV-647 when it needs an approval and has none that fits; GOV-649 when the policy
+            only observes the dataset.
         LogError: GOV-507 when a stage's evidence is missing, unsigned or not under a checkpoint.
         ConsentError: GOV-204 when withdrawals kept coming; the version is quarantined.
         StorageError: GOV-721 when another release came first, GOV-741 when protect or validate is
@@ -62,6 +63,7 @@ def release(context: RunContext) -> dict[str, Any]:
         if facts is None:
             path = f"versions/{context.run.version}/{context.run.attempt}.manifest.json"
             try:
+                _require_enforced(context)
                 _require_evidence(context)
                 position, late, tombstones = _consent_again(context)
                 if late:
@@ -83,6 +85,15 @@ def release(context: RunContext) -> dict[str, Any]:
         record = stage_record(context, stage, facts, outputs=(_released_dataset(context, facts),))
         context.recorder.completed(stage, record.context, record)
     return facts
+
+
+def _require_enforced(context: RunContext) -> None:
+    if context.run.dataset in context.policy.observed:
+        raise AccessError(
+            "GOV-649",
+            f"the policy only observes {context.run.dataset}: nothing of it is certified",
+            f"have the policy's owner write `mode: enforce` for {context.run.dataset} in `assets`",
+        )
 
 
 def recover(workspace: Workspace, recorder: Recorder, dataset: str) -> bool:
@@ -219,7 +230,7 @@ def _holds_erased(context: RunContext) -> bool:
 
 
 _CHECKED = "consent-again.json"
-_TOO_EARLY = ("GOV-646", "GOV-647", "GOV-741")
+_TOO_EARLY = ("GOV-646", "GOV-647", "GOV-649", "GOV-741")
 _STANDS_ON = {
     Stage.PROTECT: (Stage.CLASSIFY, Stage.CONSENT),
     Stage.VALIDATE: (Stage.PROTECT,),

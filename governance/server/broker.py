@@ -36,6 +36,7 @@ from governance.server.broker_rules import (
     Refused,
     Wanted,
     known_run,
+    require_enforced,
     require_keys,
     require_labels,
     require_permitted,
@@ -224,6 +225,7 @@ class Broker:
             signed = what_is_signed(data, grant.claim, self._served.log, self._keyring)
             if signed == "manifest" and run is not None:
                 require_proven(run)
+                require_enforced(standing.policy, grant.claim)
         except Refused as refused:
             self._refuse(refused, grant_id, _context(grant.claim, run), told)
         self._record.append(

@@ -272,6 +272,20 @@ def require_labels(claim: Claim, contract: Contract, labels: list[str]) -> None:
             )
 
 
+def require_enforced(policy: Policy, claim: Claim) -> None:
+    """Refuse to sign a version of a dataset that the policy only observes.
+
+    Raises:
+        Refused: ``policy``.
+    """
+    if claim.dataset in policy.observed:
+        raise Refused(
+            "policy",
+            f"the policy only observes {claim.dataset}: no version of it is signed",
+            f"have the policy's owner write `mode: enforce` for {claim.dataset} in `assets`",
+        )
+
+
 def require_proven(run: KnownRun) -> None:
     """Refuse to sign a version whose stages did not all leave observed evidence.
 

@@ -12,7 +12,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One violation. ``line`` counts from 1; ``task`` is empty where the DAG as a whole is meant."""
+    """One violation. ``line`` counts from 1; ``task`` is empty where the DAG as a whole is meant.
+
+    ``observed`` where the policy only observes the dataset that it is about: then it refuses nothing.
+    """
 
     file: str
     line: int
@@ -21,10 +24,12 @@ class Finding:
     code: str
     message: str
     remedy: str
+    observed: bool = False
 
     def __str__(self) -> str:
         where = f"{self.dag}.{self.task}" if self.task else self.dag
-        return f"{self.file}:{self.line}: {self.code} {where}: {self.message}; {self.remedy}"
+        mode = "observed: " if self.observed else ""
+        return f"{self.file}:{self.line}: {self.code} {where}: {mode}{self.message}; {self.remedy}"
 
     def to_json(self) -> Mapping[str, Any]:
         return asdict(self)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from governance import __version__
 from governance.config import Settings
 from governance.durable import replace_file
+from governance.errors import GovernanceError
 from governance.model.canonical import canonical, digest, parse
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ _ENDINGS = (".odcs.yaml", ".odcs.yml")
 
 @dataclass(frozen=True, slots=True)
 class PolicyNames:
-    """Of the policy: its purposes, and what each recipient may receive data for."""
+    """Of the policy: its purposes, what each recipient may receive data for, and datasets it only observes."""
 
     purposes: frozenset[str]
     recipients: Mapping[str, frozenset[str]]
+    observed: frozenset[str] = frozenset()
 
 
 class Known:
@@ -63,6 +65,14 @@ class Known:
 
         return load_compiled(self._contracts / file, self._settings.home / "cache" / "contracts")
 
+    @property
+    def observed(self) -> frozenset[str]:
+        """Datasets whose violations are reported and refuse nothing; none where the policy does not load."""
+        try:
+            return self.policy.observed
+        except GovernanceError:
+            return frozenset()
+
     @cached_property
     def policy(self) -> PolicyNames:
         """What the policy names.
@@ -85,6 +95,7 @@ class Known:
         said = {
             "purposes": sorted(policy.purposes),
             "recipients": {name: sorted(r.purposes) for name, r in policy.recipients.items()},
+            "observed": sorted(policy.observed),
         }
         if entry is not None and policy.digest == found:
             with contextlib.suppress(OSError):
@@ -95,5 +106,7 @@ class Known:
 
 def _names(said: Mapping[str, Any]) -> PolicyNames:
     return PolicyNames(
-        frozenset(said["purposes"]), {name: frozenset(may) for name, may in said["recipients"].items()}
+        frozenset(said["purposes"]),
+        {name: frozenset(may) for name, may in said["recipients"].items()},
+        frozenset(said["observed"]),
     )

@@ -38,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         for finding in found:
             click.echo(str(finding))
-        click.echo(f"{files} files, {len(found)} violations", err=True)
-    return 1 if found else 0
+        observed = sum(finding.observed for finding in found)
+        click.echo(f"{files} files, {len(found) - observed} violations, {observed} only observed", err=True)
+    return 0 if all(finding.observed for finding in found) else 1
 
 
 def _isolate(folder: Path) -> None:
@@ -105,7 +106,7 @@ def sarif(found: Sequence[Finding]) -> dict[str, Any]:
                 "results": [
                     {
                         "ruleId": finding.code,
-                        "level": "error",
+                        "level": "note" if finding.observed else "error",
                         "message": {"text": f"{finding.message}; {finding.remedy}"},
                         "locations": [
                             {

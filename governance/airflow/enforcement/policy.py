@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from airflow.policies import hookimpl
@@ -32,11 +33,14 @@ def dag_policy(dag: DAG) -> None:
 
     export_settings(connections=False)
     try:
-        found = violations(dag, Known(Settings.from_environment()))
+        every = violations(dag, Known(Settings.from_environment()))
     except GovernanceError as fault:
         if not _governed(dag):
             return
         raise AirflowClusterPolicyViolation(str(fault)) from None
+    for finding in (finding for finding in every if finding.observed):
+        logging.getLogger(__name__).warning("%s", finding)
+    found = [finding for finding in every if not finding.observed]
     if found:
         more = f" (and {len(found) - 1} more: governance lint {dag.fileloc})" if len(found) > 1 else ""
         raise AirflowClusterPolicyViolation(f"{found[0]}{more}")

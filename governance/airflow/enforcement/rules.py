@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from governance.airflow.enforcement.assets import Touched, touched
@@ -28,24 +29,39 @@ _STAGES = "write governed_dataset(CONTRACT, purpose=…, source=…): its releas
 
 
 def violations(dag: DAG, known: Known) -> list[Finding]:
-    """What is wrong with a DAG, in the order of its lines.
+    """What is wrong with a DAG, in the order of its lines; marked where the policy only observes the dataset.
 
     Args:
         dag: as parsing made it, before serialization.
         known: what contracts and policy say.
     """
     datasets, roots = known.datasets, known.roots
-    found: list[Finding] = []
+    found: list[tuple[str | None, Finding]] = []
     for task in dag.tasks:
         reads = list(touched(task.inlets, datasets, roots))
         writes = list(touched(task.outlets, datasets, roots))
         found += _doubtful(dag, task, [*reads, *writes])
         found += _written(dag, task, writes)
         found += _read(dag, task, reads)
-        found += _trained(dag, task, reads, writes)
-        found += _permitted(dag, task, known)
+        found += _about(None, _trained(dag, task, reads, writes))
+        opens = _dataset(_argument(task, "contract")) if issubclass(_kind(task), OpenRunOperator) else None
+        found += _about(opens, _permitted(dag, task, known))
     found += _stages(dag)
-    return sorted(set(found))
+    observed = known.observed
+    return sorted({replace(each, observed=dataset in observed) for dataset, each in found})
+
+
+_Found = Iterator[tuple[str | None, Finding]]
+"""Findings with the dataset that each is about; ``None`` where it is about none."""
+
+
+def _about(dataset: str | None, found: Iterable[Finding]) -> _Found:
+    return ((dataset, each) for each in found)
+
+
+def _dataset(contract: object) -> str:
+    """The dataset of a contract, by its file's name."""
+    return str(contract).split("/")[-1].split(".")[0]
 
 
 def _finding(dag: DAG, task: Any, code: str, message: str, remedy: str, *names: str) -> Finding:
@@ -65,41 +81,41 @@ def _argument(task: Any, name: str) -> Any:
     return getattr(task, name, None)
 
 
-def _doubtful(dag: DAG, task: Any, assets: Iterable[Touched]) -> Iterator[Finding]:
+def _doubtful(dag: DAG, task: Any, assets: Iterable[Touched]) -> _Found:
     for asset in assets:
         if asset.doubt:
-            yield _finding(
+            yield asset.dataset, _finding(
                 dag, task, "GOV-642", f"asset {asset.shown}: {asset.doubt}",
                 "name governed datasets with dataset_asset(NAME), others with an Asset that has a URI",
             )  # fmt: skip
 
 
-def _written(dag: DAG, task: Any, writes: Iterable[Touched]) -> Iterator[Finding]:
+def _written(dag: DAG, task: Any, writes: Iterable[Touched]) -> _Found:
     for asset in writes:
         if asset.dataset is None:
             continue
         if issubclass(_kind(task), GovernedStageOperator) and _argument(task, "stage") == "release":
             opening = _opening(task)
             contract = str(_argument(opening, "contract")) if opening is not None else ""
-            if opening is None or contract.split("/")[-1].split(".")[0] == asset.dataset:
+            if opening is None or _dataset(contract) == asset.dataset:
                 continue
-            yield _finding(
+            yield asset.dataset, _finding(
                 dag, task, "GOV-641", f"the release of {contract} updates the asset of {asset.dataset}", _STAGES,
                 contract,
             )  # fmt: skip
         else:
-            yield _finding(
+            yield asset.dataset, _finding(
                 dag, task, "GOV-641", f"a task that is no release updates the governed dataset {asset.dataset}",
                 _STAGES,
             )  # fmt: skip
 
 
-def _read(dag: DAG, task: Any, reads: Iterable[Touched]) -> Iterator[Finding]:
+def _read(dag: DAG, task: Any, reads: Iterable[Touched]) -> _Found:
     if issubclass(_kind(task), GovernedOperator):
         return
     for asset in reads:
         if asset.governed:
-            yield _finding(
+            yield asset.dataset, _finding(
                 dag, task, "GOV-641",
                 f"a task without governance reads {asset.dataset or asset.model}",
                 "write @task.governed(purpose=…, inputs=[…]), which decrypts for that purpose and logs the read",
@@ -197,7 +213,7 @@ def _opening(task: Any) -> Any:
     return operator if operator is not None and issubclass(_kind(operator), OpenRunOperator) else None
 
 
-def _stages(dag: DAG) -> Iterator[Finding]:
+def _stages(dag: DAG) -> _Found:
     """Every opened run has every stage once, in order, each only after the one before succeeded."""
     steps: dict[str, dict[str, Any]] = {
         t.task_id: {"open": t} for t in dag.tasks if issubclass(_kind(t), OpenRunOperator)
@@ -207,13 +223,20 @@ def _stages(dag: DAG) -> Iterator[Finding]:
             continue
         opening, stage = _opening(task), str(_argument(task, "stage"))
         if opening is None:
-            yield _finding(
+            yield None, _finding(
                 dag, task, "GOV-643", f"{stage} works on a run that no task of this DAG opened",
                 "hand it the output of the group's own open task, or use governed_dataset",
             )  # fmt: skip
         elif stage in steps[opening.task_id]:
-            yield _finding(
-                dag, task, "GOV-643", f"{stage} stands twice on one run", "leave one; or use governed_dataset"
+            yield (
+                _dataset(_argument(opening, "contract")),
+                _finding(
+                    dag,
+                    task,
+                    "GOV-643",
+                    f"{stage} stands twice on one run",
+                    "leave one; or use governed_dataset",
+                ),
             )
         else:
             steps[opening.task_id][stage] = task
@@ -221,7 +244,7 @@ def _stages(dag: DAG) -> Iterator[Finding]:
         missing = [stage for stage in STAGES if stage not in opened]
         contract = str(_argument(opened["open"], "contract"))
         if missing:
-            yield _finding(
+            yield _dataset(contract), _finding(
                 dag, opened["open"], "GOV-643", f"the run of {contract} has no {', '.join(missing)}",
                 "use governed_dataset, which has every stage", contract,
             )  # fmt: skip
@@ -229,13 +252,13 @@ def _stages(dag: DAG) -> Iterator[Finding]:
         for before, after in zip(("open", *STAGES), STAGES, strict=False):
             task = opened[after]
             if opened[before].task_id not in task.get_flat_relative_ids(upstream=True):
-                yield _finding(
+                yield _dataset(contract), _finding(
                     dag, task, "GOV-643", f"{after} does not wait for {before}",
                     f"make it downstream of {before}; or use governed_dataset", contract,
                 )  # fmt: skip
             rule = getattr(task.trigger_rule, "value", task.trigger_rule)
             if rule not in ("all_success", "none_failed"):
-                yield _finding(
+                yield _dataset(contract), _finding(
                     dag, task, "GOV-643", f"{after} runs with trigger rule {rule}",
                     "leave its trigger rule: a stage runs only after the one before succeeded", contract,
                 )  # fmt: skip
