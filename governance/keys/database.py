@@ -40,7 +40,7 @@ class Owned(Generic[C]):
     def __init__(self, connect: Callable[[], C], usable: Callable[[C], bool] = lambda _: True) -> None:
         self._connect = connect
         self._usable = usable
-        self._process = -1
+        self._process = os.getpid()
         self._lock = threading.RLock()
         self._connection: C | None = None
         self._inherited: list[C] = []

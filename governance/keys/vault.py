@@ -18,7 +18,8 @@ AES-256-CMACs of their identifiers under a key of its own, so that they do not c
 ``restricted`` (8 B, little-endian) are ordinals whose rows a legal hold keeps: their link stays, and nobody
 may read them.
 
-Format 1, ``vault.sqlite`` (WAL, ``synchronous=FULL``, mode 0600)::
+Format 1, ``vault.sqlite`` (WAL, ``synchronous=FULL``, mode 0600), or in PostgreSQL the tables
+``governance_vault``, ``_vault_column`` and ``_vault_page``, each row with the vault id that ``vault.name`` holds::
 
     vault    one row: format, vault id, key id, generation, sealed head
     columns  kind, domain, audience, generation, sealed directory

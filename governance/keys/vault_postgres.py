@@ -1,4 +1,4 @@
-"""A subject vault's rows in PostgreSQL 13 or later, through psycopg 3, for a vault that several machines share.
+"""A subject vault's rows in PostgreSQL 15 or later, through psycopg 3, for a vault that several machines share.
 
 Tables lie in the connection's ``search_path``; several vaults may share them. A writer holds an advisory lock until
 its transaction ended, so a killed one lets go with its connection. Nothing that is sent there is in the

@@ -81,8 +81,8 @@ RESIDUES = (
         How.BYTES,
     ),
     Residue(
-        tuple(f"vault/vault.sqlite{side}" for side in _SIDE),
-        "blind indexes, pseudonyms, secrets of subjects; the suppression list",
+        (*(f"vault/vault.sqlite{side}" for side in _SIDE), "vault/vault.name"),
+        "blind indexes, pseudonyms, secrets of subjects; the suppression list; in PostgreSQL where `vault.name` names them",
         "the vault's own key",
         "with the home",
         "sealed anew without the subject, the old key destroyed with its epoch",
@@ -181,6 +181,11 @@ OUTSIDE = (
         "models and datasets derived outside",
         "what they learned or copied",
         "named in the plan by lineage; retrain or erase there",
+    ),
+    (
+        "the vault's earlier rows in PostgreSQL: free pages, write-ahead log and its archives, replicas, dumps",
+        "sealed pages",
+        "noise once their epoch is destroyed; until then as long as the server keeps them",
     ),
     (
         "backups of the datasets directory",

@@ -68,7 +68,8 @@ def search_vault(
         found += len(set(ordinals[ordinals >= 0].tolist()) - held.get(domain, set()))
     looked_for = ["internal pseudonym", *(["identifier"] if identifiers else [])]
     [vault] = (each for each in RESIDUES if each.how is How.VAULT)
-    return _place(vault.places[0], looked_for, read, found)
+    lies = [place for place in vault.places if (workspace.settings.home / place).is_file()]
+    return _place(lies[0], looked_for, read, found)
 
 
 def search_text(
