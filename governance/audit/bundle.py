@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from governance.audit import standalone
 from governance.audit.container import pack
 from governance.log.envelope import Envelope
 from governance.log.log import Entry, Log
@@ -31,6 +32,9 @@ RECORD, HTML, CHECKPOINT, KEY, PROOFS, MANIFEST, SIGNATURE, HOWTO = (
     "HOWTO.txt",
 )
 ENTRIES = "entries/"
+VERIFIER = "verify.py"
+"""A verifier that needs Python and ``cryptography`` only. Bundles of before it have none."""
+
 ROTATIONS = "rotations.json"
 """A list of handovers; the bundle of a log whose key was never rotated has no such file."""
 
@@ -45,6 +49,13 @@ altered the bundle could have altered that too.
     pip install airflow-governance
     governance verify BUNDLE.zip --key PUBLIC-KEY
     governance verify BUNDLE.zip --key PUBLIC-KEY --checkpoint AN-OLDER-CHECKPOINT.txt
+
+Or, without that software, with Python and the package cryptography:
+
+    python verify.py BUNDLE.zip --key PUBLIC-KEY
+
+Take verify.py from elsewhere too, or compare its SHA-256 with the one that is published with the
+software: an altered bundle may come with an altered verify.py. It checks everything below but point 5.
 
 No network and no other file is needed. What is checked, so that you can also do it by hand:
 
@@ -136,6 +147,7 @@ def make_bundle(
         CHECKPOINT: checkpoint.note.encode(),
         KEY: (key + "\n").encode(),
         HOWTO: HOWTO_TEXT.encode(),
+        VERIFIER: standalone.source(),
         PROOFS: canonical(
             {
                 "inclusion": [log.prove(entry.index, checkpoint).to_json() for entry in entries],

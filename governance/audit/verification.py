@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance.audit import container
+from governance.audit import container, standalone
 from governance.audit.bundle import (
     CHECKPOINT,
     ENTRIES,
@@ -24,6 +24,7 @@ from governance.audit.bundle import (
     RECORD,
     ROTATIONS,
     SIGNATURE,
+    VERIFIER,
     BundledEntry,
     manifest,
     read_proofs,
@@ -135,6 +136,7 @@ class _Check:
         self._trust = trust
         self._files = packed.members
         self._record: dict[str, Any] = {}
+        self._same_version = True
 
     def run(self, older: str | None) -> None:
         """Raises :class:`Failed` at the first thing that does not hold."""
@@ -144,7 +146,10 @@ class _Check:
         self._record = self._read_record()
         terms, carried = self._keys()
         checkpoint = self._checkpoint(terms)
-        proofs, consistency = self._proofs()
+        try:
+            proofs, consistency = read_proofs(self._files[PROOFS])
+        except (*_MALFORMED, GovernanceError):
+            raise Failed(PROOFS, "is not of the form bundles have") from None
         check_rotations(carried, checkpoint, consistency)
         entries = self._entries(checkpoint, proofs)
         evidence_key = self._genesis(entries, terms)
@@ -203,17 +208,11 @@ class _Check:
         )
         return checkpoint
 
-    def _proofs(self) -> tuple[dict[int, InclusionProof], dict[int, list[bytes]]]:
-        try:
-            return read_proofs(self._files[PROOFS])
-        except (*_MALFORMED, GovernanceError):
-            raise Failed(PROOFS, "is not of the form bundles have") from None
-
     def _entries(
         self, checkpoint: Checkpoint, proofs: Mapping[int, InclusionProof]
     ) -> dict[int, BundledEntry]:
         entries: dict[int, BundledEntry] = {}
-        names = [name for name in self._files if name not in _FIXED and name != ROTATIONS]
+        names = [name for name in self._files if name not in _FIXED | {ROTATIONS, VERIFIER}]
         for name in sorted(names, key=lambda n: (_index(n), n)):
             index = _index(name)
             where = resting_on(self._record, index)
@@ -252,7 +251,7 @@ class _Check:
     def _recompute(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> None:
         made = self._again(entries, checkpoint)
         said = self._record
-        version, ours = _generator(said).pop("version", None), _generator(made).pop("version", None)
+        version, ours = (_generator(record).pop("version", None) for record in (said, made))
         # What only the whole log can tell is set aside; the verdict says so.
         whole = said.get("population", {}).pop("whole_log", None)
         made["population"].pop("whole_log")
@@ -278,7 +277,8 @@ class _Check:
             self.lines.append(
                 f"Made by airflow-governance {version}, checked by {ours}. The rows agree all the same."
             )
-        self._html(same_version=version == ours)
+        self._same_version = version == ours
+        self._html(same_version=self._same_version)
 
     def _again(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> dict[str, Any]:
         try:
@@ -331,6 +331,10 @@ class _Check:
     def _rest(self) -> None:
         if self._files[HOWTO] != HOWTO_TEXT.encode():
             raise Failed(HOWTO, "is not the text that bundles of this format carry")
+        if self._files.get(VERIFIER, b"") not in (b"", standalone.source()):
+            if self._same_version:
+                raise Failed(VERIFIER, "is not the verifier that bundles of this version carry")
+            self.lines.append("verify.py is of another version: do not run it, take one from elsewhere.")
         if self._files[MANIFEST] != manifest(self._files):
             raise Failed(MANIFEST, unlisted(self._files))
 
