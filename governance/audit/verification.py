@@ -56,9 +56,8 @@ class Verdict:
     """The outcome. ``ok`` is true only under a pinned key and when nothing failed.
 
     ``self_attested`` is false when pinned witnesses cosigned the checkpoint; ``by`` says so in words for a
-    heading. ``rows_checked`` counts rows that were computed
-    again and are the same. ``first_failure`` names file and row. ``lines`` say what was checked, what
-    was not, and what cannot be known.
+    heading. ``rows_checked`` counts rows that were computed again and are the same. ``first_failure`` names
+    file and row. ``lines`` say what was checked, what was not, and what cannot be known.
     """
 
     ok: bool
@@ -278,7 +277,7 @@ class _Check:
                 f"Made by airflow-governance {version}, checked by {ours}. The rows agree all the same."
             )
         self._same_version = version == ours
-        self._html(same_version=self._same_version)
+        self._html()
 
     def _again(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> dict[str, Any]:
         try:
@@ -305,7 +304,7 @@ class _Check:
         except (*_MALFORMED, GovernanceError) as fault:
             raise Failed(RECORD, f"cannot be computed from the entries ({type(fault).__name__})") from None
 
-    def _html(self, *, same_version: bool) -> None:
+    def _html(self) -> None:
         try:
             from governance.audit.rendering import render
 
@@ -320,7 +319,7 @@ class _Check:
             raise Failed(HTML, "cannot be rendered again from record.json") from None
         if page == self._files[HTML]:
             self.lines.append("report.html shows what record.json says: rendered again, it is the same.")
-        elif same_version:
+        elif self._same_version:
             raise Failed(HTML, "does not show what record.json says")
         else:
             self.lines.append(
