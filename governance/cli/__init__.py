@@ -14,6 +14,7 @@ from governance.config import debugging
 from governance.errors import GovernanceError
 
 COMMANDS = {
+    "adopt": "list what existing DAGs touch, and what each needs to be governed",
     "broker": "see and end grants of a running key broker",
     "classification": "what columns hold along lineage, and what people corrected",
     "classify": "show what is in each column of a file",

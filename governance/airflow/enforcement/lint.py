@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", choices=("text", "json", "sarif"), default="text")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        _isolate(Path(folder))
+        isolate(Path(folder))
         files, found = examine(chosen.paths, Known(Settings.from_environment(home=chosen.home)))
     if chosen.format == "sarif":
         click.echo(json.dumps(sarif(found), indent=2))
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(finding.observed for finding in found) else 1
 
 
-def _isolate(folder: Path) -> None:
+def isolate(folder: Path) -> None:
     """No database, no example DAGs: a file is parsed as Airflow would, and nothing else happens."""
     os.environ.setdefault("AIRFLOW_HOME", str(folder))
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
@@ -54,20 +54,12 @@ def _isolate(folder: Path) -> None:
 
 def examine(paths: Sequence[Path], known: Known) -> tuple[int, list[Finding]]:
     """How many files were read, and what is wrong with their DAGs."""
-    from airflow import settings
-    from airflow.dag_processing.dagbag import DagBag
-
-    from governance.airflow.enforcement import policy
     from governance.airflow.enforcement.rules import violations
 
-    # Airflow would stop at the first violation of a file; here all are wanted.
-    plugins = settings.get_policy_plugin_manager()
-    if plugins.is_registered(policy):
-        plugins.unregister(policy)
     found: list[Finding] = []
-    files = list(_files(paths))
+    files = list(dag_files(paths))
     for file in files:
-        bag = DagBag(dag_folder=str(file))
+        bag = parsed(file)
         for text in bag.import_errors.values():
             found.append(_unparsed(file, text))
         for dag in bag.dags.values():
@@ -75,7 +67,21 @@ def examine(paths: Sequence[Path], known: Known) -> tuple[int, list[Finding]]:
     return len(files), sorted(set(found))
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def parsed(file: Path) -> Any:
+    """A file's DAGs as Airflow's ``DagBag`` has them, without our cluster policy: it stops at a file's first violation."""
+    from airflow import settings
+    from airflow.dag_processing.dagbag import DagBag
+
+    from governance.airflow.enforcement import policy
+
+    plugins = settings.get_policy_plugin_manager()
+    if plugins.is_registered(policy):
+        plugins.unregister(policy)
+    return DagBag(dag_folder=str(file))
+
+
+def dag_files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Every Python file below paths, in order."""
     for path in paths:
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
 

@@ -101,3 +101,35 @@ def test_violations_of_an_observed_dataset_refuse_no_dag(
         BaseOperator(task_id="writes", outlets=[dataset_asset("another")])
     with pytest.raises(AirflowClusterPolicyViolation, match="GOV-641"):
         dag_policy(other)
+
+
+def test_adopting_lists_what_dags_touch_and_what_each_needs(made: Any, tmp_path: Path) -> None:
+    from governance.airflow.enforcement.adopt import adoption
+    from governance.airflow.enforcement.known import Known
+
+    (tmp_path / "old.py").write_text(
+        '''"""Reads s3://spoken/of/only.csv in its docstring."""
+from airflow.sdk import DAG, Asset, BaseOperator
+with DAG("old", schedule=None):
+    BaseOperator(task_id="loads", inlets=[Asset("raw", uri="s3://lake/raw")],
+                 outlets=[Asset("newsletter_readers", uri="gov://governance/newsletter_readers")])
+    source = "postgresql://ann:secret@db/people"
+    def later(sql_conn_id=None): pass
+    later(sql_conn_id="warehouse")
+''',
+        "utf-8",
+    )
+    (tmp_path / "broken.py").write_text("from airflow.sdk import DAG\nraise RuntimeError\n", "utf-8")
+    paths = [tmp_path / "old.py", tmp_path / "broken.py"]
+    found = {(t.how, t.what): t for t in adoption(paths, Known(made.workspace.settings))}
+    states = {key: touched.state for key, touched in found.items()}
+    assert states == {
+        ("names", ""): "broken",
+        ("connects", "warehouse"): "outside",
+        ("names", "postgresql://…@db/people"): "outside",
+        ("names", "s3://lake/raw"): "outside",
+        ("reads", "s3://lake/raw"): "outside",
+        ("writes", "gov://governance/newsletter_readers"): "observed",
+    }
+    assert "governed_dataset" in found["writes", "gov://governance/newsletter_readers"].needs
+    assert "governance contract draft" in found["reads", "s3://lake/raw"].needs
