@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from governance.audit import gdpr_art17, gdpr_art30, hipaa_528
+from governance.audit import breach, gdpr_art17, gdpr_art30, hipaa_528
 from governance.audit.record import ReportKind
 from governance.errors import AuditError
 
 REPORTS: Mapping[str, ReportKind] = MappingProxyType(
-    {report.kind: report for report in (gdpr_art17.REPORT, gdpr_art30.REPORT, hipaa_528.REPORT)}
+    {
+        report.kind: report
+        for report in (breach.REPORT, gdpr_art17.REPORT, gdpr_art30.REPORT, hipaa_528.REPORT)
+    }
 )
 """Every kind by its name."""
 

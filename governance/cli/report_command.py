@@ -51,6 +51,7 @@ def list_kinds(as_json: bool) -> None:
 )
 @click.option("--dataset", metavar="NAME", help="Only this dataset.")
 @click.option("--key", metavar="KEY", help="What this segment key opens.")
+@click.option("--discovered", metavar="INSTANT", help="When a breach was discovered: 2026-03-05T10:00:00Z.")
 @home_options
 @json_option
 def make(
@@ -62,6 +63,7 @@ def make(
     request: str | None,
     dataset: str | None,
     key: str | None,
+    discovered: str | None,
     home: str | None,
     store: str | None,
     as_json: bool,
@@ -71,7 +73,8 @@ def make(
     from governance.pipeline.workspace import Workspace
 
     workspace = Workspace.open(settings(home, store))
-    asked = {n: v for n, v in (("request", request), ("dataset", dataset), ("key", key)) if v is not None}
+    chosen = {"request": request, "dataset": dataset, "key": key, "discovered": discovered}
+    asked = {name: value for name, value in chosen.items() if value is not None}
     made = make_report(workspace, kind, out, bundle=bundle, as_of=as_of, period=period, asked=asked)
     verdict = made.record["verdict"]
     written = {

@@ -113,7 +113,7 @@ def training(world: World, dataset: str) -> int:
     """A training outside reads a dataset and writes a model; evaluations read the model."""
     last = 0
     for job, read, wrote in (
-        ("train.clinical_model", ("datasets", dataset), ("models", "clinical-model")),
+        ("train.clinical_model", ("gov", dataset), ("models", "clinical-model")),
         ("evaluate.clinical_model", ("models", "clinical-model"), ("reports", "clinical-scores")),
         ("load.weather", ("raw", "weather"), ("mart", "weather")),
     ):
