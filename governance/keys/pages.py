@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,8 @@ class Pages(Secretive):
         if row is None:
             raise self.damaged("it has no head")
         vault, key_id, generation, sealed = row
+        if not (isinstance(vault, str) and isinstance(key_id, str) and _counts(generation)):
+            raise self.damaged("its head names no vault, key or generation")
         if self.head is not None and (self.head.key_id, self.head.generation) == (key_id, generation):
             return self.head
         if self.head is not None and self.head.generation > generation:
@@ -142,9 +144,10 @@ class Pages(Secretive):
                 if generation is None or generation != directory.generations[number]:
                     raise self.damaged(f"{place} is missing or is another generation's")
                 size = width * min(PAGE_RECORDS, directory.length - number * PAGE_RECORDS)
-                if len(sealed) != size + OVERHEAD:
+                if not isinstance(sealed, bytes) or len(sealed) != size + OVERHEAD:
                     raise self.damaged(f"{place} has the wrong length")
-                plain = self._unsealed(sealed, place, _PAGE, vault, *name, number, generation)
+                at = int(directory.generations[number])
+                plain = self._unsealed(sealed, place, _PAGE, vault, *name, number, at)
                 yield number, np.frombuffer(plain, np.uint8).reshape(-1, width)
 
     def append(self, rows: VaultRows, name: ColumnName, records: Bytes, generation: int) -> None:
@@ -223,7 +226,7 @@ class Pages(Secretive):
         place = f"the {name.kind} column of domain {name.domain}"
         if row is None or row[1] != head.columns[name]:
             raise self.damaged(f"{place} is missing or is another generation's")
-        plain = self._unsealed(row[2], place, _COLUMN, head.vault, *name, row[1])
+        plain = self._unsealed(row[2], place, _COLUMN, head.vault, *name, head.columns[name])
         numbers = np.frombuffer(plain, "<u8").astype(np.uint64)
         return Directory(row[0], int(numbers[0]), numbers[1:])
 
@@ -251,18 +254,25 @@ class Pages(Secretive):
         within_limit(f"the key of the subject vault {self._where}", self._seals)
         return self._sealer.seal(plain, *context)
 
-    def _unsealed(self, sealed: bytes, place: str, *context: str | int) -> bytes:
+    def _unsealed(self, sealed: object, place: str, *context: str | int) -> bytes:
         if self._sealer is None:
             raise ValueError("the vault was not refreshed")
         try:
-            return self._sealer.unseal(sealed, *context)
+            if isinstance(sealed, bytes):
+                return self._sealer.unseal(sealed, *context)
         except Altered:
-            raise self.damaged(f"{place} was altered") from None
+            pass
+        raise self.damaged(f"{place} was altered")
 
     def _current(self) -> Head:
         if self.head is None:
             raise ValueError("the vault was not refreshed")
         return self.head
+
+
+def _counts(generation: object) -> TypeGuard[int]:
+    """Whether a generation is one that canonical JSON can state."""
+    return isinstance(generation, int) and 0 <= generation < 1 << 53
 
 
 def overwritten(page: Bytes, number: int, ordinals: npt.NDArray[np.int64], records: Bytes) -> Bytes:

@@ -130,7 +130,7 @@ class SubjectVault(Secretive):
             )
         if written != _FORMAT:
             raise SettingError(
-                "GOV-901", f"the vault has format {written}, this release reads {_FORMAT}", "upgrade"
+                "GOV-901", f"the vault is not of format {_FORMAT}, which this release reads", "upgrade"
             )
         vault = cls(storage, keyring)
         try:

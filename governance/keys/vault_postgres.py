@@ -29,14 +29,14 @@ _WRITING_LOCK = 0x676F7676
 """``govv``: the first key of the advisory lock; the second is of the vault's id, or of the schema."""
 
 _SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS governance_vault (
+    """CREATE TABLE governance_vault (
         vault text PRIMARY KEY, format integer NOT NULL, key_id text NOT NULL,
         generation bigint NOT NULL, sealed bytea NOT NULL)""",
-    """CREATE TABLE IF NOT EXISTS governance_vault_column (
+    """CREATE TABLE governance_vault_column (
         vault text NOT NULL, column_id integer NOT NULL, kind text NOT NULL, domain text NOT NULL,
         audience text NOT NULL, generation bigint NOT NULL, sealed bytea NOT NULL,
         PRIMARY KEY (vault, column_id), UNIQUE (vault, kind, domain, audience))""",
-    """CREATE TABLE IF NOT EXISTS governance_vault_page (
+    """CREATE TABLE governance_vault_page (
         vault text NOT NULL, column_id integer NOT NULL, number integer NOT NULL,
         generation bigint NOT NULL, sealed bytea NOT NULL, PRIMARY KEY (vault, column_id, number))""",
     # Ciphertext does not compress; trying costs more than writing it.
@@ -64,9 +64,8 @@ class PostgresVault(VaultStorage):
 
     def format(self) -> int | None:
         with self._transaction(_READ) as connection:
-            [(known,)] = connection.execute("SELECT to_regclass('governance_vault') IS NOT NULL").fetchall()
             rows = []
-            if known:
+            if _exists(connection, "governance_vault"):
                 rows = connection.execute(
                     "SELECT format FROM governance_vault WHERE vault = %s", (self._vault,)
                 ).fetchall()
@@ -78,8 +77,10 @@ class PostgresVault(VaultStorage):
             connection.execute(
                 "SELECT pg_advisory_xact_lock(%s, current_schema()::regnamespace::oid::int)", (_WRITING_LOCK,)
             )
-            for statement in _SCHEMA:
-                connection.execute(statement.encode())
+            # Where another vault's tables are, this role need not own them.
+            if not _exists(connection, "governance_vault_page"):
+                for statement in _SCHEMA:
+                    connection.execute(statement.encode())
             yield PostgresRows(connection, self._vault)
         self._named.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(self._named, self._vault.encode())
@@ -170,7 +171,7 @@ class PostgresRows(VaultRows):
             "INSERT INTO governance_vault VALUES (%s, %s, %s, 0, '')", (vault, written, key_id)
         )
 
-    def head(self) -> tuple[str, str, int, bytes] | None:
+    def head(self) -> tuple[object, object, object, object] | None:
         rows = self._all(
             "SELECT vault, key_id, generation, sealed FROM governance_vault WHERE vault = %s", self._vault
         )
@@ -182,7 +183,7 @@ class PostgresRows(VaultRows):
             (key_id, generation, sealed, self._vault),
         )
 
-    def directory(self, name: ColumnName) -> tuple[int, int, bytes] | None:
+    def directory(self, name: ColumnName) -> tuple[int, object, object] | None:
         rows = self._all(
             "SELECT column_id, generation, sealed FROM governance_vault_column"
             " WHERE vault = %s AND kind = %s AND domain = %s AND audience = %s",
@@ -208,7 +209,7 @@ class PostgresRows(VaultRows):
             (generation, sealed, self._vault, column_id),
         )
 
-    def pages(self, column_id: int, numbers: Sequence[int]) -> Mapping[int, tuple[int, bytes]]:
+    def pages(self, column_id: int, numbers: Sequence[int]) -> Mapping[int, tuple[object, object]]:
         rows = self._all(
             "SELECT number, generation, sealed FROM governance_vault_page"
             " WHERE vault = %s AND column_id = %s AND number = ANY(%s)",
@@ -233,6 +234,11 @@ class PostgresRows(VaultRows):
 
     def _all(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement.encode(), parameters, binary=True).fetchall()
+
+
+def _exists(connection: Connection, table: str) -> bool:
+    [(found,)] = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchall()
+    return bool(found)
 
 
 def _driver() -> Any:

@@ -17,21 +17,24 @@ class ColumnName(NamedTuple):
 
 
 class VaultRows(ABC):
-    """The rows as one transaction sees them. Nothing here is trusted: whoever reads unseals."""
+    """The rows as one transaction sees them.
+
+    Nothing that is read here is trusted, not even its type: SQLite keeps whatever was put into a column.
+    """
 
     @abstractmethod
     def enter(self, vault: str, key_id: str, written: int) -> None:
         """Make the head of a new vault, of generation 0 and with nothing sealed in it."""
 
     @abstractmethod
-    def head(self) -> tuple[str, str, int, bytes] | None:
+    def head(self) -> tuple[object, object, object, object] | None:
         """Vault id, key id, generation, sealed head."""
 
     @abstractmethod
     def write_head(self, key_id: str, generation: int, sealed: bytes) -> None: ...
 
     @abstractmethod
-    def directory(self, name: ColumnName) -> tuple[int, int, bytes] | None:
+    def directory(self, name: ColumnName) -> tuple[int, object, object] | None:
         """Column id, generation, sealed directory."""
 
     @abstractmethod
@@ -42,7 +45,7 @@ class VaultRows(ABC):
     def write_directory(self, column_id: int, generation: int, sealed: bytes) -> None: ...
 
     @abstractmethod
-    def pages(self, column_id: int, numbers: Sequence[int]) -> Mapping[int, tuple[int, bytes]]:
+    def pages(self, column_id: int, numbers: Sequence[int]) -> Mapping[int, tuple[object, object]]:
         """Generation and sealed records of those pages that are there."""
 
     @abstractmethod

@@ -76,8 +76,8 @@ class SqliteRows(VaultRows):
     def enter(self, vault: str, key_id: str, written: int) -> None:
         self._connection.execute("INSERT INTO vault VALUES (1, ?, ?, ?, 0, x'')", (written, vault, key_id))
 
-    def head(self) -> tuple[str, str, int, bytes] | None:
-        row: tuple[str, str, int, bytes] | None = self._connection.execute(
+    def head(self) -> tuple[object, object, object, object] | None:
+        row: tuple[object, object, object, object] | None = self._connection.execute(
             "SELECT vault, key_id, generation, sealed FROM vault"
         ).fetchone()
         return row
@@ -87,8 +87,8 @@ class SqliteRows(VaultRows):
             "UPDATE vault SET key_id = ?, generation = ?, sealed = ?", (key_id, generation, sealed)
         )
 
-    def directory(self, name: ColumnName) -> tuple[int, int, bytes] | None:
-        row: tuple[int, int, bytes] | None = self._connection.execute(
+    def directory(self, name: ColumnName) -> tuple[int, object, object] | None:
+        row: tuple[int, object, object] | None = self._connection.execute(
             "SELECT column_id, generation, sealed FROM columns"
             " WHERE kind = ? AND domain = ? AND audience = ?",
             name,
@@ -111,8 +111,8 @@ class SqliteRows(VaultRows):
             (generation, sealed, column_id),
         )
 
-    def pages(self, column_id: int, numbers: Sequence[int]) -> Mapping[int, tuple[int, bytes]]:
-        found: dict[int, tuple[int, bytes]] = {}
+    def pages(self, column_id: int, numbers: Sequence[int]) -> Mapping[int, tuple[object, object]]:
+        found: dict[int, tuple[object, object]] = {}
         for number in numbers:
             row = self._connection.execute(
                 "SELECT generation, sealed FROM pages WHERE column_id = ? AND number = ?",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
+import sqlite3
 import threading
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pyarrow as pa
 import pytest
 from vault_place import Place, names
@@ -199,6 +202,34 @@ def test_damage_is_found(vault: SubjectVault, place: Place, change: tuple[str, .
     vault.close()
     place.sql(*change)
     assert code_of(lambda: place.open().resolve("patient", names(0, 1), create=False)) == "GOV-307"
+
+
+CELLS = {
+    "{vault}": ("vault", "key_id", "generation", "sealed"),
+    "{columns}": ("column_id", "kind", "domain", "audience", "generation", "sealed"),
+    "{pages}": ("column_id", "number", "generation", "sealed"),
+}
+
+
+def test_no_value_in_any_cell_is_more_than_damage(vault: SubjectVault, place: Place) -> None:
+    """Whatever the database lets be put there; SQLite keeps values of any type."""
+    vault.resolve("patient", names(0, 3), create=True)
+    vault.close()
+    tried = 0
+    for table, columns in CELLS.items():
+        rows = place.sql(f"SELECT * FROM {table}")
+        for column in columns:
+            for value in (-1, 2**62, -1.5, math.inf, "seg.x-y.z", b"", bytes(16 * 3 + 28)):
+                try:
+                    place.sql(f"UPDATE {table} SET {column} = ?", value)
+                except (sqlite3.Error, psycopg.Error):
+                    continue
+                tried += 1
+                assert code_of(lambda: place.open().internal("patient")) == "GOV-307", (table, column, value)
+                place.sql(f"DELETE FROM {table}")
+                for row in rows:
+                    place.sql(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", *row)
+    assert tried > 20
 
 
 def test_a_page_put_back_is_found(vault: SubjectVault, place: Place) -> None:

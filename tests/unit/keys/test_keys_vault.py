@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -81,25 +80,6 @@ def test_nothing_readable_in_the_files(vault: SubjectVault, vault_directory: Pat
     held = b"".join(path.read_bytes() for path in vault_directory.iterdir())
     for secret in (b"Zx8-canary", *(record.tobytes() for record in found)):
         assert secret not in held
-
-
-def test_a_cell_of_another_type_is_damage(
-    vault: SubjectVault, vault_directory: Path, keyring: Keyring
-) -> None:
-    """SQLite keeps whatever type was put into a column."""
-    vault.resolve("patient", pa.array(["a"]), create=True)
-    vault.close()
-    for change in (
-        "UPDATE pages SET sealed = 'text' WHERE number = 0",
-        "UPDATE vault SET sealed = 'a text that is longer than a nonce and a tag'",
-    ):
-        with sqlite3.connect(vault_directory / "vault.sqlite") as connection:
-            connection.execute(change)
-
-        def use() -> None:
-            SubjectVault.open(vault_directory, keyring).internal("patient")
-
-        assert _code(use) == "GOV-307"
 
 
 def test_a_file_that_is_no_vault(vault: SubjectVault, vault_directory: Path, keyring: Keyring) -> None:
