@@ -111,8 +111,8 @@ class ConsentDecision:
         return found
 
     @cached_property
-    def _pseudonyms(self) -> _ReleasedPseudonyms:
-        return _ReleasedPseudonyms(self._vault, self._domain, self._stranger)
+    def _pseudonyms(self) -> ReleasedPseudonyms:
+        return ReleasedPseudonyms(self._vault, self._domain, self._stranger)
 
     def _subjects(self, values: pa.Array) -> np.ndarray:
         if self._derived:
@@ -158,7 +158,7 @@ class ConsentDecision:
         return reasons, ordinals
 
 
-class _ReleasedPseudonyms:
+class ReleasedPseudonyms:
     """Vault ordinals by the pseudonyms that released datasets carry."""
 
     def __init__(self, vault: SubjectVault, domain: str, population: int) -> None:
@@ -189,7 +189,7 @@ class ReleasedSubjects:
         self.subject, self._where = released_columns(contract)
         self._decisions = decisions
         domain = contract.subject.domain
-        self._pseudonyms = _ReleasedPseudonyms(vault, domain, len(vault.internal(domain)))
+        self._pseudonyms = ReleasedPseudonyms(vault, domain, len(vault.internal(domain)))
 
     @property
     def columns(self) -> list[str]:

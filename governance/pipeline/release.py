@@ -21,6 +21,7 @@ from governance.pipeline.approval import evident
 from governance.pipeline.classify import require_declared
 from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
 from governance.pipeline.manifest import draft_manifest, signed_manifest
+from governance.pipeline.membership import index_members
 from governance.pipeline.pointer import (
     POINTER,
     Released,
@@ -297,6 +298,7 @@ def publish(
             f"{context.run.dataset} was released by another run since this one opened",
             "start a new run on top of the present version",
         )
+    index_members(context, manifest)
     checkpoint = workspace.log.checkpoint()
     facts: dict[str, Any] = {
         "state": "intended",

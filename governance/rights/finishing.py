@@ -14,6 +14,7 @@ from governance.model.canonical import canonical, digest
 from governance.model.erasure import GROUNDS
 from governance.model.evidence import Recorder
 from governance.pipeline.local import local_recorder
+from governance.pipeline.membership import MEMBERSHIP
 from governance.pipeline.release import recover
 from governance.pipeline.tombstones import (
     ErasureRequest,
@@ -123,6 +124,7 @@ class _Work:
         for dataset in dataset_names(self._workspace):
             recover(self._workspace, local_recorder(self._workspace, dataset, "recovery"), dataset)
             self._rewrite(dataset)
+            self._doom_left_over(dataset)
         self._free()
 
     def _rewrite(self, dataset: str) -> None:
@@ -159,8 +161,17 @@ class _Work:
         self._doomed |= holding.current.keys() | holding.earlier | holding.quarantine.keys()
         for segment in holding.current.keys() | holding.earlier | holding.dead:
             self._folders.append((holding.dataset, f"{SEGMENTS}/{segment}"))
+            self._folders.append((holding.dataset, f"{MEMBERSHIP}/{segment}"))
         for segment in holding.quarantine.keys() | holding.dead:
             self._folders.append((holding.dataset, f"{QUARANTINE}/{segment}"))
+
+    def _doom_left_over(self, dataset: str) -> None:
+        """Indexes of segments that are gone, such as those of a release that failed."""
+        storage = self._workspace.dataset_storage(dataset)
+        indexed = {path.rpartition("/")[2] for path in storage.list(MEMBERSHIP)}
+        for segment in indexed - {path.split("/")[1] for path in storage.list(SEGMENTS)}:
+            self._doomed.add(segment)
+            self._folders.append((dataset, f"{MEMBERSHIP}/{segment}"))
 
     def _free(self) -> None:
         """Whose rows no hold keeps any more loses the link too."""

@@ -49,6 +49,23 @@ RESIDUES = (
         How.ROWS,
     ),
     Residue(
+        ("datasets/*/membership/*",),
+        "internal pseudonyms of the subjects of a segment, sorted",
+        "a segment key of its own",
+        "with the segment",
+        "removed with the segment; the key dies with the segment's",
+        How.NOT,
+    ),
+    Residue(
+        ("disclosures/*.members",),
+        "internal pseudonyms of the subjects of a disclosure, sorted",
+        "a key of each disclosure",
+        "six years from the disclosure: `governance subject expire`",
+        "the link is destroyed",
+        How.NOT,
+        "to whom a subject was disclosed, by a pseudonym that leads nowhere: 45 CFR 164.528(a)(1)",
+    ),
+    Residue(
         ("datasets/*/quarantine/*/*.parquet", "datasets/*/quarantine/*/_KEY_MATERIAL_FOR_*"),
         "source rows that failed a rule, and rows that a task landed for a run",
         "quarantine key of the segment",

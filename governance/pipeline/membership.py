@@ -1,0 +1,209 @@
+"""The membership index: which subjects a segment, or a disclosure, holds, as sealed sorted pseudonyms.
+
+Internal pseudonyms are random and 16 bytes long, so their leading bits cut them into pages of some 4 KiB. Each
+page is sealed on its own (AES-256-GCM) under a key derived from the segment's ``membership`` key: to ask for
+one subject one page is read and opened, however many the segment holds. The key dies with the segment's others.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from governance.errors import ProtectionError, StorageError
+from governance.keys.sealing import derive
+from governance.model.canonical import canonical, digest
+from governance.model.dataset import Manifest, Segment
+from governance.pipeline.consent import ReleasedPseudonyms
+from governance.pipeline.step import RunContext
+from governance.pipeline.workspace import Workspace
+from governance.protect.encryption import open_sealed
+from governance.storage import Storage
+
+MEMBERSHIP = "membership"
+"""The folder below a dataset root, and the name of the keys."""
+
+Pseudonyms = npt.NDArray[np.uint8]
+"""(n, 16), random bytes."""
+
+_MAGIC = b"GOVMEM1\n"
+_HEAD = struct.Struct(">8s16sB7xQ")
+_WIDTH, _TAG, _PAGE = 16, 16, 256
+
+
+class Members:
+    """One sealed index, of which ``read(offset, size)`` gives bytes.
+
+    Raises:
+        StorageError: GOV-723 when it was altered, cut short, or is another segment's.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], key: bytes, bound: str) -> None:
+        self._read = read
+        self._bound = bound
+        head = read(0, _HEAD.size)
+        if len(head) != _HEAD.size or head[:8] != _MAGIC:
+            raise _altered(bound)
+        _, salt, self._bits, self.count = _HEAD.unpack(head)
+        if self._bits > 24:
+            raise _altered(bound)
+        self._aead = AESGCM(derive(key, "governance membership v1", salt.hex()))
+
+    def contains(self, wanted: Pseudonyms) -> npt.NDArray[np.bool_]:
+        """Which of the pseudonyms are in it."""
+        pages = _pages_of(wanted, self._bits)
+        found = [self._page(int(page)) for page in np.unique(pages)]
+        if not found:
+            return np.zeros(0, bool)
+        held = _fixed(np.concatenate(found))
+        return np.asarray(pc.is_in(_fixed(wanted), value_set=held).to_numpy(zero_copy_only=False), bool)
+
+    def _page(self, page: int) -> Pseudonyms:
+        table = self._read(_HEAD.size + 4 * page, 8)
+        if len(table) != 8:
+            raise _altered(self._bound)
+        start, stop = struct.unpack(">2I", table)
+        if stop < start or stop > self.count:
+            raise _altered(self._bound)
+        at = _HEAD.size + 4 * ((1 << self._bits) + 1) + _WIDTH * start + _TAG * page
+        sealed = self._read(at, _WIDTH * (stop - start) + _TAG)
+        try:
+            plain = self._aead.decrypt(
+                page.to_bytes(12, "big"), sealed, _context(self._bound, self._bits, self.count)
+            )
+        except (InvalidTag, ValueError):
+            raise _altered(self._bound) from None
+        return np.frombuffer(plain, np.uint8).reshape(-1, _WIDTH)
+
+
+def seal_members(pseudonyms: Pseudonyms, key: bytes, bound: str) -> bytes:
+    """The index of distinct pseudonyms. ``bound`` says of what it is; it opens for nothing else."""
+    halves = np.ascontiguousarray(pseudonyms).view(">u8").astype(np.uint64).reshape(-1, 2)
+    ordered = np.ascontiguousarray(pseudonyms[np.lexsort((halves[:, 1], halves[:, 0]))])
+    count = len(ordered)
+    bits = max(0, (max(count, 1) // _PAGE).bit_length() - 1)
+    pages = _pages_of(ordered, bits)
+    starts = np.searchsorted(pages, np.arange((1 << bits) + 1)).tolist()
+    salt = secrets.token_bytes(16)
+    aead, context = AESGCM(derive(key, "governance membership v1", salt.hex())), _context(bound, bits, count)
+    data, parts = ordered.tobytes(), [_HEAD.pack(_MAGIC, salt, bits, count)]
+    parts.append(struct.pack(f">{len(starts)}I", *starts))
+    for page in range(1 << bits):
+        plain = data[_WIDTH * starts[page] : _WIDTH * starts[page + 1]]
+        parts.append(aead.encrypt(page.to_bytes(12, "big"), plain, context))
+    return b"".join(parts)
+
+
+def index_members(context: RunContext, manifest: Manifest) -> None:
+    """Write the index of each segment that has none yet; again it is harmless.
+
+    Where the key broker grants no such key, or the version names no subject, there is none: whoever asks then
+    looks through the rows.
+
+    Raises:
+        StorageError: GOV-724. ProtectionError: GOV-303 for a destroyed key.
+    """
+    storage, column = context.storage, subject_column(manifest, context.contract.subject.source_name)
+    there = {path.rpartition("/")[2] for path in storage.list(MEMBERSHIP)}
+    # What a killed try left of this version's own segments may be of other rows.
+    missing = [
+        s for s in manifest.segments if s.segment_id not in there or s.segment_id.startswith(manifest.version)
+    ]
+    if column is None or not missing:
+        return
+    index_segments(context.workspace, storage, context.contract.subject.domain, column, missing)
+
+
+def index_segments(
+    workspace: Workspace, storage: Storage, domain: str, column: str, segments: list[Segment]
+) -> int:
+    """Write the indexes of segments; how many were written before the key broker granted no more."""
+    vault, keyring = workspace.vault, workspace.keyring
+    internal = vault.internal(domain)
+    known = ReleasedPseudonyms(vault, domain, len(internal))
+    for number, segment in enumerate(segments):
+        try:
+            key = keyring.segment_key(keyring.new_segment_key(segment.segment_id, MEMBERSHIP))
+        except ProtectionError as fault:
+            if fault.code != "GOV-310":
+                raise
+            return number
+        seen = np.zeros(len(internal) + 1, bool)
+        for batch in _subjects_in(workspace, storage, segment, column):
+            seen[known.find(batch.column(0))] = True
+        held = internal[seen[:-1]]
+        sealed = seal_members(held[held.any(axis=1)], key, bound_of(segment))
+        storage.write(f"{MEMBERSHIP}/{segment.segment_id}", sealed)
+    return len(segments)
+
+
+def segment_members(workspace: Workspace, storage: Storage, segment: Segment) -> Members | None:
+    """The index of a segment, ``None`` where there is none.
+
+    Raises:
+        StorageError: GOV-723 when it is another one than was written. ProtectionError: GOV-303 when its key
+            was destroyed.
+    """
+    path = f"{MEMBERSHIP}/{segment.segment_id}"
+    try:
+        file = storage.filesystem().open_input_file(storage.path(path))
+    except FileNotFoundError:
+        return None
+    key = workspace.keyring.segment_key(f"seg.{segment.segment_id}.{MEMBERSHIP}")
+    return Members(lambda offset, size: bytes(file.read_at(size, offset)), key, bound_of(segment))
+
+
+def subject_column(manifest: Manifest, source: str) -> str | None:
+    """The released column that carries the subjects' pseudonyms."""
+    for column in manifest.body["columns"]:
+        if (column["source_column"], column["method"]) == (source, "pseudonym"):
+            return str(column["column"])
+    return None
+
+
+def bound_of(segment: Segment) -> str:
+    """What an index is bound to: the segment and the bytes of its files."""
+    stated: Any = [segment.segment_id, *(file.digest for file in segment.files)]
+    return digest(canonical(stated))
+
+
+def _subjects_in(
+    workspace: Workspace, storage: Storage, segment: Segment, column: str
+) -> Iterator[pa.RecordBatch]:
+    for file in segment.files:
+        if file.role == "data":
+            opened = open_sealed(storage.path(file.path), storage.filesystem(), workspace.keyring.segment_key)
+            with opened:
+                yield from opened.iter_batches(columns=[column])
+
+
+def _pages_of(pseudonyms: Pseudonyms, bits: int) -> npt.NDArray[np.int64]:
+    leading = np.ascontiguousarray(pseudonyms[:, :4]).view(">u4").astype(np.int64).reshape(-1)
+    return leading >> (32 - bits)
+
+
+def _fixed(pseudonyms: Pseudonyms) -> pa.Array:
+    data = np.ascontiguousarray(pseudonyms)
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(_WIDTH), len(data), [None, pa.py_buffer(data)])
+
+
+def _context(bound: str, bits: int, count: int) -> bytes:
+    stated: Any = [bound, bits, count]
+    return canonical(stated)
+
+
+def _altered(bound: str) -> StorageError:
+    return StorageError(
+        "GOV-723",
+        f"the membership index bound to {bound[:23]} was altered, or is another segment's",
+        f"remove the file below {MEMBERSHIP}/, then `governance subject index` writes it anew",
+    )
