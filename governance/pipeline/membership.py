@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from governance.errors import ProtectionError, StorageError
+from governance.errors import StorageError
 from governance.keys.sealing import derive
 from governance.model.canonical import canonical, digest
 from governance.model.dataset import Manifest, Segment
@@ -106,12 +106,15 @@ def seal_members(pseudonyms: Pseudonyms, key: bytes, bound: str) -> bytes:
 def index_members(context: RunContext, manifest: Manifest) -> None:
     """Write the index of each segment that has none yet; again it is harmless.
 
-    Where the key broker grants no such key, or the version names no subject, there is none: whoever asks then
-    looks through the rows.
+    Where the keys are at a broker, or the version names no subject, none is written: whoever asks then looks
+    through the rows, and `governance subject index` where the keys are writes what is missing.
 
     Raises:
         StorageError: GOV-724. ProtectionError: GOV-303 for a destroyed key.
     """
+    if context.workspace.settings.keys:
+        # A worker would then hold internal pseudonyms under a key of its own.
+        return
     storage, column = context.storage, subject_column(manifest, context.contract.subject.source_name)
     there = {path.rpartition("/")[2] for path in storage.list(MEMBERSHIP)}
     # What a killed try left of this version's own segments may be of other rows.
@@ -125,25 +128,19 @@ def index_members(context: RunContext, manifest: Manifest) -> None:
 
 def index_segments(
     workspace: Workspace, storage: Storage, domain: str, column: str, segments: list[Segment]
-) -> int:
-    """Write the indexes of segments; how many were written before the key broker granted no more."""
+) -> None:
+    """Write the indexes of segments. Raises GOV-303 for one whose key was destroyed."""
     vault, keyring = workspace.vault, workspace.keyring
     internal = vault.internal(domain)
     known = ReleasedPseudonyms(vault, domain, len(internal))
-    for number, segment in enumerate(segments):
-        try:
-            key = keyring.segment_key(keyring.new_segment_key(segment.segment_id, MEMBERSHIP))
-        except ProtectionError as fault:
-            if fault.code != "GOV-310":
-                raise
-            return number
+    for segment in segments:
+        key = keyring.segment_key(keyring.new_segment_key(segment.segment_id, MEMBERSHIP))
         seen = np.zeros(len(internal) + 1, bool)
         for batch in _subjects_in(workspace, storage, segment, column):
             seen[known.find(batch.column(0))] = True
         held = internal[seen[:-1]]
         sealed = seal_members(held[held.any(axis=1)], key, bound_of(segment))
         storage.write(f"{MEMBERSHIP}/{segment.segment_id}", sealed)
-    return len(segments)
 
 
 def segment_members(workspace: Workspace, storage: Storage, segment: Segment) -> Members | None:
