@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from governance.audit import breach, gdpr_art17, gdpr_art30, hipaa_528
+from governance.audit import (
+    breach,
+    consent_evidence,
+    gdpr_art17,
+    gdpr_art30,
+    hipaa_528,
+    transfers,
+)
 from governance.audit.record import ReportKind
 from governance.errors import AuditError
 
 REPORTS: Mapping[str, ReportKind] = MappingProxyType(
     {
         report.kind: report
-        for report in (breach.REPORT, gdpr_art17.REPORT, gdpr_art30.REPORT, hipaa_528.REPORT)
+        for report in (
+            breach.REPORT,
+            consent_evidence.REPORT,
+            gdpr_art17.REPORT,
+            gdpr_art30.REPORT,
+            hipaa_528.REPORT,
+            transfers.REPORT,
+        )
     }
 )
 """Every kind by its name."""

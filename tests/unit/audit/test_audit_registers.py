@@ -1,0 +1,99 @@
+"""Transfers and consent by purpose: figures counted again, every exception once, and logs without declarations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audit_story import CLINICAL, passed
+from audit_world import World
+from test_audit_recount import true_facets
+
+from governance.audit import make_report, verify_bundle
+from governance.audit.law import EEA
+from governance.model.evidence import Stage
+
+LISTED = {"applies": True, "ground": "research_waiver"}
+
+
+def told(world: World, stage: Stage) -> list[dict[str, Any]]:
+    return [facet for _, name, facet in true_facets(world) if name == stage.value]
+
+
+def test_transfers_counted_again(world: World, tmp_path: Path) -> None:
+    record = make_report(world, "transfers", tmp_path).record
+    sent = [f["facts"] for f in told(world, Stage.DISCLOSE)]
+    abroad = [f for f in sent if f["recipient"]["country"] not in EEA]
+    examined = record["population"]["examined"]
+    assert (examined["disclosures"], examined["transfers"]) == (len(sent), len(abroad))
+    by_row = {row["id"]: len(row["cells"]["transfers"]["value"]) for row in record["rows"]}
+    assert by_row == Counter(f"{f['recipient']['name']}/{f['purpose']}" for f in abroad)
+
+
+def test_decisions_counted_again(world: World, tmp_path: Path) -> None:
+    record = make_report(world, "consent-evidence", tmp_path).record
+    denied: dict[str, Counter[str]] = {}
+    last = {f["context"]["version"]: f for f in told(world, Stage.CONSENT)}
+    for facet in last.values():
+        reasons = {k: v for k, v in facet["facts"]["by_reason"].items() if k != "allowed"}
+        denied.setdefault(facet["context"]["purpose"], Counter()).update(reasons)
+    for row in record["rows"]:
+        assert (row["cells"]["denied"]["value"] or {}) == denied.get(row["id"], {}), row["id"]
+    assert record["population"]["examined"]["decisions"] == len(last)
+    codes = {r["code"]: r["count"] for r in record["exceptions"]}
+    assert codes == {"late-withdrawals": 3, "backdated-consents": 2, "clock-skew": 1}
+
+
+@pytest.fixture(scope="module")
+def departing(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Sent abroad without an instrument, to a stranger, on another instrument, on a derogation twice."""
+    world = World(tmp_path_factory.mktemp("departing"))
+    name = "northlake-research"
+
+    def derogating(text: str) -> str:
+        text = text.replace("safeguard: standard_contractual_clauses", "safeguard: derogation")
+        bare = f"  nowhere-labs:\n    title: <b>=Nowhere</b>\n    purposes: [research]\n  {name}:"
+        return text.replace(f"  {name}:", bare)
+
+    opened = {"policy": world.policy(derogating), "contract": world.contract("clinical_encounters")}
+    run = world.open("clinical_encounters", "model_training", run_id="r1", **opened)
+    run.classify([seen for seen, _ in CLINICAL])
+    run.release("released")
+    other = world.open("clinical_encounters", "unheard_of", run_id="r2", **opened)
+    passed(other, CLINICAL)
+
+    def send(number: int, purpose: str, **to: Any) -> None:
+        recipient = {"name": name, "title": "N", "country": "US", "safeguard": "derogation", **to}
+        world.disclose(run, number, purpose, LISTED, recipient=recipient)
+
+    send(1, "research")
+    send(2, "research")
+    send(3, "research", name="nowhere-labs", country=None, safeguard=None)
+    send(4, "model_training", safeguard="adequacy_decision")
+    send(5, "research", name="stranger", safeguard="adequacy_decision")
+    return world
+
+
+def test_every_departure_of_a_transfer_is_told(departing: World, tmp_path: Path) -> None:
+    made = make_report(departing, "transfers", tmp_path, bundle=True)
+    assert {r["code"]: r["count"] for r in made.record["exceptions"]} == {
+        "derogation-repeated": 2,
+        "transfer-without-instrument": 1,
+        "instrument-conflict": 1,
+        "transfer-not-allowed": 1,
+    }
+    assert "nowhere-labs/research" in {row["id"] for row in made.record["rows"]}
+    assert "<b>" not in made.html.read_text("utf-8")
+    assert made.bundle and verify_bundle(made.bundle, departing.vkey).ok
+
+
+def test_every_departure_of_consent_is_told(departing: World, tmp_path: Path) -> None:
+    made = make_report(departing, "consent-evidence", tmp_path, bundle=True)
+    assert {r["code"] for r in made.record["exceptions"]} == {
+        "consent-not-decided",
+        "batches-missing",
+        "purpose-not-declared",
+    }
+    assert made.bundle and verify_bundle(made.bundle, departing.vkey).ok
