@@ -77,7 +77,8 @@ class ReportKind:
 
     ``draft`` takes the trail and the period asked for, if any. ``template_version`` changes whenever
     the same log would give another record. ``parameters`` name what may be asked beside the period: ``draft``
-    takes each by that name, and does without.
+    takes each by that name, and does without. ``personal``: it is for one subject, so it names no other person, and
+    there is no bundle of it, whose entries would.
     """
 
     kind: str
@@ -88,6 +89,7 @@ class ReportKind:
     draft: Callable[..., Draft]
     present: Callable[[str, Any], list[Any]]
     parameters: frozenset[str] = frozenset()
+    personal: bool = False
 
 
 def make_record(
@@ -138,7 +140,7 @@ def make_record(
         "rows": [row.to_json() for row in draft.rows],
         **draft.extra,
         "statements": [*STATEMENTS, *draft.statements],
-        "entries": [_described(entry(index)) for index in sorted(cited)],
+        "entries": [_described(entry(index), named=not kind.personal) for index in sorted(cited)],
     }
 
 
@@ -194,13 +196,14 @@ def _cited(draft: Draft, exceptions: list[Remark], unknowns: list[Remark]) -> se
     return cited | {index for r in (*exceptions, *unknowns) for index in r.cites}
 
 
-def _described(entry: ReadEntry) -> dict[str, Any]:
+def _described(entry: ReadEntry, *, named: bool) -> dict[str, Any]:
+    """An entry; without the name of its sender unless ``named``, by its role alone."""
     envelope = Envelope.from_leaf(entry.leaf)
     return {
         "index": entry.index,
         "leaf_hash": leaf_hash(entry.leaf).hex(),
         "media_type": envelope.media_type,
-        "principal": envelope.principal,
+        "principal": envelope.principal if named else envelope.principal.partition(":")[0],
         "received_at": envelope.received_at,
         "body": "redacted" if entry.body is None else "present",
     }

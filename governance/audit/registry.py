@@ -8,6 +8,7 @@ from types import MappingProxyType
 from governance.audit import (
     breach,
     consent_evidence,
+    gdpr_art15,
     gdpr_art17,
     gdpr_art30,
     hipaa_528,
@@ -22,6 +23,7 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
         for report in (
             breach.REPORT,
             consent_evidence.REPORT,
+            gdpr_art15.REPORT,
             gdpr_art17.REPORT,
             gdpr_art30.REPORT,
             hipaa_528.REPORT,
