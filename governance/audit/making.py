@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from governance.audit.bundle import make_bundle
+from governance.audit.forms import form
+from governance.audit.languages import words
 from governance.audit.record import Asked, make_record, read_asked, read_period
 from governance.audit.registry import report_kind
 from governance.audit.trail import read_trail
@@ -53,6 +55,7 @@ class MadeReport:
     json: Path
     bundle: Path | None
     record: dict[str, Any]
+    forms: tuple[Path, ...] = ()
 
 
 def make_report(
@@ -64,6 +67,8 @@ def make_report(
     as_of: int | None = None,
     period: str | tuple[str, str] | None = None,
     asked: Asked | None = None,
+    forms: Sequence[str] = (),
+    language: str = "en",
 ) -> MadeReport:
     """Make a report and write it into ``out_dir`` as ``KIND.json``, ``.html`` and, bundled, ``.zip``.
 
@@ -76,6 +81,8 @@ def make_report(
         as_of: a log size in the past: the newest checkpoint signed at or below it. Without it the log
             is signed as it is now.
         period: two days, ``2026-01-01/2026-06-30``, for kinds that take one.
+        forms: further ones, of :data:`governance.audit.forms.FORMS`.
+        language: of titles, headings and column names in them; the record is in English.
 
     Raises:
         AuditError: GOV-804 for an unknown kind, a wrong period or a time before the first checkpoint.
@@ -84,12 +91,19 @@ def make_report(
     """
     report, days = report_kind(kind), read_period(period)
     chosen = read_asked(report, asked)
+    if bundle and report.personal:
+        raise AuditError(
+            "GOV-804",
+            f"{kind} is for one subject, and a bundle's entries name others",
+            "leave the bundle out; the record and the page are what the subject is given",
+        )
     if days is not None and not report.takes_period:
         raise AuditError(
             "GOV-804", f"{kind} takes no period", "leave the period out; use as_of for a state in the past"
         )
     from governance.audit.rendering import render, template
 
+    said, wanted = words(language), [(name, form(name)) for name in dict.fromkeys(forms)]
     template(kind)  # a missing template engine is found before the log is read
     log = workspace.log
     checkpoint = log.checkpoint() if as_of is None else _past(log, workspace.vkey, as_of)
@@ -108,9 +122,15 @@ def make_report(
         made[zipped] = make_bundle(
             log, workspace.vkey, workspace.keyring.evidence_signer, checkpoint, record, html, entries
         )
-    for path, data in made.items():
+    tongue = "" if language == "en" else f".{language}"
+    shown = {
+        out_dir / f"{stem}{tongue}.{name}": render_form(record, said, made.get(zipped))
+        for name, render_form in wanted
+    }
+    for path, data in (made | shown).items():
         replace_file(path, data, mode=0o666)
-    return MadeReport(out_dir / f"{stem}.html", out_dir / f"{stem}.json", zipped if bundle else None, record)
+    packed = zipped if bundle else None
+    return MadeReport(out_dir / f"{stem}.html", out_dir / f"{stem}.json", packed, record, tuple(shown))
 
 
 def _past(log: Log, vkey: str, as_of: int) -> Checkpoint:

@@ -52,6 +52,20 @@ def list_kinds(as_json: bool) -> None:
 @click.option("--dataset", metavar="NAME", help="Only this dataset.")
 @click.option("--key", metavar="KEY", help="What this segment key opens.")
 @click.option("--discovered", metavar="INSTANT", help="When a breach was discovered: 2026-03-05T10:00:00Z.")
+@click.option(
+    "--form",
+    "forms",
+    multiple=True,
+    type=click.Choice(("csv", "pdf", "xlsx")),
+    help="Also write this form. Repeatable.",
+)
+@click.option(
+    "--language",
+    type=click.Choice(("en", "de", "fr", "es")),
+    default="en",
+    show_default=True,
+    help="Of titles, headings and column names in these forms.",
+)
 @home_options
 @json_option
 def make(
@@ -60,6 +74,8 @@ def make(
     bundle: bool,
     as_of: int | None,
     period: str | None,
+    forms: tuple[str, ...],
+    language: str,
     request: str | None,
     dataset: str | None,
     key: str | None,
@@ -75,12 +91,23 @@ def make(
     workspace = Workspace.open(settings(home, store))
     chosen = {"request": request, "dataset": dataset, "key": key, "discovered": discovered}
     asked = {name: value for name, value in chosen.items() if value is not None}
-    made = make_report(workspace, kind, out, bundle=bundle, as_of=as_of, period=period, asked=asked)
+    made = make_report(
+        workspace,
+        kind,
+        out,
+        bundle=bundle,
+        as_of=as_of,
+        period=period,
+        asked=asked,
+        forms=forms,
+        language=language,
+    )
     verdict = made.record["verdict"]
     written = {
         "html": str(made.html),
         "json": str(made.json),
         "bundle": str(made.bundle) if made.bundle else None,
+        "forms": [str(path) for path in made.forms],
         "as_of": {k: made.record["as_of"][k] for k in ("origin", "size", "root")},
         "verdict": verdict,
     }
@@ -90,7 +117,7 @@ def make(
             f"{made.record['report']['title']}, as of log size {written['as_of']['size']}: "
             f"{verdict['rows']} rows, {verdict['exceptions']} exceptions, {verdict['unknowns']} unknowns"
         )
-        for path in (made.html, made.json, made.bundle):
+        for path in (made.html, made.json, *made.forms, made.bundle):
             if path is not None:
                 click.echo(f"  {path}")
 

