@@ -94,6 +94,8 @@ class PlanErasureOperator(GovernedOperator):
 class ErasureApprovalOperator(GovernedOperator, ApprovalOperator):  # type: ignore[misc]
     """Asks the policy's approvers whether a planned erasure is right; never who started the run.
 
+    Who approved which plan, and when, stands in the log.
+
     Args:
         plan: what :class:`PlanErasureOperator` returned.
     """
@@ -107,14 +109,56 @@ class ErasureApprovalOperator(GovernedOperator, ApprovalOperator):  # type: igno
 
     def execute(self, context: Context) -> Any:
         workspace, _ = self.opened(context)
-        starter = triggered_by(context)
-        self.assigned_users = [{"id": n, "name": n} for n in workspace.policy.approvers if n != starter]
+        self.assigned_users = [{"id": name, "name": name} for name in _may_approve(workspace, context)]
         held = ", ".join(str(row["dataset"]) for row in self.plan["datasets"]) or "no dataset"
         self.body = (
             f"{self.plan['subjects']:,} subjects of domain {self.plan['domain']} ({self.plan['unknown']:,} "
             f"unknown, {self.plan['held']:,} under a legal hold) in {held}; plan `{self.plan['plan_digest']}`."
         )
         return ApprovalOperator.execute(self, context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        from governance.errors import AccessError
+        from governance.model.canonical import timestamp
+        from governance.pipeline.workspace import PIPELINE
+
+        answer = ApprovalOperator.execute_complete(self, context, event)
+        workspace, _ = self.opened(context)
+        user = event.get("responded_by_user") or {}
+        approver = str(user.get("name") or user.get("id") or "")
+        if approver not in _may_approve(workspace, context):
+            raise AccessError(
+                "GOV-646",
+                "the erasure was answered by nobody who may approve it",
+                "have one of the policy's approvers answer, not who started the run",
+            )
+        decided = {"plan_digest": self.plan["plan_digest"], "approver": approver}
+        decided_at = timestamp(event["responded_at"])
+        workspace.append_json(
+            {**decided, "decided_at": decided_at, "by_way_of": "airflow"}, APPROVED, PIPELINE
+        )
+        return answer
+
+
+APPROVED = "application/vnd.governance.erasure-approval+json"
+"""The log's media type of who approved which plan of an erasure."""
+
+
+def _may_approve(workspace: Workspace, context: Context) -> list[str]:
+    """The policy's approvers without who started the run.
+
+    Raises:
+        AccessError: GOV-646 when that leaves nobody: Airflow would let everybody answer.
+    """
+    from governance.errors import AccessError
+
+    starter = triggered_by(context)
+    named = [name for name in workspace.policy.approvers if name != starter]
+    if not named:
+        raise AccessError(
+            "GOV-646", "nobody may approve this erasure", "name another of the policy's `approvers`"
+        )
+    return named
 
 
 class EraseOperator(GovernedOperator):

@@ -92,3 +92,42 @@ def test_an_erasure_is_planned_approved_carried_out_and_finished(home: Any, dags
     assert [facet["facts"]["state"] for facet in outcome.evidence("erasure")][-1] == "searched"
     assert not file.exists()
     assert one not in str([dict(event) for event in outcome.events])
+
+
+@pytest.mark.parametrize(
+    ("answered", "started", "code"),
+    [
+        ("ines.alvarado", None, None),
+        ("ines.alvarado", "ines.alvarado", "GOV-646"),
+        ("somebody", None, "GOV-646"),
+    ],
+)
+def test_who_approved_an_erasure_is_checked_again_and_logged(
+    home: Any, monkeypatch: pytest.MonkeyPatch, answered: str, started: str | None, code: str | None
+) -> None:
+    from datetime import UTC, datetime
+    from types import SimpleNamespace
+
+    from governance.airflow import ErasureApprovalOperator
+    from governance.airflow.rights import APPROVED
+    from governance.errors import AccessError
+
+    asked = ErasureApprovalOperator(task_id="approve", plan={"plan_digest": "sha256:d"})
+    monkeypatch.setattr(asked, "opened", lambda _context: (home.workspace, None))
+    context: Any = {
+        "dag_run": SimpleNamespace(triggering_user_name=started),
+        "ti": SimpleNamespace(), "task_instance": SimpleNamespace(),
+    }  # fmt: skip
+    event = {
+        "chosen_options": ["Approve"], "params_input": {}, "responded_at": datetime.now(UTC),
+        "responded_by_user": {"id": answered, "name": answered},
+    }  # fmt: skip
+    before = home.workspace.log.size()
+    if code is None:
+        asked.execute_complete(context, event)
+        entry = home.workspace.log.entry(before)
+        assert entry.envelope.media_type == APPROVED and b"ines.alvarado" in entry.body
+    else:
+        with pytest.raises(AccessError, match=code):
+            asked.execute_complete(context, event)
+        assert home.workspace.log.size() == before
