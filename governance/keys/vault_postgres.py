@@ -8,7 +8,7 @@ clear but names of domains and audiences, numbers of pages and the vault's and i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,8 +108,10 @@ class PostgresVault(VaultStorage):
                     yield connection
                     connection.execute("COMMIT")
                 except BaseException:
-                    with suppress(self._driver.Error):
+                    try:
                         connection.execute("ROLLBACK")
+                    except self._driver.Error:
+                        connection.close()
                     raise
             except self._driver.Error as error:
                 raise self._fault(error) from None
