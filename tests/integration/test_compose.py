@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -118,11 +117,13 @@ class Local:
 
         store = self.put("postgresql://governance@postgres:5432/governance", "signer")
         made = demo.demo_settings
-        with mock.patch.object(demo, "demo_settings", lambda home: replace(made(home), store=store)):
-            settings = demo.prepare(self.folder / "home", rows=60, seed=7, say=lambda _: None)
+        # The key store remembers where its key-encryption key is, and that is the secret's path.
+        (self.secrets / "kek").symlink_to(self.folder / "home" / "secrets" / "kek.json")
+        kek = self.put("file:/run/secrets/kek", "signer")
+        with mock.patch.object(demo, "demo_settings", lambda home: replace(made(home), store=store, kek=kek)):
+            settings = demo.prepare(self.folder / "home", rows=400, seed=7, say=lambda _: None)
         settings.policy.write_text(settings.policy.read_text("utf-8") + WORKLOADS, "utf-8")
         (settings.home / "datasets").mkdir(exist_ok=True)
-        shutil.copy(settings.home / "secrets" / "kek.json", self.secrets / "kek")
         for scope in ("ingest", "read", "keys"):
             (self.secrets / f"{scope}_token").write_text(make_token(store, scope))
         (self.folder / "dags").mkdir()
