@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,17 +17,19 @@ def command() -> None:
 
 
 @command.command("list")
+@click.option("--kinds", is_flag=True, help="The kinds of report; also without it.")
 @json_option
-def list_kinds(as_json: bool) -> None:
+def list_kinds(kinds: bool, as_json: bool) -> None:
     """Every kind of report, with the law it answers to."""
     from governance.audit import REPORTS
 
-    kinds = [
+    del kinds
+    every = [
         {"kind": r.kind, "title": r.title, "law": r.law, "template_version": r.template_version}
         for r in REPORTS.values()
     ]
-    rows = [(k["kind"], k["title"], k["law"]) for k in kinds]
-    show(kinds, as_json, lambda: table(("kind", "title", "law"), rows))
+    rows = [(k["kind"], k["title"], k["law"]) for k in every]
+    show(every, as_json, lambda: table(("kind", "title", "law"), rows))
 
 
 @command.command("make")
@@ -51,6 +55,13 @@ def list_kinds(as_json: bool) -> None:
 )
 @click.option("--dataset", metavar="NAME", help="Only this dataset.")
 @click.option("--key", metavar="KEY", help="What this segment key opens.")
+@click.option(
+    "--subject", metavar="-", help="Whom gdpr-art15 is for; - reads the identifier from standard input."
+)
+@click.option("--domain", metavar="NAME", help="Whose identifier it is, e.g. patient.")
+@click.option(
+    "--copy", "copied", is_flag=True, help="Also write the subject's rows, as JSON, by a governed read."
+)
 @click.option("--discovered", metavar="INSTANT", help="When a breach was discovered: 2026-03-05T10:00:00Z.")
 @click.option(
     "--form",
@@ -80,6 +91,9 @@ def make(
     dataset: str | None,
     key: str | None,
     discovered: str | None,
+    subject: str | None,
+    domain: str | None,
+    copied: bool,
     home: str | None,
     store: str | None,
     as_json: bool,
@@ -90,7 +104,17 @@ def make(
 
     workspace = Workspace.open(settings(home, store))
     chosen = {"request": request, "dataset": dataset, "key": key, "discovered": discovered}
-    asked = {name: value for name, value in chosen.items() if value is not None}
+    asked: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    copies: list[Path] = []
+    if subject is not None:
+        if domain is None:
+            raise click.UsageError("--domain says whose identifier it is")
+        from governance.cli.report_subject import asked_of, read_identifier, write_copies
+
+        identifier = read_identifier(subject)
+        asked |= asked_of(workspace, domain, identifier)
+        out.mkdir(parents=True, exist_ok=True)
+        copies = write_copies(workspace, domain, identifier, out) if copied else []
     made = make_report(
         workspace,
         kind,
@@ -108,6 +132,7 @@ def make(
         "json": str(made.json),
         "bundle": str(made.bundle) if made.bundle else None,
         "forms": [str(path) for path in made.forms],
+        "copies": [str(path) for path in copies],
         "as_of": {k: made.record["as_of"][k] for k in ("origin", "size", "root")},
         "verdict": verdict,
     }
@@ -117,8 +142,40 @@ def make(
             f"{made.record['report']['title']}, as of log size {written['as_of']['size']}: "
             f"{verdict['rows']} rows, {verdict['exceptions']} exceptions, {verdict['unknowns']} unknowns"
         )
-        for path in (made.html, made.json, *made.forms, made.bundle):
+        for path in (made.html, made.json, *made.forms, *copies, made.bundle):
             if path is not None:
                 click.echo(f"  {path}")
 
     show(written, as_json, text)
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@command.command("show")
+@click.argument("report", type=_FILE)
+@json_option
+def show_report(report: Path, as_json: bool) -> None:
+    """Show a REPORT, its record or its bundle, as text. It is not verified."""
+    from governance.audit.reading import read_record, told
+
+    record = read_record(report)
+    show(record, as_json, lambda: _say(told(record)))
+
+
+@command.command("diff")
+@click.argument("one", type=_FILE)
+@click.argument("other", type=_FILE)
+@json_option
+def diff(one: Path, other: Path, as_json: bool) -> None:
+    """Say in words what changed from report ONE to report OTHER: records or bundles of one kind and log."""
+    from governance.audit.reading import changes, read_record
+
+    found = list(changes(read_record(one), read_record(other)))
+    show({"changes": found}, as_json, lambda: _say(found or ["Nothing changed."]))
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        # Names come from outside, and a terminal obeys control characters.
+        click.echo("".join(c if c.isprintable() else "\ufffd" for c in line))
