@@ -1,0 +1,99 @@
+"""What `governance report make gdpr-art15` looks up of a subject before the report is made, and its copy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from governance.pipeline.workspace import Workspace
+
+
+def read_identifier(subject: str) -> str:
+    """The identifier; `-` reads it from the first line of standard input, so that no shell keeps it."""
+    said = sys.stdin.readline().rstrip("\r\n") if subject == "-" else subject
+    if not said:
+        raise click.UsageError("no subject: write it on the first line of standard input")
+    return said
+
+
+def asked_of(workspace: Workspace, domain: str, identifier: str) -> dict[str, Any]:
+    """The report's parameters: internal pseudonym, versions with rows of the subject, and disclosures of them.
+
+    A disclosure of a version that holds the subject counts as holding it.
+
+    Raises:
+        ConsentError: GOV-203 for a subject the vault does not know. StorageError: GOV-72x.
+    """
+    import pyarrow as pa
+
+    from governance.rights.holdings import dataset_names, find_rows
+    from governance.rights.plan import plan_erasure
+    from governance.rights.receipt import known_subject
+
+    ordinal = known_subject(workspace, domain, identifier)
+    wanted = _wanted(workspace, domain, identifier, ordinal)
+    holdings = [h for name in dataset_names(workspace) if (h := find_rows(workspace, name, {domain: wanted}))]
+    held = {
+        f"{holding.dataset} {version}"
+        for holding in holdings
+        for version, holds in holding.versions.items()
+        if holds
+    }
+    told = plan_erasure(workspace, domain, pa.array([identifier])).facts["recipients"]
+    return {
+        "subject": workspace.vault.internal(domain)[ordinal].tobytes().hex(),
+        "versions": sorted(held),
+        "disclosures": sorted(r["disclosure_id"] for r in told if f"{r['dataset']} {r['version']}" in held),
+    }
+
+
+def write_copies(workspace: Workspace, domain: str, identifier: str, out: Path) -> list[Path]:
+    """The subject's rows of each released version, as JSON (Art. 15(3), 20(1)), by a governed read.
+
+    The read is recorded, and leaves out what consent no longer covers.
+    """
+    import pyarrow as pa
+
+    from governance.access import released_reader
+    from governance.durable import replace_file
+    from governance.rights.holdings import dataset_names, find_rows
+    from governance.rights.receipt import known_subject
+
+    wanted = _wanted(workspace, domain, identifier, known_subject(workspace, domain, identifier))
+    written = []
+    for name in dataset_names(workspace):
+        holding = find_rows(workspace, name, {domain: wanted})
+        if holding is None or holding.manifest is None or not holding.current:
+            continue
+        column = next(
+            str(each["column"])
+            for each in holding.manifest.body["columns"]
+            if each["method"] == "pseudonym" and each["source_column"] == holding.contract.subject.source_name
+        )
+        purpose = holding.manifest.body["run"]["purpose"]
+        _, reader = released_reader(workspace, name, purpose=purpose)
+        rows: list[dict[str, Any]] = []
+        for batch in reader:
+            rows += batch.filter(pa.array(wanted.places(batch[column]) >= 0)).to_pylist()
+        path = out / f"gdpr-art15-{name}.rows.json"
+        said = {"dataset": name, "version": holding.manifest.version, "purpose": purpose, "rows": rows}
+        replace_file(path, (json.dumps(said, indent=1, default=str, ensure_ascii=False) + "\n").encode())
+        written.append(path)
+    return written
+
+
+def _wanted(workspace: Workspace, domain: str, identifier: str, ordinal: int) -> Any:
+    import numpy as np
+    import pyarrow as pa
+
+    from governance.pipeline.consent import audience
+    from governance.rights.holdings import Wanted
+
+    vault = workspace.vault
+    released = vault.pseudonyms(domain, audience(domain), np.array([ordinal], np.int64))
+    return Wanted(domain, released, vault.suppression_marks(domain, pa.array([identifier])))
