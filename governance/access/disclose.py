@@ -31,6 +31,7 @@ from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage,
 from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Policy, Recipient
 from governance.model.run import OpenedRun
+from governance.pipeline.disclosed import forget_disclosed, keep_disclosed
 from governance.pipeline.pointer import released_contract, released_manifest
 from governance.pipeline.protect import DATASETS
 from governance.pipeline.step import event_context
@@ -95,11 +96,14 @@ def disclose(
     disclosure_id = "d" + secrets.token_hex(12)
     partial = directory.parent / f".{disclosure_id}.partial"
     partial.mkdir(parents=True, mode=0o700)
+    recorded = False
     try:
         written = _write(workspace, manifest, contract, to, purpose, wanted, partial)
         facts = _facts(
             workspace, manifest, contract, to, disclosure_id, purpose, description, wanted, written
         )
+        internal = workspace.vault.internal(contract.subject.domain)
+        keep_disclosed(workspace, disclosure_id, internal[written["ordinals"]], workspace.clock())
         statement = {**facts, "sealed_keys": written["sealed_keys"], "files": written["files"]}
         _write_statement(partial / STATEMENT, canonical(statement))
         record = StageRecord(
@@ -108,6 +112,8 @@ def disclose(
             inputs=(DatasetLineage(DATASETS, dataset, version=manifest.version),),
             outputs=(DatasetLineage("disclosure", f"{recipient}/{disclosure_id}", rows=written["rows"]),),
         )
+        # From here on the register may say that it left.
+        recorded = True
         index = recorder.record(record, workspace.keyring.evidence_signer)
         recorder.completed(Stage.DISCLOSE, record.context, record)
         workspace.log.checkpoint()
@@ -115,6 +121,8 @@ def disclose(
         partial.rename(directory)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        if not recorded:
+            forget_disclosed(workspace, disclosure_id)
         raise
     return Disclosure(directory, facts, index)
 
@@ -173,6 +181,7 @@ def _write(
         "rows": rows,
         "withheld": withheld,
         "subjects": int(seen.sum()),
+        "ordinals": np.flatnonzero(seen[:-1]),
         "files": [{"path": f.path, "size": f.size, "digest": f.digest, "role": f.role} for f in files],
         "sealed_keys": {"kem": "hpke-x25519-sha256-aes256gcm", "value": base64.b64encode(sealed).decode()},
     }

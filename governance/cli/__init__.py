@@ -34,6 +34,7 @@ COMMANDS = {
     "report": "make audit reports and their bundles",
     "spark": "prepare Spark for reading released versions",
     "serve": "serve the lineage store over HTTP: ingest, reads, audit, pages",
+    "subject": "ask which versions, runs, recipients and models hold a person",
     "token": "make, list and revoke the server's bearer tokens",
     "run": "run the governed pass on one dataset, without Airflow",
     "verify": "check a report bundle offline against a pinned key",

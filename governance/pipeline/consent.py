@@ -18,9 +18,9 @@ from governance.model.contract import Contract
 from governance.model.decision import Reason, Regime
 from governance.model.evidence import Stage
 from governance.model.policy import Policy
-from governance.pipeline.landing import DERIVED
 from governance.pipeline.memory import ResolvedSubjects, digest_of
 from governance.pipeline.open import released_columns, source_lineage
+from governance.pipeline.pinned import is_derived
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.pipeline.workspace import Workspace
 from governance.protect.transforms.identity import blocks_of
@@ -89,7 +89,7 @@ class ConsentDecision:
             context.run.consent_position,
             late,
             context.memory.subjects if context.memory else None,
-            derived=context.run.source.kind == DERIVED,
+            derived=is_derived(context.workspace, context.run.dataset, context.run.source),
         )
 
     @property

@@ -15,9 +15,9 @@ from governance.pipeline.carried import rewrite_carried, stated_segment
 from governance.pipeline.classify import require_declared, require_uncontested
 from governance.pipeline.consent import ConsentDecision, audience
 from governance.pipeline.deidentifying import deidentified
-from governance.pipeline.landing import DERIVED
 from governance.pipeline.open import DATASETS as DATASETS
 from governance.pipeline.open import source_lineage
+from governance.pipeline.pinned import is_derived
 from governance.pipeline.planning import beside, planned, recalling, redactor
 from governance.pipeline.spark.engine import rewrite_on_spark, runs_on_spark
 from governance.pipeline.step import RunContext, prove, reported, stage_record
@@ -108,7 +108,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
 
 def _derived(context: RunContext, columns: tuple[ColumnPlan, ...]) -> tuple[ColumnPlan, ...]:
     """The columns as planned; the subjects of derived rows carry their pseudonyms already."""
-    if context.run.source.kind != DERIVED:
+    if not is_derived(context.workspace, context.run.dataset, context.run.source):
         return columns
     subject = context.contract.subject.source_name
     return tuple(

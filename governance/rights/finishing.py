@@ -109,7 +109,7 @@ class _Work:
         self._pending = pending
         self._names = [request.request for request in pending]
         self._wanted = {
-            domain: Wanted.of([r for r in pending if r.domain == domain])
+            domain: Wanted.of([r for r in pending if r.domain == domain], indexed=True)
             for domain in {r.domain for r in pending}
         }
         self._held = {domain: np.zeros(wanted.count, bool) for domain, wanted in self._wanted.items()}

@@ -17,6 +17,7 @@ from governance.errors import AccessError, GovernanceError, ProtectionError, Sto
 from governance.keys.identifiers import distinct
 from governance.model.contract import Contract
 from governance.model.dataset import Manifest, Segment
+from governance.pipeline.membership import segment_members
 from governance.pipeline.pointer import released_chain, released_contract
 from governance.pipeline.tombstones import ErasureRequest
 from governance.pipeline.workspace import Workspace
@@ -30,19 +31,31 @@ _DESTROYED = "GOV-303"
 
 
 class Wanted:
-    """Subjects of one domain, by the pseudonym that released rows carry and by suppression mark."""
+    """Subjects of one domain, by the pseudonym that released rows carry and by suppression mark.
 
-    def __init__(self, domain: str, released: npt.NDArray[np.uint8], marks: npt.NDArray[np.uint8]) -> None:
+    With their internal pseudonyms, segments whose membership index holds none of them are not read.
+    """
+
+    def __init__(
+        self,
+        domain: str,
+        released: npt.NDArray[np.uint8],
+        marks: npt.NDArray[np.uint8],
+        internal: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
         self.domain = domain
         self.count = len(released)
+        self.internal = internal
         self._released = pa.array([row.tobytes().hex() for row in released], pa.string())
         self._marks = pa.array([row.tobytes() for row in marks], pa.binary(16))
 
     @classmethod
-    def of(cls, requests: list[ErasureRequest]) -> Wanted:
-        """The subjects of several requests of one domain."""
+    def of(cls, requests: list[ErasureRequest], *, indexed: bool = False) -> Wanted:
+        """The subjects of several requests of one domain; ``indexed``: membership indexes may be believed."""
         released = np.concatenate([request.released for request in requests])
-        return cls(requests[0].domain, released, np.concatenate([request.marks for request in requests]))
+        marks = np.concatenate([request.marks for request in requests])
+        internal = np.concatenate([request.internal for request in requests]) if indexed else None
+        return cls(requests[0].domain, released, marks, internal)
 
     @property
     def texts(self) -> list[str]:
@@ -112,8 +125,9 @@ def dataset_names(workspace: Workspace) -> list[str]:
 def find_rows(workspace: Workspace, dataset: str, wanted: dict[str, Wanted]) -> Holding | None:
     """Look through a dataset root for rows of subjects of its domain, one column at a time.
 
-    Memory is bounded by a batch. Every file of the released version is verified; what cannot be read
-    elsewhere, though its key lives, counts as holding rows.
+    Memory is bounded by a batch. Every file of the released version that is read is verified; what cannot be
+    read elsewhere, though its key lives, counts as holding rows. Where ``wanted`` allows it, a membership index
+    spares reading a segment that holds none of them; the search after an erasure does not allow it.
 
     Returns:
         ``None`` when the dataset is of no domain in ``wanted``.
@@ -187,16 +201,25 @@ class _Search:
         self.seen: Mask = np.zeros(wanted.count, bool)
 
     def released(self, manifest: Manifest | None, segment: Segment) -> int:
-        if manifest is None:
+        if manifest is None or self._without(segment):
             return 0
         return self._of_version(manifest, segment)
 
     def earlier(self, manifest: Manifest, segment: Segment) -> int | None:
         folder = f"{SEGMENTS}/{segment.segment_id}"
-        if not self._storage.exists(folder):
+        if not self._storage.exists(folder) or self._without(segment):
             return 0
         # Its files are not compared with their digests: whatever is there, is searched.
         return self._sealed(folder, self._subject(manifest) or "", self._wanted.places)
+
+    def _without(self, segment: Segment) -> bool:
+        """Whether the segment's index says that it holds none of them; what cannot be asked, is read."""
+        if self._wanted.internal is None:
+            return False
+        with contextlib.suppress(GovernanceError):
+            members = segment_members(self._workspace, self._storage, segment)
+            return members is not None and not members.contains(self._wanted.internal).any()
+        return False
 
     def loose(self, folder: str) -> int | None:
         released = self._contract.column(self._contract.subject.source_name)

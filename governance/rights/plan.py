@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -75,7 +75,7 @@ def plan_erasure(workspace: Workspace, domain: str, identifiers: pa.Array) -> Er
     order = np.argsort(ordinals[known])
     ordinals, marks = ordinals[known][order], marks[known][order]
     released = _pseudonyms(workspace, domain, audience(domain), ordinals)
-    wanted = Wanted(domain, released, marks)
+    wanted = Wanted(domain, released, marks, vault.internal(domain)[ordinals])
     holdings = [h for name in dataset_names(workspace) if (h := find_rows(workspace, name, {domain: wanted}))]
     day = now(workspace).date()
     held = np.zeros(len(ordinals), bool)
@@ -88,8 +88,8 @@ def plan_erasure(workspace: Workspace, domain: str, identifiers: pa.Array) -> Er
     index = Index.build(workspace.log, evidence_public_key=workspace.evidence_public_key)
     try:
         touched = {holding.dataset: holding for holding in holdings if holding.any}
-        told = _recipients(index, touched)
-        derived = _derived(index, workspace.settings.namespace, touched)
+        told = recipients_of(index, touched)
+        derived = derived_from(index, workspace.settings.namespace, touched)
     finally:
         index.close()
     facts = {
@@ -155,7 +155,7 @@ def stated_hold(dataset: str, hold: LegalHold) -> dict[str, Any]:
     return {"dataset": dataset, "regime": hold.regime, "ground": hold.ground, "until": until}
 
 
-def _recipients(index: Index, touched: Mapping[str, Holding]) -> list[dict[str, Any]]:
+def recipients_of(index: Index, touched: Mapping[str, Holding]) -> list[dict[str, Any]]:
     """Disclosures of versions that hold, or may hold, rows of the subjects (GDPR Art. 19)."""
     told = []
     for row in index.evidence(stage="disclose"):
@@ -174,7 +174,7 @@ def _recipients(index: Index, touched: Mapping[str, Holding]) -> list[dict[str, 
     return told
 
 
-def _derived(index: Index, namespace: str, touched: Mapping[str, Holding]) -> list[dict[str, Any]]:
+def derived_from(index: Index, namespace: str, touched: Collection[str]) -> list[dict[str, Any]]:
     """What was made from the datasets: other datasets, and jobs that read them, such as trainings."""
     view = Graph.of(index).view()
     found: dict[tuple[str, str, str], int] = {}
