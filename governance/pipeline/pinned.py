@@ -38,6 +38,20 @@ def quarantine_uri(dataset: str, version: str) -> str:
     return f"{QUARANTINE}:{dataset}/{version}"
 
 
+def is_derived(workspace: Workspace, dataset: str, source: SourceSnapshot) -> bool:
+    """Whether a source's rows name subjects by released pseudonyms: a task's, or set aside by a run that read such.
+
+    Raises:
+        AccessError, StorageError: as :func:`released_manifest`, for the run that set rows aside.
+    """
+    kind, uri = source.kind, source.uri
+    while kind == QUARANTINE:
+        version = uri.removeprefix(quarantine_uri(dataset, ""))
+        stated = released_manifest(workspace, dataset, version).body["run"]["source"]
+        kind, uri = stated["kind"], stated["uri"]
+    return kind == DERIVED
+
+
 def pin_source(
     workspace: Workspace,
     dataset: str,
