@@ -11,6 +11,7 @@ from governance.audit import (
     gdpr_art15,
     gdpr_art17,
     gdpr_art30,
+    gdpr_art30_2,
     hipaa_528,
     transfers,
 )
@@ -26,6 +27,7 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
             gdpr_art15.REPORT,
             gdpr_art17.REPORT,
             gdpr_art30.REPORT,
+            gdpr_art30_2.REPORT,
             hipaa_528.REPORT,
             transfers.REPORT,
         )

@@ -97,3 +97,32 @@ def test_every_departure_of_consent_is_told(departing: World, tmp_path: Path) ->
         "purpose-not-declared",
     }
     assert made.bundle and verify_bundle(made.bundle, departing.vkey).ok
+
+
+def test_processing_for_controllers_counted_again(world: World, tmp_path: Path) -> None:
+    record = make_report(world, "gdpr-art30-2", tmp_path).record
+    opened = Counter(
+        (f["context"]["dataset"], f["context"]["purpose"])
+        for _, stage, f in true_facets(world)
+        if stage == "open"
+    )
+    sent = Counter((f["facts"]["dataset"], f["facts"]["purpose"]) for f in told(world, Stage.DISCLOSE))
+    shown = [p for row in record["rows"] for p in row["cells"]["processing"]["value"]]
+    assert {(p["dataset"], p["purpose"]): p["runs"] for p in shown if p["runs"]} == opened
+    assert {(p["dataset"], p["purpose"]): p["disclosures"] for p in shown if p["disclosures"]} == sent
+
+
+def test_processing_for_nobody_is_told(tmp_path: Path) -> None:
+    world = World(tmp_path / "log")
+    policy = world.policy(lambda text: text.replace("domains: [patient]", "domains: [nobody]"))
+    run = world.open(
+        "clinical_encounters",
+        "model_training",
+        policy=policy,
+        contract=world.contract("clinical_encounters"),
+        run_id="r1",
+    )
+    passed(run, CLINICAL)
+    made = make_report(world, "gdpr-art30-2", tmp_path, bundle=True)
+    assert [r["code"] for r in made.record["exceptions"]] == ["controller-not-declared"]
+    assert made.bundle and verify_bundle(made.bundle, world.vkey).ok
