@@ -165,3 +165,33 @@ def test_what_goes_wrong_is_said_without_a_value_and_nothing_is_landed(
     assert error.__context__ is None or error.__suppress_context__
     assert outcome.states["habits.release"] == "upstream_failed"
     assert not list((home.path / "datasets").glob("habits/quarantine/*/*"))
+
+
+def test_what_a_derived_run_set_aside_is_replayed_under_its_pseudonyms(home: Any) -> None:
+    from governance.access import read_released
+    from governance.pipeline.local import local_recorder
+    from governance.pipeline.run import replay
+
+    released(home)
+    path = home.path / "contracts" / "habits.odcs.yaml"
+    loose = path.read_text("utf-8")
+    rule = (
+        "quality: [{name: keen only, type: custom, engine: greatExpectations, "
+        "implementation: {type: expect_column_values_to_be_in_set, kwargs: {value_set: [true]}}, "
+        "customProperties: [{property: scope, value: source}]}]"
+    )
+    strict = loose.replace("classification: none}", f"classification: none, {rule}}}")
+    path.write_text(strict, "utf-8")
+    outcome = home.run(derived(keen))
+    assert outcome.errors == {} and outcome.released["habits"].num_rows == 2
+    (evidence,) = [e for e in outcome.evidence("protect") if e["context"]["dataset"] == "habits"]
+    version = evidence["context"]["version"]
+    path.write_text(loose, "utf-8")
+    recorder = local_recorder(home.workspace, "habits", "again")
+    again = replay(home.workspace, recorder, contract_path=path, version=version)
+    assert again.facts["consent"]["by_reason"] == {"allowed": 3}
+    rows = pa.Table.from_batches(read_released(home.workspace, "habits", purpose="model_training"))
+    before = pa.Table.from_batches(
+        read_released(home.workspace, "newsletter_readers", purpose="model_training")
+    )
+    assert sorted(rows["email"].to_pylist()) == sorted(before["email"].to_pylist())
