@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from governance.audit.bundle import make_bundle
-from governance.audit.forms import form
+from governance.audit.forms import ending, form
 from governance.audit.languages import words
 from governance.audit.record import Asked, make_record, read_asked, read_period
 from governance.audit.registry import report_kind
 from governance.audit.trail import read_trail
+from governance.audit.versions import croissant, released_run, signed, statement
 from governance.durable import replace_file
 from governance.errors import AuditError, LogError
 from governance.log.log import Entry, Log
@@ -124,7 +126,7 @@ def make_report(
         )
     tongue = "" if language == "en" else f".{language}"
     shown = {
-        out_dir / f"{stem}{tongue}.{name}": render_form(record, said, made.get(zipped))
+        out_dir / f"{stem}{tongue}.{ending(name)}": render_form(record, said, made.get(zipped))
         for name, render_form in wanted
     }
     for path, data in (made | shown).items():
@@ -165,3 +167,22 @@ def _not_signed(what: str) -> LogError:
     return LogError(
         "GOV-504", what, "no report is made of it; `governance log verify` names what was altered"
     )
+
+
+def describe_version(workspace: ReportSource, dataset: str, version: str, out_dir: Path) -> tuple[Path, Path]:
+    """Write the in-toto attestation (DSSE) and the Croissant description of a released version.
+
+    Raises:
+        AuditError: GOV-804 when the log has no release of it. LogError: GOV-504 as :func:`make_report`.
+    """
+    log = workspace.log
+    checkpoint = log.checkpoint()
+    run = released_run(read_trail(_verified(log, checkpoint), checkpoint.size), dataset, version)
+    said = signed(statement(run, checkpoint), workspace.keyring.evidence_signer)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    # A dataset's name may hold what a file's must not.
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{dataset}-{version}")
+    made = out_dir / f"{stem}.intoto.json", out_dir / f"{stem}.croissant.json"
+    for path, data in zip(made, (said, croissant(run, checkpoint)), strict=True):
+        replace_file(path, data, mode=0o666)
+    return made

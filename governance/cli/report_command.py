@@ -67,7 +67,7 @@ def list_kinds(kinds: bool, as_json: bool) -> None:
     "--form",
     "forms",
     multiple=True,
-    type=click.Choice(("csv", "pdf", "xlsx")),
+    type=click.Choice(("csv", "dpv", "oscal", "pdf", "xlsx")),
     help="Also write this form. Repeatable.",
 )
 @click.option(
@@ -147,6 +147,24 @@ def make(
                 click.echo(f"  {path}")
 
     show(written, as_json, text)
+
+
+@command.command("attest")
+@click.argument("dataset")
+@click.argument("version")
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Directory to write into."
+)
+@home_options
+@json_option
+def attest(dataset: str, version: str, out: Path, home: str | None, store: str | None, as_json: bool) -> None:
+    """Write what a released VERSION says to others' tools: in-toto (DSSE, signed) and Croissant 1.1."""
+    from governance.audit.making import describe_version
+    from governance.pipeline.workspace import Workspace
+
+    made = describe_version(Workspace.open(settings(home, store)), dataset, version, out)
+    said = dict(zip(("intoto", "croissant"), map(str, made), strict=True))
+    show(said, as_json, lambda: _say(said.values()))
 
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -1,4 +1,7 @@
-"""The forms of a report beside the page: CSV, XLSX and PDF, each a pure function of the record."""
+"""The forms of a report beside the page: for people CSV, XLSX and PDF, for machines OSCAL and DPV.
+
+Each is a pure function of the record.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from governance.errors import AuditError
 Form: TypeAlias = Callable[[dict[str, Any], Words, bytes | None], bytes]
 """Takes the record, the language and the bundle, where one was made."""
 
-_HOMES = {"csv": "comma_separated", "pdf": "typeset", "xlsx": "workbook"}
+_HOMES = {"csv": "comma_separated", "dpv": "dpv", "oscal": "oscal", "pdf": "typeset", "xlsx": "workbook"}
+_ENDINGS = {"dpv": "dpv.jsonld", "oscal": "oscal.json"}
 FORMS = frozenset(_HOMES)
-"""Their names, which are also the files' endings."""
+"""Their names."""
 
 
 def form(name: str) -> Form:
@@ -28,3 +32,8 @@ def form(name: str) -> Form:
         raise AuditError("GOV-804", f"there is no form {name!r}", f"choose from {', '.join(sorted(FORMS))}")
     made: Form = import_module(f"{__name__}.{_HOMES[name]}").render
     return made
+
+
+def ending(name: str) -> str:
+    """What a file of that form ends with."""
+    return _ENDINGS.get(name, name)
