@@ -32,6 +32,7 @@ COMMANDS = {
     "plan": "show what a run would do and what would stop it; nothing is written",
     "quarantine": "list rows that failed a rule, replay them after a fix, remove what expired",
     "report": "make audit reports and their bundles",
+    "request": "the register of data subjects' requests and their clocks",
     "spark": "prepare Spark for reading released versions",
     "serve": "serve the lineage store over HTTP: ingest, reads, audit, pages",
     "subject": "ask which versions, runs, recipients and models hold a person",
