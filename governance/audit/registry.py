@@ -8,6 +8,7 @@ from types import MappingProxyType
 from governance.audit import (
     breach,
     consent_evidence,
+    dpia,
     gdpr_art15,
     gdpr_art17,
     gdpr_art30,
@@ -24,6 +25,7 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
         for report in (
             breach.REPORT,
             consent_evidence.REPORT,
+            dpia.REPORT,
             gdpr_art15.REPORT,
             gdpr_art17.REPORT,
             gdpr_art30.REPORT,

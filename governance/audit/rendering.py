@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.audit.blocks import number, spoken, utc
+from governance.audit.dpia_picture import picture
 from governance.audit.registry import report_kind
 from governance.errors import SettingError
 from governance.model.canonical import canonical, parse
@@ -62,5 +63,5 @@ def template(kind: str) -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "spoken": spoken, "utc": utc}
+    environment.filters |= {"number": number, "picture": picture, "spoken": spoken, "utc": utc}
     return environment.get_template(f"{kind}.html.j2")
