@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 ROWS   ?= 200000
 PORT   ?= 8080
 ADMIN_PASSWORD ?= admin
+# Airflow's own data: empty for SQLite in the home, or postgresql://USER@HOST/NAME with the password in a PGPASSFILE.
+DATABASE ?=
 DEMO   := out/demo
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
@@ -32,7 +34,7 @@ demo: $(VENV)/.demo ## Make sample data, run both DAGs through Airflow, write an
 
 up: $(VENV)/.demo ## Start a real Airflow with the DAGs and the lineage store
 	@$(BIN)/governance demo --out $(DEMO) --rows $(ROWS) --prepare-only
-	@$(BIN)/python -m governance.airflow.standalone up $(DEMO) dags $(PORT) $(ADMIN_PASSWORD)
+	@$(BIN)/python -m governance.airflow.standalone up $(DEMO) dags $(PORT) $(ADMIN_PASSWORD) "$(DATABASE)"
 
 down: ## Stop it
 	@$(BIN)/python -m governance.airflow.standalone down $(DEMO)

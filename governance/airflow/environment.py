@@ -12,11 +12,17 @@ from governance.config import Settings
 
 
 def airflow_environment(
-    settings: Settings, dags: Path, *, port: int = 8080, approvers: Sequence[str] = ()
+    settings: Settings,
+    dags: Path,
+    *,
+    port: int = 8080,
+    approvers: Sequence[str] = (),
+    database: str = "",
 ) -> dict[str, str]:
-    """Variables for Airflow on SQLite with LocalExecutor, beside a governance home.
+    """Variables for Airflow with LocalExecutor, beside a governance home.
 
-    ``approvers`` are users beside ``admin`` that may answer requests for approval.
+    ``approvers`` are users beside ``admin`` that may answer requests for approval. ``database`` is where Airflow
+    keeps its own data, ``postgresql://…``; without it a SQLite file in the home.
 
     The provider's events go through the outbox transport: sent to the log first, kept on disk when
     that fails, because a task's process ends before a thread behind it could drain. An emit waits a
@@ -40,7 +46,7 @@ def airflow_environment(
             ["admin:admin", *(f"{a}:op" for a in approvers)]
         ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        **_database(database or f"sqlite:///{home}/airflow.db"),
         "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
@@ -56,6 +62,15 @@ def airflow_environment(
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
         "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "true",
     }
+
+
+def _database(url: str) -> dict[str, str]:
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
+    # Without a driver's name Airflow would look for psycopg2, and for asyncpg beside it.
+    conn = f"postgresql+psycopg://{rest}"
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": conn, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": conn}
 
 
 def set_passwords(settings: Settings, password: str, approvers: Sequence[str] = ()) -> None:

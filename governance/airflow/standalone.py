@@ -22,11 +22,11 @@ _STOP_SECONDS = 60
 _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
-def up(settings: Settings, dags: Path, port: int, password: str) -> None:
+def up(settings: Settings, dags: Path, port: int, password: str, database: str = "") -> None:
     """Start ``airflow standalone`` in the background and wait until all its parts are healthy.
 
     It listens on 127.0.0.1 only, so a known password is no default one on a network. The policy's approvers
-    are users beside ``admin``, so that approvals can be tried.
+    are users beside ``admin``, so that approvals can be tried. ``database`` is ``postgresql://…`` for Airflow's own data.
     """
     pid_file = settings.home / "airflow" / "standalone.pid"
     if _running(pid_file):
@@ -34,7 +34,8 @@ def up(settings: Settings, dags: Path, port: int, password: str) -> None:
         return
     approvers = load_policy(settings.policy).approvers
     set_passwords(settings, password, approvers)
-    environment = {**os.environ, **airflow_environment(settings, dags, port=port, approvers=approvers)}
+    own = airflow_environment(settings, dags, port=port, approvers=approvers, database=database)
+    environment = {**os.environ, **own}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
     log = settings.home / "airflow" / "standalone.log"
     with log.open("ab") as output:
@@ -116,11 +117,11 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """``up HOME DAGS PORT PASSWORD`` or ``down HOME``."""
+    """``up HOME DAGS PORT PASSWORD [DATABASE]`` or ``down HOME``."""
     action, home = sys.argv[1], Path(sys.argv[2]).resolve()
     settings = Settings.at(home, kek=f"file:{home}/secrets/kek.json")
     if action == "up":
-        up(settings, Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+        up(settings, Path(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:7])
     else:
         down(settings)
 
