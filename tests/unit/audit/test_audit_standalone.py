@@ -13,16 +13,17 @@ from typing import Any
 
 import cryptography
 import pytest
-from audit_world import Key, World
+from audit_world import ORIGIN, Key, World
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from governance.audit import MadeReport, container
+from governance.audit import MadeReport, container, make_report
 from governance.audit.bundle import manifest, sign
 from governance.audit.standalone import checking, proving
-from governance.log import vkey_of
+from governance.log import CheckpointSigner, Log, vkey_of
 from governance.log.cosignature import cosign
 from governance.log.note import add_signatures
+from governance.log.rotation import rotate
 from governance.model.canonical import canonical
 
 Members = dict[str, bytes]
@@ -224,3 +225,28 @@ _JSON = st.recursive(
 def test_its_canonical_form_is_that_of_rfc_8785(value: Any) -> None:
     """The outside reference is the package rfc8785, by Trail of Bits."""
     assert proving.canonical(value) == canonical(value)
+
+
+def test_a_key_pinned_before_rotations_leads_to_the_bundle(
+    tmp_path: Path, run: Callable[..., tuple[int, dict[str, Any]]]
+) -> None:
+    turned = World(tmp_path / "turned")
+    pinned = [turned.vkey]
+    signer = CheckpointSigner(Key("log"), ORIGIN, turned.folder / "signer" / "memory.note")
+    for number in (1, 2):
+        turned.batch(number, number)
+        key, _ = rotate(turned.log, signer, Key(f"log {number}"), turned.clock(), "admin:cli")
+        pinned.append(str(key))
+        storage = turned.log.storage
+        turned.log = Log(storage, signer=signer, clock=turned.clock)
+    turned.vkey = pinned[-1]
+    made = make_report(turned, "gdpr-art30", tmp_path / "out", bundle=True)
+    assert made.bundle is not None
+    rotated = dict(container.read(made.bundle).members)
+    for vkey in pinned:
+        code, said = run(rotated, "--key", vkey)
+        assert code == 0 and said["ok"], said
+    for altered in (b"[]", _edit(rotated["rotations.json"], lambda r: r.pop(1))):
+        code, said = run(relisted(rotated | {"rotations.json": altered}, turned.root), "--key", pinned[0])
+        assert code == 1 and said["first_failure"].startswith(("key.txt: ", "checkpoint.txt: ")), said
+    turned.log.storage.close()
