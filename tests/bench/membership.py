@@ -1,0 +1,90 @@
+"""Who holds a person: one question of many sealed membership indexes, each of many subjects.
+
+``python -m tests.bench.membership [--full]`` prints one JSON line a size: quick is up to 100 versions of 100,000
+subjects, full up to 1,000 of 1,000,000 (16 GB of disk, removed at the end). The pseudonyms are the same in every
+index and are sealed anew for each, so that nothing is shared between them on disk or in a cache.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.bench.experiment import OUT
+
+QUICK = ((10, 10_000), (100, 10_000), (10, 100_000), (100, 100_000))
+FULL = ((100, 100_000), (1_000, 100_000), (100, 1_000_000), (1_000, 1_000_000))
+
+
+def measure(versions: int, subjects: int) -> dict[str, Any]:
+    """Seal the indexes in a home of their own, ask for a subject of them and for another one."""
+    import numpy as np
+
+    from governance.keys.file import create_file_key
+    from governance.keys.provider import provider_for
+    from governance.keys.store import Keyring
+    from governance.pipeline.membership import MEMBERSHIP, Members, seal_members
+
+    root = OUT / f"membership-{versions}-{subjects}"
+    shutil.rmtree(root, ignore_errors=True)
+    (root / "kek").mkdir(parents=True)
+    create_file_key(root / "kek" / "kek.json")
+    keyring = Keyring.create(root / "keys", provider_for(f"file:{root}/kek/kek.json", None))
+    held = np.random.default_rng(versions).integers(0, 256, (subjects, 16), np.uint8)
+    names = [f"v{number:06d}" for number in range(versions)]
+    began = time.process_time()
+    for name in names:
+        key = keyring.segment_key(keyring.new_segment_key(name, MEMBERSHIP))
+        (root / name).write_bytes(seal_members(held, key, name))
+    sealing = (time.process_time() - began) / versions
+
+    def ask(wanted: Any) -> int:
+        found = 0
+        for name in names:
+            with (root / name).open("rb", buffering=0) as file:
+
+                def read(offset: int, size: int, file: Any = file) -> bytes:
+                    file.seek(offset)
+                    return bytes(file.read(size))
+
+                members = Members(read, keyring.segment_key(f"seg.{name}.{MEMBERSHIP}"), name)
+                found += bool(members.contains(wanted).any())
+        return found
+
+    def timed(wanted: Any, expected: int) -> tuple[float, float]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        assert ask(wanted) == expected
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+    try:
+        first = timed(held[:1], versions)
+        again = timed(held[subjects // 2 :][:1], versions)
+        stranger = timed(np.random.default_rng(0).integers(0, 256, (1, 16), np.uint8), 0)
+        size = sum((root / name).stat().st_size for name in names)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    return {
+        "versions": versions,
+        "subjects": subjects,
+        "first_wall_s": round(first[0], 3),
+        "wall_s": round(again[0], 3),
+        "cpu_s": round(again[1], 3),
+        "stranger_wall_s": round(stranger[0], 3),
+        "sealing_cpu_s": round(sealing, 4),
+        "bytes_a_subject": round(size / versions / subjects, 2),
+    }
+
+
+def main() -> None:
+    """Print a line a size as it is measured."""
+    for versions, subjects in FULL if "--full" in sys.argv else QUICK:
+        print(json.dumps(measure(versions, subjects)), flush=True)
+
+
+if __name__ == "__main__":
+    Path(OUT).mkdir(parents=True, exist_ok=True)
+    main()
