@@ -168,10 +168,13 @@ def _write(
     with DisclosureWriter(folder, key) as writer:
         for batch, reasons, ordinals in permitted(workspace, manifest, released, wanted):
             withheld += len(reasons) - batch.num_rows
-            seen[ordinals] = True
-            if released.subject in wanted:
-                own = workspace.vault.pseudonyms(domain, f"recipient:{to.name}", ordinals)
-                batch = _with_pseudonyms(batch, released.subject, own)
+            for name, people in zip(released.people, ordinals.reshape(batch.num_rows, -1).T, strict=True):
+                there = people >= 0
+                seen[people[there]] = True
+                if name in wanted:
+                    own = np.zeros((len(people), 16), np.uint8)
+                    own[there] = workspace.vault.pseudonyms(domain, f"recipient:{to.name}", people[there])
+                    batch = _with_pseudonyms(batch, name, own, there)
             rows += batch.num_rows
             writer.write(batch)
         files = writer.close()
@@ -187,8 +190,10 @@ def _write(
     }
 
 
-def _with_pseudonyms(batch: pa.RecordBatch, column: str, pseudonyms: np.ndarray) -> pa.RecordBatch:
-    values = hexadecimal(np.ascontiguousarray(pseudonyms), np.ones(len(pseudonyms), bool))
+def _with_pseudonyms(
+    batch: pa.RecordBatch, column: str, pseudonyms: np.ndarray, there: np.ndarray
+) -> pa.RecordBatch:
+    values = hexadecimal(pseudonyms, there)
     return batch.set_column(batch.schema.get_field_index(column), column, values)
 
 

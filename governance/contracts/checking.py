@@ -172,8 +172,12 @@ def _deidentified(contract: Contract, policy: Policy) -> Iterator[_Breach]:
 def _column(column: ContractColumn, contract: Contract, policy: Policy) -> Iterator[_Breach]:
     method, name = column.protection.method, column.source_name
     about: Place = ("protection", name)
-    is_subject = name == contract.subject.source_name
+    is_subject = name in contract.subject.columns
     subject_is_known = contract.column(contract.subject.source_name) is not None
+    if name in contract.subject.others and method != "pseudonym":
+        say = f"column `{name}` is one of `others`: its people have to be found again; write protection `pseudonym`"
+        yield _Breach(about, say, INVALID)
+        return
     if is_subject and method == "drop":
         say = (
             "the subject column is dropped, and no erasure could find its rows; write protection `pseudonym`"

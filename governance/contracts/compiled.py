@@ -32,7 +32,7 @@ from governance.model.contract import (
 )
 from governance.model.deidentification import Deidentification
 
-FORMAT: Final = "governance.contract/2"
+FORMAT: Final = "governance.contract/3"
 
 
 def compile_to(path: Path | str) -> bytes:
@@ -55,6 +55,7 @@ def to_json(contract: Contract) -> bytes:
                 "source_name": contract.subject.source_name,
                 "domain": contract.subject.domain,
                 "role": contract.subject.role,
+                "others": list(contract.subject.others),
             },
             "jurisdiction": {
                 "source_name": contract.jurisdiction.source_name,
@@ -128,7 +129,7 @@ def _contract(said: dict[str, Any]) -> Contract:
             **said,
             "kind": DatasetKind(said["kind"]),
             "columns": columns,
-            "subject": SubjectColumn(**said["subject"]),
+            "subject": SubjectColumn(**{**said["subject"], "others": tuple(said["subject"]["others"])}),
             "jurisdiction": Jurisdiction(**said["jurisdiction"]),
             "purposes": tuple(said["purposes"]),
             "mode": LoadMode(said["mode"]),

@@ -67,7 +67,7 @@ def _judged(column: ContractColumn, contract: Contract, policy: Policy) -> tuple
             False,
             "a special category (GDPR Art. 9) in a contract that does not say `specialCategory: true`",
         )
-    if column.source_name == contract.subject.source_name:
+    if column.source_name in contract.subject.columns:
         return True, "the data subject: a random pseudonym from the vault, gone with its entry"
     if method == "drop":
         return True, "not in the released version"

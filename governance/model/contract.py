@@ -67,11 +67,19 @@ class SubjectColumn:
     """The source column that identifies the data subject, and the domain its identifiers belong to.
 
     Identifiers of one domain (``patient``, ``customer``) name the same subject in every dataset.
+    ``others`` are source columns that identify further subjects of a row, of the same domain; an empty cell is
+    nobody. A row goes only when every one of them allows it.
     """
 
     source_name: str
     domain: str
     role: str = "data_subject"
+    others: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The source columns that identify people, the data subject's first."""
+        return (self.source_name, *self.others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from governance.pipeline.workspace import Workspace
 from governance.protect.transforms.identity import blocks_of
 
 UNKNOWN_REGIME = 255
+UNKNOWN_PERSON = -2
 
 
 class ConsentDecision:
@@ -95,12 +96,24 @@ class ConsentDecision:
     @property
     def columns(self) -> list[str]:
         """The source columns a decision needs."""
-        named = [self.contract.subject.source_name, self.contract.jurisdiction.source_name]
+        named = [*self.contract.subject.columns, self.contract.jurisdiction.source_name]
         return list(dict.fromkeys(c for c in named if c))
 
+    @property
+    def erased(self) -> int:
+        """The ordinal that stands for every erased subject."""
+        return self._erased
+
     def subjects(self, batch: pa.RecordBatch) -> np.ndarray:
-        """Ordinal of each source row's subject; −1 for none, one beyond all others for an unknown or erased one."""
-        values = batch[self.contract.subject.source_name]
+        """Ordinal of each source row's subject; −1 for none, one beyond all others for an unknown or erased one.
+
+        Where rows are about several people, of shape (n, people), the subject's first.
+        """
+        named = self.contract.subject.columns
+        people = [self._found(batch[name]) for name in named]
+        return people[0] if len(people) == 1 else np.stack(people, axis=1)
+
+    def _found(self, values: pa.Array) -> np.ndarray:
         digest = None if self._resolved is None else digest_of(values)
         if self._resolved is None or digest is None:
             return self._subjects(values)
@@ -140,7 +153,23 @@ class ConsentDecision:
         return regimes(self._policy, self.contract, jurisdiction, rows)
 
     def decide(self, ordinals: np.ndarray, applicable: np.ndarray) -> np.ndarray:
-        """A :class:`Reason` code for each row."""
+        """A :class:`Reason` code for each row, by ordinals of shape (n,) or (n, people).
+
+        Of several people each has to allow it, and the highest code is the row's. An ordinal below 0 is nobody:
+        that denies the row as its subject, and says nothing in a further place. A jurisdiction column says where
+        the subject is; the others may be anywhere, so every place's regime has to allow them.
+        """
+        if ordinals.ndim == 1:
+            return self._decide(ordinals, applicable)
+        reasons = self._decide(ordinals[:, 0], applicable)
+        if self.contract.jurisdiction.source_name:
+            applicable = applicable | np.uint8(Regime.GDPR | Regime.CCPA)
+        for people in ordinals.T[1:]:
+            theirs = np.where(people < 0, np.uint8(Reason.ALLOWED), self._decide(people, applicable))
+            reasons = np.maximum(reasons, theirs)
+        return reasons
+
+    def _decide(self, ordinals: np.ndarray, applicable: np.ndarray) -> np.ndarray:
         reasons = self.snapshot.decide(ordinals, applicable, self.contract.special_category)
         denied = np.where(ordinals >= 0, self._denied[np.maximum(ordinals, 0)], 0)
         overruled = (denied != 0) & ((reasons == Reason.ALLOWED) | (denied == Reason.ERASED))
@@ -150,12 +179,21 @@ class ConsentDecision:
         """Reasons and vault ordinals for the rewriting pass; allowed strangers become known subjects."""
         ordinals = self.subjects(batch)
         reasons = self.decide(ordinals, self.regimes(batch))
-        strangers = (reasons == Reason.ALLOWED) & (ordinals == self._stranger)
-        if strangers.any():
-            values = batch[self.contract.subject.source_name].filter(pa.array(strangers))
-            ordinals = ordinals.copy()
-            ordinals[strangers] = self._vault.resolve(self._domain, values, create=True)
-        return reasons, ordinals
+        allowed = reasons == Reason.ALLOWED
+        people = ordinals.reshape(batch.num_rows, -1)
+        if not (people[allowed] == self._stranger).any():
+            return reasons, ordinals
+        people = people.copy()
+        for place, name in enumerate(self.contract.subject.columns):
+            strangers = allowed & (people[:, place] == self._stranger)
+            if strangers.any():
+                values = batch[name].filter(pa.array(strangers))
+                made = self._vault.resolve(self._domain, values, create=True)
+                people[strangers, place] = made
+                if place:
+                    # Somebody without a pseudonym would pass for nobody in the released row.
+                    reasons[np.flatnonzero(strangers)[made < 0]] = Reason.ERASED
+        return reasons, people.reshape(ordinals.shape)
 
 
 class ReleasedPseudonyms:
@@ -186,7 +224,7 @@ class ReleasedSubjects:
 
     def __init__(self, decisions: Sequence[ConsentDecision], vault: SubjectVault) -> None:
         contract = decisions[0].contract
-        self.subject, self._where = released_columns(contract)
+        self.people, self._where = released_columns(contract)
         self._decisions = decisions
         domain = contract.subject.domain
         self._pseudonyms = ReleasedPseudonyms(vault, domain, len(vault.internal(domain)))
@@ -194,11 +232,23 @@ class ReleasedSubjects:
     @property
     def columns(self) -> list[str]:
         """The released columns a decision needs."""
-        return [c for c in (self.subject, self._where) if c]
+        return [c for c in (*self.people, self._where) if c]
 
     def ordinals(self, batch: pa.RecordBatch) -> np.ndarray:
-        """Vault ordinal of each released row; −1 for a pseudonym the vault does not know."""
-        return self._pseudonyms.find(batch[self.subject])
+        """Vault ordinal of each released row; −1 for a pseudonym the vault does not know.
+
+        Where rows are about several people, of shape (n, people): −1 in a further place is nobody, and
+        :data:`UNKNOWN_PERSON` somebody whom the vault does not know.
+        """
+        subject = self._pseudonyms.find(batch[self.people[0]])
+        if len(self.people) == 1:
+            return subject
+        others = []
+        for name in self.people[1:]:
+            found = self._pseudonyms.find(batch[name])
+            there = batch[name].is_valid().to_numpy(zero_copy_only=False)
+            others.append(np.where(there & (found < 0), UNKNOWN_PERSON, found))
+        return np.stack([subject, *others], axis=1)
 
     def decide(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         """Reasons and ordinals of released rows; the first purpose that denies gives the reason."""
@@ -207,7 +257,10 @@ class ReleasedSubjects:
         applicable = self._decisions[0].regimes_of(where, batch.num_rows)
         reasons = np.full(batch.num_rows, np.uint8(Reason.ALLOWED))
         for decision in self._decisions:
-            reasons = np.where(reasons == Reason.ALLOWED, decision.decide(ordinals, applicable), reasons)
+            people = ordinals
+            if ordinals.ndim > 1:
+                people = np.where(ordinals == UNKNOWN_PERSON, decision.erased, ordinals)
+            reasons = np.where(reasons == Reason.ALLOWED, decision.decide(people, applicable), reasons)
         return reasons, ordinals
 
 
@@ -235,8 +288,9 @@ def consent(context: RunContext) -> dict[str, Any]:
             by_reason += np.bincount(reasons, minlength=len(Reason))
             by_regime += np.bincount(applicable, minlength=256)
             passed = reasons == Reason.ALLOWED
-            allowed[ordinals[passed & (ordinals >= 0)]] = True
-            denied[ordinals[~passed & (ordinals >= 0)]] = True
+            for people in ordinals.reshape(batch.num_rows, -1).T:
+                allowed[people[passed & (people >= 0)]] = True
+                denied[people[~passed & (people >= 0)]] = True
         # The stranger stands for many unknown identifiers at once, and so does the erased one.
         allowed[-2:] = denied[-2:] = False
         rows, passes = int(by_reason.sum()), int(by_reason[Reason.ALLOWED])

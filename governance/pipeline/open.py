@@ -71,13 +71,13 @@ def open_run(
         require_purpose(contract, policy, purpose)
         deidentified(contract, policy, workspace.clock(), None)
         snapshot, schema = pin_source(workspace, contract.dataset, source, source_types(contract), purpose)
-        if contract.subject.source_name not in schema.names:
-            raise ContractError(
-                "GOV-105",
-                f"the source has no column {contract.subject.source_name}, which names the subject of each row "
-                f"of {contract.dataset}",
-                "add it to the source, or correct `subject` in the contract",
-            )
+        for name in contract.subject.columns:
+            if name not in schema.names:
+                raise ContractError(
+                    "GOV-105",
+                    f"the source has no column {name}, which names a subject of each row of {contract.dataset}",
+                    "add it to the source, or correct `subject` in the contract",
+                )
         columns_match(contract, schema.names)
         released_columns(contract)
         validate.check([r for r in contract.rules if r.scope is RuleScope.SOURCE], schema)
@@ -170,22 +170,26 @@ def pin_root(workspace: Workspace, storage: Storage, dataset: str) -> None:
         )
 
 
-def released_columns(contract: Contract) -> tuple[str, str | None]:
-    """The released names of the subject's pseudonym and of the jurisdiction, ``None`` for a constant one.
+def released_columns(contract: Contract) -> tuple[tuple[str, ...], str | None]:
+    """The released names of the subjects' pseudonyms, the row's own first, and of the jurisdiction, ``None``
+    for a constant one.
 
     Raises:
         ContractError: GOV-102 when a version would not carry them. Then nobody could show that no denied
             subject is in it, nor restrict its reads after a withdrawal: unknown is never pass.
     """
-    subject = contract.column(contract.subject.source_name)
     where = contract.column(contract.jurisdiction.source_name or "")
-    if subject is None or subject.protection.method != "pseudonym":
-        raise _undecidable(contract, contract.subject.source_name, "pseudonym")
+    people: list[str] = []
+    for name in contract.subject.columns:
+        column = contract.column(name)
+        if column is None or column.protection.method != "pseudonym":
+            raise _undecidable(contract, name, "pseudonym")
+        people.append(column.name)
     if contract.jurisdiction.source_name is None:
-        return subject.name, None
+        return tuple(people), None
     if where is None or where.protection.method != "keep":
         raise _undecidable(contract, contract.jurisdiction.source_name, "keep")
-    return subject.name, where.name
+    return tuple(people), where.name
 
 
 def _undecidable(contract: Contract, column: str, method: str) -> ContractError:

@@ -55,6 +55,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
         plan = RewritePlan(
             columns=columns,
             decide=decision,
+            people=context.contract.subject.columns,
             divert=rules.failing,
             pseudonyms=_pseudonyms(context),
             token_key=lambda domain: context.workspace.keyring.secret(f"token:{domain}"),
@@ -110,9 +111,9 @@ def _derived(context: RunContext, columns: tuple[ColumnPlan, ...]) -> tuple[Colu
     """The columns as planned; the subjects of derived rows carry their pseudonyms already."""
     if not is_derived(context.workspace, context.run.dataset, context.run.source):
         return columns
-    subject = context.contract.subject.source_name
+    people = context.contract.subject.columns
     return tuple(
-        replace(c, arguments={"derived": True}) if (c.source_name, c.method) == (subject, "pseudonym") else c
+        replace(c, arguments={"derived": True}) if c.source_name in people and c.method == "pseudonym" else c
         for c in columns
     )
 

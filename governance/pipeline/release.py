@@ -225,7 +225,7 @@ def _holds_erased(context: RunContext) -> bool:
     )
     for batch in batches:
         reasons, ordinals = subjects.decide(batch)
-        if ((reasons == Reason.ERASED) | (ordinals < 0)).any():
+        if ((reasons == Reason.ERASED) | (ordinals.reshape(batch.num_rows, -1)[:, 0] < 0)).any():
             return True
     return False
 

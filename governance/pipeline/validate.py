@@ -167,7 +167,7 @@ class _SubjectPresence:
 
     def see(self, batch: pa.RecordBatch) -> None:
         reasons, ordinals = self._released.decide(batch)
-        self.unknown += int((ordinals < 0).sum())
+        self.unknown += int((ordinals.reshape(batch.num_rows, -1)[:, 0] < 0).sum())
         self.denied += int((reasons != Reason.ALLOWED).sum())
 
     def verdict(self) -> tuple[bool, str]:

@@ -36,7 +36,9 @@ class RewritePlan:
     Args:
         columns: the output, in order. Source columns that none of them names are not written.
         decide: batch of n rows → reasons (n,) uint8 (``Reason`` codes, 0 allows) and vault ordinals
-            (n,) int64, −1 unknown.
+            (n,) int64, −1 unknown; of shape (n, people) where rows are about several.
+        people: the source columns of the people, in the order of their ordinals; every other column is
+            transformed by the ordinals of the first.
         divert: batch → pairs of a rule's name and the (n,) mask of rows that fail it.
         pseudonyms: ordinals (m,), all ≥ 0 → (m, 16) uint8 for the audience.
         token_key: domain → AES key of 16 or 32 bytes.
@@ -62,6 +64,7 @@ class RewritePlan:
     token_key: Callable[[str], bytes]
     redact: Callable[[pa.Array, pa.RecordBatch], pa.Array]
     year: int
+    people: Sequence[str] = ()
     redact_rows: Callable[[pa.Array, pa.RecordBatch, str, pa.RecordBatch, int, Failing], pa.Array] | None = (
         None
     )

@@ -125,7 +125,7 @@ class _Pass:
             return
         self.rows_in += rows
         reasons, ordinals = self._plan.decide(batch)
-        if reasons.shape != (rows,) or ordinals.shape != (rows,):
+        if reasons.shape != (rows,) or ordinals.shape not in ((rows,), (rows, len(self._plan.people))):
             raise ValueError(
                 f"decide gave {reasons.shape} reasons and {ordinals.shape} ordinals of {rows} rows"
             )
@@ -159,9 +159,16 @@ class _Pass:
         arrays = [self._transformed(c, source, ordinals, redact, verified) for c in self._columns]
         written = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         if self._plan.recode is not None:
-            written = self._plan.recode(written, ordinals)
+            written = self._plan.recode(written, self._person("", ordinals))
         self._rows_out += written.num_rows
         yield from self._outputs.released(written)
+
+    def _person(self, source_name: str, ordinals: Ordinals) -> Ordinals:
+        """The ordinals that a column is transformed by."""
+        if ordinals.ndim == 1:
+            return ordinals
+        people = self._plan.people
+        return ordinals[:, people.index(source_name) if source_name in people else 0]
 
     def _transformed(
         self,
@@ -174,7 +181,7 @@ class _Pass:
         before = source.column(column.plan.source_name)
         arguments = column.plan.arguments
         context = TransformContext(
-            ordinals=ordinals,
+            ordinals=self._person(column.plan.source_name, ordinals),
             pseudonyms=self._plan.pseudonyms,
             token_key=self._plan.token_key,
             redact=lambda values: redact(values, column.plan.source_name),

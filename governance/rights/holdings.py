@@ -17,7 +17,7 @@ from governance.errors import AccessError, GovernanceError, ProtectionError, Sto
 from governance.keys.identifiers import distinct
 from governance.model.contract import Contract
 from governance.model.dataset import Manifest, Segment
-from governance.pipeline.membership import segment_members
+from governance.pipeline.membership import segment_members, subject_columns
 from governance.pipeline.pointer import released_chain, released_contract
 from governance.pipeline.tombstones import ErasureRequest
 from governance.pipeline.workspace import Workspace
@@ -123,7 +123,7 @@ def dataset_names(workspace: Workspace) -> list[str]:
 
 
 def find_rows(workspace: Workspace, dataset: str, wanted: dict[str, Wanted]) -> Holding | None:
-    """Look through a dataset root for rows of subjects of its domain, one column at a time.
+    """Look through a dataset root for rows that name subjects of its domain, in whichever column of people.
 
     Memory is bounded by a batch. Every file of the released version that is read is verified; what cannot be
     read elsewhere, though its key lives, counts as holding rows. Where ``wanted`` allows it, a membership index
@@ -210,7 +210,7 @@ class _Search:
         if not self._storage.exists(folder) or self._without(segment):
             return 0
         # Its files are not compared with their digests: whatever is there, is searched.
-        return self._sealed(folder, self._subject(manifest) or "", self._wanted.places)
+        return self._sealed(folder, subject_columns(manifest), self._wanted.places)
 
     def _without(self, segment: Segment) -> bool:
         """Whether the segment's index says that it holds none of them; what cannot be asked, is read."""
@@ -222,8 +222,8 @@ class _Search:
         return False
 
     def loose(self, folder: str) -> int | None:
-        released = self._contract.column(self._contract.subject.source_name)
-        return self._sealed(folder, released.name if released else "", self._wanted.places)
+        people = [self._contract.column(name) for name in self._contract.subject.columns]
+        return self._sealed(folder, [column.name if column else "" for column in people], self._wanted.places)
 
     def quarantined(self, folder: str) -> int | None:
         vault, domain = self._workspace.vault, self._wanted.domain
@@ -231,44 +231,41 @@ class _Search:
         def named(identifiers: pa.Array) -> npt.NDArray[np.int64]:
             return self._wanted.named(identifiers, lambda unique: vault.suppression_marks(domain, unique))
 
-        return self._sealed(folder, self._contract.subject.source_name, named)
+        return self._sealed(folder, list(self._contract.subject.columns), named)
 
     def _of_version(self, manifest: Manifest, segment: Segment) -> int:
-        column = self._subject(manifest)
-        if column is None:
+        columns = subject_columns(manifest)
+        if not columns:
             return segment.rows
         return rows_matching(
             self._storage,
             self._workspace.keyring,
             manifest,
             segment,
-            [column],
-            lambda batch: self._matched(self._wanted.places(batch[column])),
+            columns,
+            lambda batch: self._matched(batch, self._wanted.places),
         )
 
-    def _subject(self, manifest: Manifest) -> str | None:
-        source = self._contract.subject.source_name
-        for column in manifest.body["columns"]:
-            if (column["source_column"], column["method"]) == (source, "pseudonym"):
-                return str(column["column"])
-        return None
-
     def _sealed(
-        self, folder: str, column: str, places: Callable[[pa.Array], npt.NDArray[np.int64]]
+        self, folder: str, columns: list[str], places: Callable[[pa.Array], npt.NDArray[np.int64]]
     ) -> int | None:
         rows = 0
         try:
-            for batch in sealed_batches(self._storage, self._workspace, folder, [column]):
-                rows += int(self._matched(places(batch.column(0))).sum())
+            for batch in sealed_batches(self._storage, self._workspace, folder, columns or [""]):
+                rows += int(self._matched(batch, places).sum())
         except ProtectionError as fault:
             return _DEAD if fault.code == _DESTROYED else None
         except (GovernanceError, KeyError, OSError, pa.ArrowException):
             return None
         return rows
 
-    def _matched(self, places: npt.NDArray[np.int64]) -> Mask:
-        self.seen[places[places >= 0]] = True
-        return np.asarray(places >= 0, bool)
+    def _matched(self, batch: pa.RecordBatch, places: Callable[[pa.Array], npt.NDArray[np.int64]]) -> Mask:
+        matched: Mask = np.zeros(batch.num_rows, bool)
+        for column in batch.columns:
+            found = places(column)
+            self.seen[found[found >= 0]] = True
+            matched |= found >= 0
+        return matched
 
 
 def sealed_batches(

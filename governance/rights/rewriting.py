@@ -16,6 +16,7 @@ from governance.model.dataset import Manifest, Segment, SourceFile, SourceSnapsh
 from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage, StageRecord
 from governance.model.run import OpenedRun, version_id
 from governance.pipeline.local import local_recorder
+from governance.pipeline.membership import subject_columns
 from governance.pipeline.open import DATASETS, opened_facts
 from governance.pipeline.pointer import contract_path, current_pointer
 from governance.pipeline.release import publish
@@ -68,12 +69,11 @@ def _release(
 ) -> None:
     context = _opened(workspace, holding, manifest, requests)
     storage, keys, run = context.storage, workspace.keyring, context.run
-    subject = next(
-        c.name for c in holding.contract.columns if c.source_name == holding.contract.subject.source_name
-    )
+    people = subject_columns(manifest)
 
     def of_subjects(batch: pa.RecordBatch) -> Mask:
-        return np.asarray(wanted.places(batch[subject]) >= 0, bool)
+        named = [wanted.places(batch[name]) >= 0 for name in people]
+        return np.asarray(np.any(named, axis=0), bool)
 
     replaced: dict[str, Segment | None] = {}
     pieces: list[dict[str, Any]] = []
@@ -95,7 +95,7 @@ def _release(
             )
         draft = _manifest(context, manifest, replaced, None, {})
         for segment in filter(None, replaced.values()):
-            if rows_matching(storage, keys, draft, segment, [subject], of_subjects):
+            if rows_matching(storage, keys, draft, segment, people, of_subjects):
                 raise ValidationError(
                     "GOV-403",
                     f"segment {segment.segment_id} of {run.dataset} still holds rows of an erased subject",
@@ -213,14 +213,15 @@ def _without(workspace: Workspace, holding: Holding, wanted: Wanted, aside: str)
     """Write a quarantine segment again without the subjects; of what cannot be read nothing is kept."""
     storage, vault = workspace.dataset_storage(holding.dataset), workspace.vault
     name = f"{aside.rpartition('-')[0] or aside}-{_short(aside)}"
-    folder, subject = f"{QUARANTINE}/{name}", holding.contract.subject.source_name
+    folder, people = f"{QUARANTINE}/{name}", holding.contract.subject.columns
     storage.remove_tree(folder)
     writer: SegmentWriter | None = None
     dropped = 0
     try:
         for batch in sealed_batches(storage, workspace, f"{QUARANTINE}/{aside}"):
-            places = wanted.named(batch[subject], lambda u: vault.suppression_marks(wanted.domain, u))
-            gone = places >= 0
+            gone = np.zeros(batch.num_rows, bool)
+            for column in people:
+                gone |= wanted.named(batch[column], lambda u: vault.suppression_marks(wanted.domain, u)) >= 0
             dropped += int(gone.sum())
             if writer is None:
                 levels = dict.fromkeys(batch.schema.names, QUARANTINE)

@@ -73,6 +73,14 @@ def runs_on_spark(contract: Contract, source: SourceSnapshot, plan: RewritePlan)
     """
     if contract.engine is Engine.LOCAL or source.kind in SEALED:
         return False
+    if contract.subject.others:
+        if contract.engine is Engine.AUTO:
+            return False
+        raise ContractError(
+            "GOV-102",
+            f"contract {contract.dataset} asks for Spark and for rows about several people",
+            "write `engine: local`, or `auto`, which then stays local",
+        )
     if contract.engine is Engine.AUTO:
         size = sum(file.size for file in source.files)
         return plan.recode is None and size >= spark_from() and installed()
