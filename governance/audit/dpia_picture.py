@@ -20,7 +20,7 @@ def picture(flows: Mapping[str, Any]) -> str:
     made = layered(sizes, edges)
     width, height = made.width + 2 * _MARGIN, made.height + 2 * _MARGIN
     drawn = [
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{min(width, 920):.0f}" role="img" '
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" style="max-width:100%;height:auto" '
         f"aria-label={quoteattr('Data flows: ' + '; '.join(f'{a} to {b}' for a, b in edges))} "
         'font-family="sans-serif" font-size="11">'
     ]

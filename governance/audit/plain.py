@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from governance.audit.blocks import Block, Items, Text, grid, number, spoken, terms, utc
+
+_ORDER = (
+    *(
+        "request",
+        "at",
+        "controller",
+        "recipient",
+        "role",
+        "name",
+        "node",
+        "what",
+        "provision",
+        "place",
+        "category",
+    ),
+    *(
+        "dataset",
+        "version",
+        "in_place_of",
+        "copy",
+        "purpose",
+        "basis",
+        "from",
+        "to",
+        "by",
+        "country",
+        "instrument",
+    ),
+)
+"""Members that come first, in this order: a record keeps none. The others follow by name."""
 
 
 def present(key: str, value: Any) -> list[Any]:
@@ -33,11 +63,11 @@ def shown(value: Any) -> str:
 
 
 def _mapping(key: str, value: Mapping[str, Any]) -> list[Block]:
-    flat = {n: v for n, v in value.items() if not _is_table(v)}
+    flat = {n: value[n] for n in _ordered(value) if not _is_table(value[n])}
     blocks: list[Block] = [
         terms((spoken(n).capitalize(), shown(v)) for n, v in flat.items() if v is not None)
     ]
-    for name in (n for n in value if n not in flat):
+    for name in (n for n in _ordered(value) if n not in flat):
         blocks += _list(f"{key}: {name}", value[name])
     return blocks
 
@@ -47,12 +77,17 @@ def _list(key: str, value: list[Any]) -> list[Block]:
         return [Text("None")]
     if not _is_table(value):
         return [Items(tuple(shown(each) for each in value))]
-    names = list(dict.fromkeys(name for row in value for name in row))
+    names = _ordered({name for row in value for name in row})
     figures = [
         at for at, name in enumerate(names) if all(type(row.get(name)) in (int, type(None)) for row in value)
     ]
     rows = [[shown(row.get(name)) for name in names] for row in value]
     return [grid(spoken(key).capitalize(), [spoken(name).capitalize() for name in names], rows, figures)]
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    rank = {name: at for at, name in enumerate(_ORDER)}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def _is_table(value: Any) -> bool:
