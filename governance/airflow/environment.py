@@ -77,16 +77,17 @@ def set_passwords(settings: Settings, password: str, approvers: Sequence[str] = 
     """Give Airflow's simple auth manager one password for its users, in a file only its owner reads."""
     path = settings.home / "airflow" / "passwords.json"
     path.unlink(missing_ok=True)
-    _write_secret(path, json.dumps(dict.fromkeys(["admin", *approvers], password)))
+    write_secret(path, json.dumps(dict.fromkeys(["admin", *approvers], password)))
 
 
 def _kept_secret(path: Path) -> str:
     if not path.exists():
-        _write_secret(path, secrets.token_urlsafe(48))
+        write_secret(path, secrets.token_urlsafe(48))
     return path.read_text("utf-8")
 
 
-def _write_secret(path: Path, text: str) -> None:
+def write_secret(path: Path, text: str) -> None:
+    """Write a new file that only its owner reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:

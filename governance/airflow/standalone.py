@@ -13,9 +13,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from governance.airflow.environment import airflow_environment, set_passwords
+from governance.airflow.environment import airflow_environment, set_passwords, write_secret
 from governance.config import Settings
 from governance.contracts import load_policy
+from governance.pipeline.workspace import Workspace
+from governance.server.tokens import create_token
 
 _START_SECONDS = 180
 _STOP_SECONDS = 60
@@ -36,6 +38,8 @@ def up(settings: Settings, dags: Path, port: int, password: str, database: str =
     set_passwords(settings, password, approvers)
     own = airflow_environment(settings, dags, port=port, approvers=approvers, database=database)
     environment = {**os.environ, **own}
+    if not environment.get("GOVERNANCE_SERVER"):
+        environment |= _serve(settings, environment)
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
     log = settings.home / "airflow" / "standalone.log"
     with log.open("ab") as output:
@@ -62,6 +66,7 @@ def up(settings: Settings, dags: Path, port: int, password: str, database: str =
 
 def down(settings: Settings) -> None:
     """Stop it: SIGINT to the parent, which stops its children; SIGTERM would orphan them."""
+    _end(settings.home / "airflow" / "lineage.pid")
     pid_file = settings.home / "airflow" / "standalone.pid"
     if not _running(pid_file):
         _say("Airflow is not running")
@@ -78,13 +83,52 @@ def down(settings: Settings) -> None:
     _say("Airflow stopped")
 
 
+def _serve(settings: Settings, environment: dict[str, str]) -> dict[str, str]:
+    """Start the lineage service beside Airflow, on a free port of this machine, for the Governance tab to ask."""
+    folder = settings.home / "airflow"
+    _end(folder / "lineage.pid")
+    token = folder / "lineage-token"
+    if not token.exists():
+        log = Workspace.open(settings).log
+        made = create_token(
+            log, name="airflow", scopes=("read",), namespaces=None, expires_at=None, principal="admin:up"
+        )
+        log.close()
+        write_secret(token, made)
+    with (folder / "lineage.log").open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "governance.cli", "serve", "--home", str(settings.home), "--port", "0"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+    (folder / "lineage.pid").write_text(str(process.pid))
+    url = process.stdout.readline().strip() if process.stdout else ""
+    if not url:
+        sys.exit(f"the lineage service did not start; see {folder / 'lineage.log'}")
+    return {"GOVERNANCE_SERVER": url, "GOVERNANCE_SERVER_TOKEN_FILE": str(token)}
+
+
+def _end(pid_file: Path) -> None:
+    if _running(pid_file, b"serve"):
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while _running(pid_file, b"serve") and time.monotonic() < deadline:
+            time.sleep(0.1)
+    pid_file.unlink(missing_ok=True)
+
+
 _EXEC = (
     "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "os.execv(sys.argv[1], [sys.argv[1], 'standalone'])"
 )
 
 
-def _running(pid_file: Path) -> bool:
+def _running(pid_file: Path, named: bytes = b"airflow") -> bool:
     if not pid_file.exists():
         return False
     try:
@@ -98,7 +142,7 @@ def _running(pid_file: Path) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return b"airflow" in command
+    return named in command
 
 
 def _healthy(port: int) -> bool:
