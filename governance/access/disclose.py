@@ -21,6 +21,8 @@ import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
+from governance.access.egress import destination as allowed_destination
+from governance.access.egress import export, minimum_necessary, permitted_recipient
 from governance.access.read import permitted, released_subjects, wanted_columns
 from governance.access.sealing import DisclosureWriter
 from governance.errors import AccessError
@@ -29,9 +31,9 @@ from governance.model.contract import Contract
 from governance.model.dataset import Manifest
 from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage, StageRecord
 from governance.model.key_grant import Claim, Operation
-from governance.model.policy import Policy, Recipient
+from governance.model.policy import Recipient
 from governance.model.run import OpenedRun
-from governance.pipeline.disclosed import forget_disclosed, keep_disclosed
+from governance.pipeline.disclosed import FOLDER, forget_disclosed, keep_disclosed
 from governance.pipeline.pointer import released_contract, released_manifest
 from governance.pipeline.protect import DATASETS
 from governance.pipeline.step import event_context
@@ -52,9 +54,9 @@ _EXCLUDED = {
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """What left: ``facts`` as recorded, ``log_index`` of the record, ``directory`` of the files."""
+    """What left: ``facts`` as recorded, ``log_index`` of the record, ``directory`` of the files, or their URI."""
 
-    directory: Path
+    directory: Path | str
     facts: dict[str, Any]
     log_index: int
 
@@ -66,37 +68,51 @@ def disclose(
     dataset: str,
     recipient: str,
     purpose: str,
-    directory: Path,
     description: str,
+    directory: Path | None = None,
+    destination: str | None = None,
     columns: Sequence[str] | None = None,
 ) -> Disclosure:
-    """Write the released version of ``dataset`` for ``recipient`` into a new ``directory``.
+    """Write the released version of ``dataset`` for ``recipient`` into a new ``directory``, or into a bucket.
+
+    Args:
+        destination: in place of a directory, a URI at or below one of the recipient's destinations; the
+            disclosure goes below it, into a folder that has its id.
+        columns: by default those that the policy lets the recipient have.
 
     Raises:
-        AccessError: GOV-601 for an unknown recipient; GOV-602 when purpose, country, key or
-            description do not satisfy the policy or the directory exists; GOV-603 when nothing is
-            released.
+        AccessError: GOV-601 for an unknown recipient; GOV-602 when purpose, country, instrument, key, columns,
+            destination or description do not satisfy the policy or the directory exists; GOV-603 when nothing
+            is released.
         LogError: GOV-50x when the disclosure cannot be recorded; then nothing becomes visible.
+        StorageError: GOV-724 when the bucket does not take it; by then it is recorded.
     """
-    policy = workspace.policy
-    to = _permitted_recipient(policy, recipient, purpose)
+    if (directory is None) == (destination is None):
+        raise ValueError("a disclosure goes into a directory or to a destination")
+    to = permitted_recipient(workspace.policy, recipient, purpose)
     if not description.strip():
         raise AccessError(
             "GOV-602", "a disclosure needs a description", "say briefly what is disclosed and why"
         )
-    if directory.exists():
+    if directory is not None and directory.exists():
         raise AccessError(
             "GOV-602", f"{directory.name} exists already", "name a directory that does not exist"
         )
     manifest = released_manifest(workspace, dataset)
     contract = released_contract(workspace, manifest)
-    wanted = wanted_columns(manifest, columns)
+    wanted = wanted_columns(manifest, minimum_necessary(to, manifest, columns))
+    disclosure_id = "d" + secrets.token_hex(12)
+    bucket = allowed_destination(to, destination, disclosure_id) if destination is not None else None
     claim = Claim.of_run(Operation.DISCLOSE, manifest.body["run"])
     workspace.claim(replace(claim, purpose=purpose, recipient=recipient))
-    disclosure_id = "d" + secrets.token_hex(12)
-    partial = directory.parent / f".{disclosure_id}.partial"
+    # What waits for a bucket is sealed to the recipient already.
+    beside = directory.parent if directory is not None else workspace.settings.home / FOLDER
+    if bucket is not None:
+        beside.mkdir(mode=0o700, exist_ok=True)
+    partial = beside / f".{disclosure_id}.partial"
     partial.mkdir(parents=True, mode=0o700)
     recorded = False
+    left: Path | str
     try:
         written = _write(workspace, manifest, contract, to, purpose, wanted, partial)
         facts = _facts(
@@ -118,36 +134,19 @@ def disclose(
         recorder.completed(Stage.DISCLOSE, record.context, record)
         workspace.log.checkpoint()
         # Recorded first: killed here, the register says more left than did, never less.
-        partial.rename(directory)
+        if bucket is not None:
+            export(bucket, partial, STATEMENT)
+            shutil.rmtree(partial)
+            left = bucket.uri
+        elif directory is not None:
+            partial.rename(directory)
+            left = directory
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         if not recorded:
             forget_disclosed(workspace, disclosure_id)
         raise
-    return Disclosure(directory, facts, index)
-
-
-def _permitted_recipient(policy: Policy, name: str, purpose: str) -> Recipient:
-    to = policy.recipients.get(name)
-    if to is None:
-        raise AccessError(
-            "GOV-601",
-            f"recipient {name!r} is not in the policy",
-            f"use one of {', '.join(sorted(policy.recipients))}, or have the policy's owner add it",
-        )
-    if purpose not in to.purposes:
-        raise AccessError(
-            "GOV-602",
-            f"{name} may not receive data for {purpose!r}",
-            f"the policy allows {', '.join(to.purposes)}",
-        )
-    if to.public_key is None:
-        raise AccessError(
-            "GOV-602",
-            f"{name} has no public key in the policy, so nothing can be sealed to it",
-            "ask the recipient for an X25519 public key: `governance keys recipient` makes a pair",
-        )
-    return to
+    return Disclosure(left, facts, index)
 
 
 def _write(

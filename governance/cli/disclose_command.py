@@ -15,8 +15,15 @@ from governance.cli.options import home_options, json_option, settings, show
 @click.option("--to", "recipient", required=True, help="A recipient of the policy.")
 @click.option("--purpose", required=True, help="A purpose the policy allows this recipient.")
 @click.option("--description", required=True, help="What is disclosed and why; stands in the accounting.")
-@click.option("--out", "directory", required=True, type=click.Path(path_type=Path), help="A new directory.")
-@click.option("--column", "columns", multiple=True, help="Only this column; repeat for more. Default: all.")
+@click.option(
+    "--out",
+    required=True,
+    metavar="DIRECTORY|s3://…",
+    help="A new directory, or a destination of the recipient.",
+)
+@click.option(
+    "--column", "columns", multiple=True, help="Only this column; repeat for more. Default: all it may have."
+)
 @home_options
 @json_option
 def command(
@@ -24,7 +31,7 @@ def command(
     recipient: str,
     purpose: str,
     description: str,
-    directory: Path,
+    out: str,
     columns: tuple[str, ...],
     home: str | None,
     store: str | None,
@@ -39,6 +46,7 @@ def command(
     from governance.pipeline.local import local_recorder
     from governance.pipeline.workspace import Workspace
 
+    bucket = "://" in out
     workspace = Workspace.open(settings(home, store))
     done = disclose(
         workspace,
@@ -46,7 +54,8 @@ def command(
         dataset=dataset,
         recipient=recipient,
         purpose=purpose,
-        directory=directory,
+        directory=None if bucket else Path(out),
+        destination=out if bucket else None,
         description=description,
         columns=columns or None,
     )
@@ -56,6 +65,6 @@ def command(
         as_json,
         lambda: click.echo(
             f"disclosed {done.facts['rows']:,} rows of {dataset} {done.facts['version']} to "
-            f"{recipient} (log entry {done.log_index}) in {done.directory}"
+            f"{recipient} (log entry {done.log_index}) at {done.directory}"
         ),
     )

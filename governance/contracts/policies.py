@@ -164,6 +164,8 @@ def _recipient(name: str, said: Mapping[str, Any], folder: Path) -> Recipient:
         safeguard=text(said, "safeguard"),
         public_key=key,
         hipaa_role=text(said, "hipaaRole"),
+        columns={n: tuple(c) for n, c in mapping(said, "columns").items()} if "columns" in said else None,
+        destinations=tuple(texts(said, "destinations")),
     )
 
 

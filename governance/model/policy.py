@@ -45,7 +45,11 @@ class ClassificationRule:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """``public_key`` is the recipient's X25519 key (base64, 32 bytes): disclosures are sealed to it."""
+    """``public_key`` is the recipient's X25519 key (base64, 32 bytes): disclosures are sealed to it.
+
+    ``columns`` are those it may receive by dataset, ``None`` for all; ``destinations`` URIs below which its
+    disclosures may be exported.
+    """
 
     name: str
     title: str
@@ -55,6 +59,8 @@ class Recipient:
     safeguard: str | None
     public_key: str | None
     hipaa_role: str | None = None
+    columns: Mapping[str, tuple[str, ...]] | None = None
+    destinations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

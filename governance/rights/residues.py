@@ -57,6 +57,14 @@ RESIDUES = (
         How.NOT,
     ),
     Residue(
+        ("disclosures/.*.partial/**",),
+        "a disclosure on its way to a bucket, sealed to its recipient",
+        "the recipient's private key, which is nowhere in the home",
+        "when it has arrived; after a kill, when it is deleted",
+        "none: nobody here can open it",
+        How.NOT,
+    ),
+    Residue(
         ("disclosures/*.members",),
         "internal pseudonyms of the subjects of a disclosure, sorted",
         "a key of each disclosure",
