@@ -22,13 +22,17 @@ EXPOSED, SEALED, DESTROYED, UNKNOWN = "exposed", "sealed", "destroyed", "unknown
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A dataset or a job outside, ``depth`` jobs from the start; ``cites`` are the events on the way."""
+    """A dataset or a job outside, ``depth`` jobs from the start; ``cites`` are the events on the way.
+
+    ``origin`` is what the job ``via`` read to write it, or what the job itself read.
+    """
 
     kind: str
     node: Node
     depth: int
     via: str | None
     cites: tuple[int, ...]
+    origin: Node | None = None
 
 
 def closure(trail: Trail, start: Iterable[Node]) -> list[Reached]:
@@ -47,11 +51,11 @@ def closure(trail: Trail, start: Iterable[Node]) -> list[Reached]:
                 if job in jobs:
                     continue
                 name = "/".join(job)
-                jobs[job] = Reached("job", job, before.depth + 1, None, (*before.cites, read))
+                jobs[job] = Reached("job", job, before.depth + 1, None, (*before.cites, read), before.node)
                 for node, wrote in sorted(trail.writes.get(job, {}).items()):
                     if node not in found:
                         cites = (*before.cites, read, wrote)
-                        found[node] = Reached("dataset", node, before.depth + 1, name, cites)
+                        found[node] = Reached("dataset", node, before.depth + 1, name, cites, before.node)
                         reached.append(found[node])
         front = reached
     own = {f"{run.dataset}.{stage}" for run in trail.runs for stage in Stage}

@@ -164,14 +164,7 @@ def _flows(trail: Trail, a: Activity) -> Cell:
         if node[0] == "disclosure":
             continue
         add("/".join(node), "job outside" if r.kind == "job" else "dataset outside", r.cites)
-        origin = next(
-            (
-                "/".join(n)
-                for n, before in reached.items()
-                if r.via and before.depth == r.depth - 1 and _made(trail, n, r)
-            ),
-            a.dataset,
-        )
+        origin = "/".join(r.origin) if r.origin and r.origin in reached else a.dataset
         by = r.via or "reads it"
         edges.append({"from": origin, "to": "/".join(node), "by": by, "known": "declared"})
     value = {"nodes": list(nodes.values()), "edges": edges}
@@ -180,10 +173,6 @@ def _flows(trail: Trail, a: Activity) -> Cell:
     said = any(edge["known"] == "declared" for edge in edges)
     note = "what is known as declared other producers report, and nobody signed it" if said else None
     return Cell(value, Basis.OBSERVED, tuple(sorted(set(cites))), note)
-
-
-def _made(trail: Trail, origin: tuple[str, str], r: Any) -> bool:
-    return any("/".join(job) == r.via for job in trail.reads.get(origin, {}))
 
 
 def _purposes(a: Activity) -> Cell:
