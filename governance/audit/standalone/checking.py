@@ -212,7 +212,9 @@ class Bundle:
             raise ValueError("does not hold: files may have been left out or exchanged")
 
     def _manifest(self) -> None:
-        listed = parsed(self.files["manifest.json"])["files"]
+        said = parsed(self.files["manifest.json"])
+        need(said["format"] == "governance-bundle/1", "manifest.json", "is of a format not known here")
+        listed = said["files"]
         have = {n: "sha256:" + hashlib.sha256(d).hexdigest() for n, d in self.files.items()}
         for name in sorted({*listed, *have} - {"manifest.json", "signature.json"}):
             need(listed.get(name) == have.get(name), name, "is not the file that was signed for")
@@ -281,7 +283,11 @@ class Bundle:
         signed, declared = 0, {}  # type: ignore[var-annotated]
         for number, row in enumerate(record["rows"], 1):
             for key, cell in row["cells"].items():
-                self._cites(cell["cites"], f"row {number} ({row['title']}), {key}")
+                where = f"row {number} ({row['title']}), {key}"
+                self._cites(cell["cites"], where)
+                # What was asked is declared and cites nothing; what is seen must rest on something.
+                if cell["basis"] in ("observed", "conflicting"):
+                    need(cell["cites"], "record.json", f"{where} is {cell['basis']} and cites no entry")
                 bases[cell["basis"]] += 1
                 signed += cell["basis"] == "observed" and any(i in self.evidence for i in cell["cites"])
                 if cell["basis"] == "declared":

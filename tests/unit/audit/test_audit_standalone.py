@@ -142,6 +142,7 @@ def _edit(data: bytes, edit: Callable[[Any], Any]) -> bytes:
             lambda r: r["rows"][0]["cells"]["date"].update(basis="declared"),
             "counts other cells",
         ),
+        ("record.json", lambda r: r["rows"][0]["cells"]["date"].update(cites=[]), "cites no entry"),
         ("record.json", lambda r: r["exceptions"].clear(), "counts other exceptions"),
         ("record.json", lambda r: r["as_of"].update(size=1), "as_of"),
         ("record.json", lambda r: r["entries"][0].update(principal="nobody"), "described as another"),
