@@ -195,7 +195,10 @@ def reconcile(
 
 
 def main() -> None:
-    """``HOME URL TOKEN_FILE [HOURS]``: tell the log in HOME of the runs that ended in the last hours, 24 by default."""
+    """``URL TOKEN_FILE [HOURS]``: tell the log of the runs that ended in the last hours, 24 by default.
+
+    Run it with Airflow's settings: the OpenLineage namespace is part of the ids.
+    """
     import sys
     from contextlib import closing
     from pathlib import Path

@@ -64,6 +64,10 @@ def test_what_waits_and_what_was_decided(pages: TestClient, validated: tuple[Hom
     run = pages.get(f"/pages/airflow/{DATASET}/{validated[1].run.run_id}").text
     assert "Columns found to hold" in run
     assert f"airflow-evidence/{DATASET}/{validated[1].run.run_id}" in run
+    # Another DAG, whose name begins with this one's and a dot, is another's to see.
+    assert pages.get("/pages/airflow-evidence/customer/x").json()["evidence"] == []
+    dotted = f"{DATASET}.validate"
+    assert pages.get(f"/pages/airflow-evidence/{dotted}/{validated[1].run.run_id}").json()["evidence"] == []
     task = pages.get(f"/pages/airflow-task/{DATASET}/validate/-1/{validated[1].run.run_id}").text
     assert "expectations and checks hold" in task
     assert "rows allowed" not in task

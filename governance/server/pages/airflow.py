@@ -17,7 +17,14 @@ from governance.server.pages.proved import evidence
 from governance.server.served import ServedStore
 
 Dag = Annotated[str, Path(min_length=1, max_length=300)]
-_OF_DAG = "(job_name = $dag OR starts_with(job_name, $dag || '.'))"
+_OF_DAG = """(
+    (job_name = $dag OR starts_with(job_name, $dag || '.'))
+    AND log_index NOT IN (
+        SELECT e.log_index FROM events e
+        WHERE starts_with(e.job_name, $dag) AND e.parent_job_name <> $dag AND e.log_index < $as_of
+    )
+)"""
+"""Jobs of a DAG, and none of one whose own name begins with this one's and a dot: who may see one sees no other."""
 
 
 def router(served: ServedStore) -> APIRouter:
