@@ -136,7 +136,7 @@ def retention(activity: Activity) -> Cell:
 
 def retention_adherence(activity: Activity) -> Cell:
     return unknown(
-        "no erasure is recorded in the log, so nothing shows whether the limit was kept",
+        "the log records no deletion at the end of the limit, so nothing shows whether it was kept",
         activity.contract_cite,
     )
 
