@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -190,6 +191,7 @@ def test_dags_run_by_rest_and_by_asset(airflow: Airflow) -> None:
     airflow.wait(
         lambda: set(verdicts(airflow.settings)) == {Completeness.COMPLETE}, "complete lineage of all runs"
     )
+    rest_says_the_same_as_the_scheduler(airflow)
     the_evidence_stands_beside_the_run(airflow, training)
     the_key_broker_reads_what_a_try_carries(airflow, training)
     every_key_came_from_the_broker(airflow)
@@ -241,6 +243,28 @@ def the_evidence_stands_beside_the_run(airflow: Airflow, run: dict[str, Any]) ->
             page, headers={"Authorization": f"Bearer {airflow.login(APPROVERS[0])}"}
         )
         urllib.request.urlopen(asked, timeout=30)
+
+
+def rest_says_the_same_as_the_scheduler(airflow: Airflow) -> None:
+    """A reconciliation would tell of each try what the listener told."""
+    from governance.airflow.reconciling import AirflowRest
+
+    ends = AirflowRest(airflow.base, lambda: airflow.token).ended(datetime.now(UTC) - timedelta(hours=1))
+    asked = {
+        (end.dag_id, one.task_id, one.map_index, one.try_number, one.state, one.ran)
+        for end in ends
+        for one in end.tries
+    }
+    workspace = Workspace.open(airflow.settings)
+    index = Index.build(workspace.log, evidence_public_key=workspace.evidence_public_key)
+    rows = index.query("SELECT job_name, body FROM facets WHERE facet = $f", {"f": TRIES_FACET})
+    workspace.log.close()
+    told = {
+        (row["job_name"], one["task"], one["mapIndex"], one["try"], one["state"], one["ran"])
+        for row in rows
+        for one in json.loads(row["body"])["tries"]
+    }
+    assert asked == told
 
 
 def the_key_broker_reads_what_a_try_carries(airflow: Airflow, run: dict[str, Any]) -> None:
