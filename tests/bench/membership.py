@@ -1,22 +1,18 @@
 """Who holds a person: one question of many sealed membership indexes, each of many subjects.
 
-``python -m tests.bench.membership [--full]`` prints one JSON line a size: quick is up to 100 versions of 100,000
-subjects, full up to 1,000 of 1,000,000 (16 GB of disk, removed at the end). The pseudonyms are the same in every
+Full size is up to 1,000 versions of 1,000,000 subjects (16 GB of disk, removed at the end). The pseudonyms are the same in every
 index and are sealed anew for each, so that nothing is shared between them on disk or in a cache.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from tests.bench.experiment import OUT
+from tests.bench.experiment import OUT, Call, Experiment, Figure, Goal, value_of
 
-QUICK = ((10, 10_000), (100, 10_000), (10, 100_000), (100, 100_000))
+QUICK = ((100, 10_000), (100, 100_000))
 FULL = ((100, 100_000), (1_000, 100_000), (100, 1_000_000), (1_000, 1_000_000))
 
 
@@ -79,12 +75,16 @@ def measure(versions: int, subjects: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Print a line a size as it is measured."""
-    for versions, subjects in FULL if "--full" in sys.argv else QUICK:
-        print(json.dumps(measure(versions, subjects)), flush=True)
-
-
-if __name__ == "__main__":
-    Path(OUT).mkdir(parents=True, exist_ok=True)
-    main()
+def experiments(quick: bool) -> list[Experiment]:
+    made = []
+    for versions, subjects in QUICK if quick else FULL:
+        name = f"membership.{versions}x{subjects // 1_000}k"
+        figures = [
+            Figure(f"{name}.first", "s", value_of("first_wall_s"), Goal("value", 1.0, unit="s")),
+            Figure(f"{name}.again", "s", value_of("wall_s"), Goal("value", 1.0, unit="s")),
+            Figure(f"{name}.sealing", "CPU s a version", value_of("sealing_cpu_s")),
+            Figure(f"{name}.size", "B a subject", value_of("bytes_a_subject")),
+        ]
+        shape = {"versions": versions, "subjects": subjects}
+        made.append(Experiment(name, Call("membership:measure", shape), figures, pairs=1, context=shape))
+    return made
