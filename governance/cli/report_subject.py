@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -58,9 +59,11 @@ def write_copies(workspace: Workspace, domain: str, identifier: str, out: Path) 
     The read is recorded, and leaves out what consent no longer covers.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from governance.access import released_reader
     from governance.durable import replace_file
+    from governance.pipeline.membership import subject_columns
     from governance.rights.holdings import dataset_names, find_rows
     from governance.rights.receipt import known_subject
 
@@ -70,16 +73,17 @@ def write_copies(workspace: Workspace, domain: str, identifier: str, out: Path) 
         holding = find_rows(workspace, name, {domain: wanted})
         if holding is None or holding.manifest is None or not holding.current:
             continue
-        column = next(
-            str(each["column"])
-            for each in holding.manifest.body["columns"]
-            if each["method"] == "pseudonym" and each["source_column"] == holding.contract.subject.source_name
-        )
+        people = subject_columns(holding.manifest)
         purpose = holding.manifest.body["run"]["purpose"]
         _, reader = released_reader(workspace, name, purpose=purpose)
         rows: list[dict[str, Any]] = []
         for batch in reader:
-            rows += batch.filter(pa.array(wanted.places(batch[column]) >= 0)).to_pylist()
+            own = {name: pa.array(wanted.places(batch[name]) >= 0) for name in people}
+            for name, mask in own.items():
+                # Who else a row is about is not the asker's to know (Art. 15(4)).
+                theirs = pc.if_else(mask, batch[name], None)
+                batch = batch.set_column(batch.schema.get_field_index(name), name, theirs)
+            rows += batch.filter(functools.reduce(pc.or_, own.values())).to_pylist()
         path = out / f"gdpr-art15-{name}.rows.json"
         said = {"dataset": name, "version": holding.manifest.version, "purpose": purpose, "rows": rows}
         replace_file(path, (json.dumps(said, indent=1, default=str, ensure_ascii=False) + "\n").encode())

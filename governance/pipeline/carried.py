@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from governance.errors import ContractError
 from governance.model.contract import LoadMode
 from governance.model.dataset import Segment
 from governance.model.decision import Reason
 from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
 from governance.pipeline.manifest import segments_of
+from governance.pipeline.membership import subject_columns
 from governance.pipeline.pointer import released_manifest
 from governance.pipeline.step import RunContext
 from governance.protect import carried_segments
@@ -34,12 +36,21 @@ def rewrite_carried(
         segment of which no row is left has no files.
 
     Raises:
-        StorageError: GOV-723. ProtectionError: GOV-303. Nothing half-written remains.
+        StorageError: GOV-723. ProtectionError: GOV-303. ContractError: GOV-102 when the carried segments name
+        people in other columns than the contract does. Nothing half-written remains.
     """
     if context.contract.mode is LoadMode.FULL or not context.run.previous_version:
         return []
     previous = released_manifest(context.workspace, context.run.dataset)
+    carried = carried_segments(previous, context.contract.mode, segments_of(written))
     subjects = ReleasedSubjects([ConsentDecision.of_run(context, late=late)], context.workspace.vault)
+    if carried and set(subject_columns(previous)) != set(subjects.people):
+        raise ContractError(
+            "GOV-102",
+            f"version {previous.version} of {context.run.dataset} names people in {', '.join(subject_columns(previous))}, "
+            f"the contract in {', '.join(subjects.people)}: who is in its segments could not be told any more",
+            "load the dataset in full once, with `loadMode: full`",
+        )
 
     def denied(batch: pa.RecordBatch) -> Mask:
         return np.asarray(subjects.decide(batch)[0] != Reason.ALLOWED, bool)
@@ -47,7 +58,7 @@ def rewrite_carried(
     storage, keys = context.storage, context.workspace.keyring
     made: list[dict[str, Any]] = []
     try:
-        for segment in carried_segments(previous, context.contract.mode, segments_of(written)):
+        for segment in carried:
             if not rows_matching(storage, keys, previous, segment, subjects.columns, denied):
                 continue
             name = f"{context.run.version}-{secrets.token_hex(8)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +102,8 @@ class Holding:
     dead: set[str] = field(default_factory=set)
     versions: dict[str, bool] = field(default_factory=dict)
     rows_earlier: int = 0
+    further: list[str] = field(default_factory=list)
+    """Source columns besides the subject's that name people, by this contract or by an earlier version."""
 
     @property
     def any(self) -> bool:
@@ -153,6 +155,7 @@ def find_rows(workspace: Workspace, dataset: str, wanted: dict[str, Wanted]) -> 
     if manifest is not None:
         holding.versions[manifest.version] = bool(holding.current)
     for earlier in _readable(chain):
+        search.learn(earlier)
         for segment in earlier.segments:
             if segment.segment_id not in known:
                 known[segment.segment_id] = rows = search.earlier(earlier, segment)
@@ -161,6 +164,9 @@ def find_rows(workspace: Workspace, dataset: str, wanted: dict[str, Wanted]) -> 
         holding.versions[earlier.version] = bool(
             ids & (holding.earlier | holding.current.keys() | holding.dead)
         )
+    for opened in _opened_with_others(storage):
+        search.named_by(opened)
+    holding.further = sorted(search.further[0])
     for loose in sorted(_folders(storage, SEGMENTS) - known.keys()):
         _place(holding, loose, search.loose(f"{SEGMENTS}/{loose}"))
     for aside in sorted(_folders(storage, QUARANTINE)):
@@ -199,6 +205,22 @@ class _Search:
         self._contract = contract
         self._wanted = wanted
         self.seen: Mask = np.zeros(wanted.count, bool)
+        self.further: tuple[set[str], set[str]] = set(), set()
+        self.named_by(contract)
+
+    def named_by(self, contract: Contract) -> None:
+        """What a contract's further people stand in: in the source, and as released."""
+        for name in contract.subject.others:
+            self.further[0].add(name)
+            if column := contract.column(name):
+                self.further[1].add(column.name)
+
+    def learn(self, manifest: Manifest) -> None:
+        """Columns of people that the present contract may no longer name: in the source, and as released."""
+        for column in manifest.body["columns"]:
+            if column["method"] == "pseudonym":
+                self.further[0].add(column["source_column"])
+                self.further[1].add(column["column"])
 
     def released(self, manifest: Manifest | None, segment: Segment) -> int:
         if manifest is None or self._without(segment):
@@ -222,8 +244,9 @@ class _Search:
         return False
 
     def loose(self, folder: str) -> int | None:
-        people = [self._contract.column(name) for name in self._contract.subject.columns]
-        return self._sealed(folder, [column.name if column else "" for column in people], self._wanted.places)
+        released = self._contract.column(self._contract.subject.source_name)
+        columns = [released.name if released else ""]
+        return self._sealed(folder, columns, self._wanted.places, self.further[1])
 
     def quarantined(self, folder: str) -> int | None:
         vault, domain = self._workspace.vault, self._wanted.domain
@@ -231,7 +254,7 @@ class _Search:
         def named(identifiers: pa.Array) -> npt.NDArray[np.int64]:
             return self._wanted.named(identifiers, lambda unique: vault.suppression_marks(domain, unique))
 
-        return self._sealed(folder, list(self._contract.subject.columns), named)
+        return self._sealed(folder, [self._contract.subject.source_name], named, self.further[0])
 
     def _of_version(self, manifest: Manifest, segment: Segment) -> int:
         columns = subject_columns(manifest)
@@ -247,11 +270,15 @@ class _Search:
         )
 
     def _sealed(
-        self, folder: str, columns: list[str], places: Callable[[pa.Array], npt.NDArray[np.int64]]
+        self,
+        folder: str,
+        columns: list[str],
+        places: Callable[[pa.Array], npt.NDArray[np.int64]],
+        further: Set[str] = frozenset(),
     ) -> int | None:
         rows = 0
         try:
-            for batch in sealed_batches(self._storage, self._workspace, folder, columns or [""]):
+            for batch in sealed_batches(self._storage, self._workspace, folder, columns or [""], further):
                 rows += int(self._matched(batch, places).sum())
         except ProtectionError as fault:
             return _DEAD if fault.code == _DESTROYED else None
@@ -269,9 +296,13 @@ class _Search:
 
 
 def sealed_batches(
-    storage: Storage, workspace: Workspace, folder: str, columns: list[str] | None = None
+    storage: Storage,
+    workspace: Workspace,
+    folder: str,
+    columns: list[str] | None = None,
+    further: Set[str] = frozenset(),
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of sealed files that no manifest lists.
+    """Rows of sealed files that no manifest lists; of ``further`` columns those that are there.
 
     Raises:
         ProtectionError: GOV-303 for a destroyed key, GOV-308 for what does not decrypt.
@@ -284,11 +315,22 @@ def sealed_batches(
         with file:
             if missing := set(columns or ()) - set(file.schema_arrow.names):
                 raise KeyError(*missing)
-            yield from file.iter_batches(columns=columns)
+            there = sorted(further & set(file.schema_arrow.names))
+            yield from file.iter_batches(columns=columns and list(dict.fromkeys([*columns, *there])))
 
 
 def _folders(storage: Storage, top: str) -> set[str]:
     return {path.split("/")[1] for path in storage.list(top)}
+
+
+def _opened_with_others(storage: Storage) -> Iterator[Contract]:
+    """Each contract that a run was opened with and that names further people, whether or not it released."""
+    seen: set[bytes] = set()
+    for path in storage.list("staging"):
+        if path.endswith("/contract.odcs.yaml") and (data := storage.read(path)) not in seen:
+            seen.add(data)
+            if b"others" in data:
+                yield load_contract(path, data=data)
 
 
 def _opened_contract(storage: Storage) -> Contract | None:

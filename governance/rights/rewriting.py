@@ -213,14 +213,14 @@ def _without(workspace: Workspace, holding: Holding, wanted: Wanted, aside: str)
     """Write a quarantine segment again without the subjects; of what cannot be read nothing is kept."""
     storage, vault = workspace.dataset_storage(holding.dataset), workspace.vault
     name = f"{aside.rpartition('-')[0] or aside}-{_short(aside)}"
-    folder, people = f"{QUARANTINE}/{name}", holding.contract.subject.columns
+    folder, subject = f"{QUARANTINE}/{name}", holding.contract.subject.source_name
     storage.remove_tree(folder)
     writer: SegmentWriter | None = None
     dropped = 0
     try:
         for batch in sealed_batches(storage, workspace, f"{QUARANTINE}/{aside}"):
             gone = np.zeros(batch.num_rows, bool)
-            for column in people:
+            for column in {subject, *(set(holding.further) & set(batch.schema.names))}:
                 gone |= wanted.named(batch[column], lambda u: vault.suppression_marks(wanted.domain, u)) >= 0
             dropped += int(gone.sum())
             if writer is None:
