@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 from governance.contracts.anonymity import Claims
 from governance.contracts.documents import Document, Pointer, read_document
 from governance.contracts.faults import Fault, Mark, closest, did_you_mean, findings, without_echoes
+from governance.contracts.people import further_people
 from governance.contracts.quality import Rules
 from governance.contracts.reading import (
     custom_properties,
@@ -324,7 +325,12 @@ class _Compiler:
         domain = text(subject, "domain") or ""
         self._places[("domain", domain)] = self._document.at((*at, "subject", "domain"))
         self._places[("subject", "")] = self._document.at(place)
-        return SubjectColumn(name or "", domain, text(subject, "role") or "data_subject")
+        others = further_people(said, at, self._say)
+        for index, other in enumerate(others if columns else ()):
+            self._source_column(
+                other, columns, (*at, "subject", "others", index), "subject column", NO_SUBJECT
+            )
+        return SubjectColumn(name or "", domain, text(subject, "role") or "data_subject", others)
 
     def _jurisdiction(
         self, said: Mapping[str, Any], columns: list[ContractColumn], at: Pointer

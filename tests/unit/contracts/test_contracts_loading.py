@@ -245,7 +245,7 @@ def test_a_cache_that_cannot_be_written_is_no_fault(examples: Path, tmp_path: Pa
 
 
 def test_what_is_not_a_compiled_contract_is_refused() -> None:
-    for data in (b"", b"[]", b"{}", b'{"format":"governance.contract/2"}', b"\xff", b"[" * 100_000):
+    for data in (b"", b"[]", b"{}", b'{"format":"governance.contract/3"}', b"\xff", b"[" * 100_000):
         with pytest.raises(ContractError) as raised:
             from_json(data)
         assert raised.value.code == "GOV-102"
