@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,9 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         Bucket="governed", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
     )
     yield
+    # moto keeps what it was told for as long as this process lives.
+    reset = f"http://127.0.0.1:{server.server_port}/moto-api/reset"
+    urllib.request.urlopen(urllib.request.Request(reset, method="POST"), timeout=30).close()
     server.shutdown()
 
 

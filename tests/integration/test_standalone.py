@@ -71,7 +71,7 @@ class Airflow:
         if token is None or token:
             request.add_header("Authorization", f"Bearer {token or self.token}")
         data = json.dumps(body).encode() if body is not None else None
-        with urllib.request.urlopen(request, data, timeout=30) as answer:
+        with urllib.request.urlopen(request, data, timeout=90) as answer:
             return json.load(answer)
 
     def wait(self, found: Any, what: str) -> Any:
@@ -228,9 +228,9 @@ def the_evidence_stands_beside_the_run(airflow: Airflow, run: dict[str, Any]) ->
     """As Airflow's UI frames it: asked of the server, with links that stay in Airflow, for users only."""
     page = f"{airflow.base}/governance/airflow/{run['dag_id']}/{quote(run['dag_run_id'])}"
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(page, timeout=30)
+        urllib.request.urlopen(page, timeout=90)
     with urllib.request.urlopen(
-        urllib.request.Request(page, headers={"Authorization": f"Bearer {airflow.token}"}), timeout=30
+        urllib.request.Request(page, headers={"Authorization": f"Bearer {airflow.token}"}), timeout=90
     ) as answer:
         shown = answer.read().decode()
     assert "customer_profiles" in shown
@@ -242,7 +242,7 @@ def the_evidence_stands_beside_the_run(airflow: Airflow, run: dict[str, Any]) ->
         asked = urllib.request.Request(
             page, headers={"Authorization": f"Bearer {airflow.login(APPROVERS[0])}"}
         )
-        urllib.request.urlopen(asked, timeout=30)
+        urllib.request.urlopen(asked, timeout=90)
 
 
 def rest_says_the_same_as_the_scheduler(airflow: Airflow) -> None:

@@ -69,10 +69,12 @@ def status(world: World, token: str) -> int:
 
 
 NOW = int(time.time())
+"""When the tests were collected: what is to hold while they run holds for a day."""
+
 CHANGED: dict[str, dict[str, Any]] = {
     "expired": {"exp": NOW - 60},
     "of no end": {"exp": None},
-    "not yet valid": {"nbf": NOW + 600},
+    "not yet valid": {"nbf": NOW + 86_400},
     "of another issuer": {"iss": "https://elsewhere.example"},
     "of no issuer": {"iss": None},
     "for another audience": {"aud": ["https://kubernetes.default.svc"]},
@@ -101,7 +103,7 @@ def by_shared_secret(claims: dict[str, Any], secret: bytes) -> str:
 
 
 def test_a_token_that_is_forged(world: World) -> None:
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": SUBJECT, "exp": NOW + 600}
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": SUBJECT, "exp": NOW + 86_400}
     other = rsa.generate_private_key(65537, 2048)
     public = world.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     good = world.token().split(".")
