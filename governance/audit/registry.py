@@ -7,7 +7,9 @@ from types import MappingProxyType
 
 from governance.audit import (
     breach,
+    compliance,
     consent_evidence,
+    deidentification,
     dpia,
     gdpr_art15,
     gdpr_art17,
@@ -24,7 +26,9 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
         report.kind: report
         for report in (
             breach.REPORT,
+            compliance.REPORT,
             consent_evidence.REPORT,
+            deidentification.REPORT,
             dpia.REPORT,
             gdpr_art15.REPORT,
             gdpr_art17.REPORT,
