@@ -173,7 +173,8 @@ def _drawn(block: Any) -> dict[str, Any]:
 
 def _last(record: Mapping[str, Any]) -> datetime:
     said = record["as_of"]["last_entry_received"]
-    return datetime.fromisoformat(said) if said else datetime(1980, 1, 1, tzinfo=UTC)
+    # A PDF's dates have whole seconds; typst refuses others.
+    return datetime.fromisoformat(said).replace(microsecond=0) if said else datetime(1980, 1, 1, tzinfo=UTC)
 
 
 _WORDS = {

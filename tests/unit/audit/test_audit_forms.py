@@ -132,6 +132,11 @@ def test_pdf_is_archival_and_carries_what_proves_it(art30: MadeReport, record: d
     assert b"Verzeichnis von Verarbeitungst" in metadata
 
 
+def test_pdf_of_an_entry_received_between_two_seconds(record: dict[str, Any]) -> None:
+    said = {**record, "as_of": {**record["as_of"], "last_entry_received": "2026-11-24T19:42:23.123456Z"}}
+    assert made("pdf", said).startswith(b"%PDF-")
+
+
 def test_pdf_takes_no_text_for_markup(attacked: dict[str, Any]) -> None:
     attack = '#read("/etc/passwd") #panic("x") $x$ = heading <b>&amp;</b> \\ `raw` @ref'
     attacked["rows"][0]["title"] = attacked["exceptions"][0]["text"] = attack
