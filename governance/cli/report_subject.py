@@ -78,11 +78,11 @@ def write_copies(workspace: Workspace, domain: str, identifier: str, out: Path) 
         _, reader = released_reader(workspace, name, purpose=purpose)
         rows: list[dict[str, Any]] = []
         for batch in reader:
-            own = {name: pa.array(wanted.places(batch[name]) >= 0) for name in people}
-            for name, mask in own.items():
+            own = {column: pa.array(wanted.places(batch[column]) >= 0) for column in people}
+            for column, mask in own.items():
                 # Who else a row is about is not the asker's to know (Art. 15(4)).
-                theirs = pc.if_else(mask, batch[name], None)
-                batch = batch.set_column(batch.schema.get_field_index(name), name, theirs)
+                theirs = pc.if_else(mask, batch[column], None)
+                batch = batch.set_column(batch.schema.get_field_index(column), column, theirs)
             rows += batch.filter(functools.reduce(pc.or_, own.values())).to_pylist()
         path = out / f"gdpr-art15-{name}.rows.json"
         said = {"dataset": name, "version": holding.manifest.version, "purpose": purpose, "rows": rows}

@@ -137,7 +137,7 @@ def test_the_recipient_opens_the_disclosure(demo: Path) -> None:
 
     home = demo / "out" / "demo"
     key = base64.b64decode((home / "secrets" / "northlake-research.key").read_text())
-    (directory,) = (home / "disclosures").iterdir()
+    (directory,) = (path for path in (home / "disclosures").iterdir() if path.is_dir())
     rows = pa.Table.from_batches(open_disclosure(directory, key))
     assert rows.num_rows > 0
     assert "patient_pseudonym" in rows.column_names
