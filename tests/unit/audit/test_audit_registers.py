@@ -46,6 +46,46 @@ def test_decisions_counted_again(world: World, tmp_path: Path) -> None:
     assert codes == {"late-withdrawals": 3, "backdated-consents": 2, "clock-skew": 1}
 
 
+def test_the_state_of_compliance_counted_again(world: World, tmp_path: Path) -> None:
+    record = make_report(world, "compliance", tmp_path).record
+    opened = Counter(f["context"]["dataset"] for f in told(world, Stage.OPEN))
+    released = [f for f in told(world, Stage.RELEASE) if f["facts"]["state"] == "released"]
+    sent: dict[str, Counter[str]] = {}
+    for facet in told(world, Stage.DISCLOSE):
+        sent.setdefault(facet["context"]["dataset"], Counter())[facet["facts"]["recipient"]["name"]] += 1
+    newest = {f["context"]["dataset"]: f["context"]["version"] for f in released}
+    for row in record["rows"]:
+        cells = {key: cell["value"] for key, cell in row["cells"].items()}
+        assert sum(cells["runs"].values()) == opened[row["id"]]
+        assert cells["disclosures"] == sent.get(row["id"], {})
+        assert (cells["version"] or {}).get("version") == newest.get(row["id"])
+    assert {row["id"] for row in record["rows"]} == set(opened)
+    assert record["population"]["examined"]["runs"] == opened.total()
+
+
+def test_every_released_version_has_its_statement(world: World, tmp_path: Path) -> None:
+    record = make_report(world, "deidentification", tmp_path).record
+    released = {
+        f"{f['context']['dataset']} {f['context']['version']}"
+        for f in told(world, Stage.RELEASE)
+        if f["facts"]["state"] == "released"
+    }
+    assert {row["id"] for row in record["rows"]} == released
+    methods = {f["context"]["version"]: f["facts"]["columns"] for f in told(world, Stage.PROTECT)}
+    # A version that an erasure wrote stands on the evidence of the one before it.
+    written = {
+        f["facts"]["version"]: f["facts"]["previous_version"]
+        for f in told(world, Stage.ERASURE)
+        if f["facts"]["state"] == "rewritten" and f["facts"].get("version")
+    }
+    for row in record["rows"]:
+        version = row["id"].split()[1]
+        while version not in methods and version in written:
+            version = written[version]
+        columns = {c["column"]: c["method"] for c in methods.get(version, [])}
+        assert (row["cells"]["methods"]["value"] or {}) == columns
+
+
 @pytest.fixture(scope="module")
 def departing(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Sent abroad without an instrument, to a stranger, on another instrument, on a derogation twice."""
