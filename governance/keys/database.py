@@ -9,64 +9,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
 
+from governance.connection import OwnConnection
 from governance.durable import sync
 from governance.errors import ProtectionError, StorageError
 
 _BUSY_SECONDS = 120
 _PAGE_SIZE = 16_384
-
-
-class _Closes(Protocol):
-    def close(self) -> None: ...
-
-
-C = TypeVar("C", bound=_Closes)
-
-
-class Owned(Generic[C]):
-    """A connection of one process, used by one thread at a time; opened when it is first asked for.
-
-    Args:
-        connect: opens a connection.
-        usable: whether an opened one still works.
-    """
-
-    def __init__(self, connect: Callable[[], C], usable: Callable[[C], bool] = lambda _: True) -> None:
-        self._connect = connect
-        self._usable = usable
-        self._process = os.getpid()
-        self._lock = threading.RLock()
-        self._connection: C | None = None
-        self._inherited: list[C] = []
-
-    def lock(self) -> threading.RLock:
-        """What to hold while the connection is used."""
-        if self._process != os.getpid():
-            # A connection must not be used, nor closed, on the far side of a fork; a lock may have
-            # been held by a thread that does not exist here.
-            if self._connection is not None:
-                self._inherited.append(self._connection)
-                self._connection = None
-            self._lock = threading.RLock()
-            self._process = os.getpid()
-        return self._lock
-
-    def connection(self) -> C:
-        if self._connection is None or not self._usable(self._connection):
-            self._connection = self._connect()
-        return self._connection
-
-    def close(self) -> None:
-        with self.lock():
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
 
 
 class Database:
@@ -75,7 +27,7 @@ class Database:
     def __init__(self, path: Path, damaged: str) -> None:
         self.path = path.absolute()
         self._damaged = damaged
-        self._own = Owned(self._connect)
+        self._own = OwnConnection(self._connect)
 
     def create(self) -> None:
         """Make the directory (0700) and an empty file (0600) where they do not exist."""
@@ -101,9 +53,9 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._own.lock():
+        with self._own.alone():
             try:
-                connection = self._own.connection()
+                connection = self._own.opened()
                 connection.execute(begin)
                 try:
                     yield connection

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from governance.connection import OwnConnection
 from governance.durable import replace_file
 from governance.errors import GovernanceError, ProtectionError, SettingError, StorageError
-from governance.keys.database import Owned
 from governance.keys.vault_rows import ColumnName, VaultRows, VaultStorage
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ class PostgresVault(VaultStorage):
         self._vault = vault
         self._driver = _driver()
         self.where = f"{self._location()} ({vault})"
-        self._own: Owned[Connection] = Owned(self._connect, lambda held: not (held.closed or held.broken))
+        self._own: OwnConnection[Connection] = OwnConnection(
+            self._connect, lambda held: not (held.closed or held.broken)
+        )
 
     def format(self) -> int | None:
         with self._transaction(_READ) as connection:
@@ -101,7 +103,7 @@ class PostgresVault(VaultStorage):
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
-        with self._own.lock():
+        with self._own.alone():
             try:
                 connection = self._begun(begin)
                 try:
@@ -117,14 +119,14 @@ class PostgresVault(VaultStorage):
                 raise self._fault(error) from None
 
     def _begun(self, begin: str) -> Connection:
-        connection = self._own.connection()
+        connection = self._own.opened()
         try:
             connection.execute(begin.encode())
         except self._driver.OperationalError:
             if not connection.closed:
                 raise
             # Kept from an earlier transaction, and the server was restarted or cut it since.
-            connection = self._own.connection()
+            connection = self._own.opened()
             connection.execute(begin.encode())
         return connection
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from governance.connection import OwnConnection
 from governance.errors import LogError, SettingError
 from governance.log.archive_rows import ArchiveReads, ArchiveWrites
-from governance.log.connection import OwnConnection
 from governance.log.storage import (
     PAGE,
     TABLES,

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from governance.connection import OwnConnection
 from governance.durable import sync
 from governance.errors import LogError
 from governance.log.archive_rows import ArchiveReads, ArchiveWrites
-from governance.log.connection import OwnConnection
 from governance.log.sqlite_markers import ROWS, MarkersRead, RecentMarkers, parts
 from governance.log.storage import (
     PAGE,
