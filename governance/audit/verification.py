@@ -32,10 +32,9 @@ from governance.audit.bundle import (
     signs,
     unlisted,
 )
-from governance.audit.comparing import first_difference, resting_on
+from governance.audit.comparing import resting_on
 from governance.audit.container import Failed
-from governance.audit.record import make_record, read_asked
-from governance.audit.registry import REPORTS
+from governance.audit.recomputation import MALFORMED, Recomputation
 from governance.audit.rotations import check_rotations, read_rotations, terms_of
 from governance.audit.trail import read_trail
 from governance.errors import GovernanceError
@@ -47,8 +46,6 @@ from governance.log.trust import Trust, Vouched
 from governance.model.canonical import canonical, parse
 
 _FIXED = frozenset({RECORD, HTML, CHECKPOINT, KEY, PROOFS, MANIFEST, SIGNATURE, HOWTO})
-
-_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,7 @@ def verify_bundle(
         ok=failure is None and vkey is not None,
         pinned=vkey is not None,
         self_attested=check.vouched.size is None,
-        rows_checked=check.rows_checked,
+        rows_checked=check.again.rows,
         first_failure=failure,
         lines=tuple(check.lines),
         by=check.vouched.phrase,
@@ -124,18 +121,17 @@ def verify_bundle(
 
 
 class _Check:
-    """One run over a bundle. ``lines`` and ``rows_checked`` grow as it gets on."""
+    """One run over a bundle. ``lines`` and ``again`` grow as it gets on."""
 
     def __init__(self, packed: container.Packed, vkey: str | None, trust: Trust) -> None:
         self.packed = packed
         self.lines: list[str] = []
-        self.rows_checked = 0
+        self.again = Recomputation({}, b"")
         self.vouched = Vouched(None, (), (), ())
         self._vkey = vkey
         self._trust = trust
         self._files = packed.members
         self._record: dict[str, Any] = {}
-        self._same_version = True
 
     def run(self, older: str | None) -> None:
         """Raises :class:`Failed` at the first thing that does not hold."""
@@ -147,7 +143,7 @@ class _Check:
         checkpoint = self._checkpoint(terms)
         try:
             proofs, consistency = read_proofs(self._files[PROOFS])
-        except (*_MALFORMED, GovernanceError):
+        except (*MALFORMED, GovernanceError):
             raise Failed(PROOFS, "is not of the form bundles have") from None
         check_rotations(carried, checkpoint, consistency)
         entries = self._entries(checkpoint, proofs)
@@ -172,7 +168,7 @@ class _Check:
             record = parse(data)
             if not isinstance(record, dict) or canonical(record) != data:
                 raise ValueError
-        except _MALFORMED:
+        except MALFORMED:
             raise Failed(RECORD, "is not canonical JSON (RFC 8785)") from None
         return record
 
@@ -226,7 +222,7 @@ class _Check:
                 verify_entry(entry.leaf, proofs[index], checkpoint)
             except GovernanceError as fault:
                 raise Failed(name, f"{fault.message}{where}") from None
-            except _MALFORMED as fault:
+            except MALFORMED as fault:
                 raise Failed(name, f"{fault}{where}") from None
             if proofs[index].index != index:
                 raise Failed(PROOFS, f"the proof of entry {index} is of another")
@@ -248,90 +244,17 @@ class _Check:
         return genesis.evidence_key
 
     def _recompute(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> None:
-        made = self._again(entries, checkpoint)
-        said = self._record
-        version, ours = (_generator(record).pop("version", None) for record in (said, made))
-        # What only the whole log can tell is set aside; the verdict says so.
-        whole = said.get("population", {}).pop("whole_log", None)
-        made["population"].pop("whole_log")
-        difference = first_difference(said, made)
-        if difference is not None:
-            self.rows_checked = difference.rows_before
-            raise Failed(RECORD, difference.text)
-        if not isinstance(whole, dict):
-            raise Failed(RECORD, "population.whole_log is missing")
-        self.rows_checked = len(made["rows"])
-        said["population"]["whole_log"] = whole
-        said["report"]["generator"]["version"] = version
-        bases = made["verdict"]["cells"]
-        self.lines.append(
-            f"{len(made['rows']):,} rows were computed again from the entries and are the same: "
-            f"{bases['observed']:,} cells rest on signed evidence, {bases['declared']:,} on declarations, "
-            f"{bases['conflicting']:,} conflict, {bases['unknown']:,} are unknown."
-        )
-        self.lines.append(
-            f"Exceptions: {len(made['exceptions']):,}, unknowns: {len(made['unknowns']):,}; computed again too."
-        )
-        if version != ours:
-            self.lines.append(
-                f"Made by airflow-governance {version}, checked by {ours}. The rows agree all the same."
-            )
-        self._same_version = version == ours
-        self._html()
-
-    def _again(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> dict[str, Any]:
+        self.again = Recomputation(self._record, self._files[HTML])
         try:
-            report = self._record["report"]
-            kind, template = REPORTS.get(report["kind"]), report["template_version"]
-            period = self._record["period"]
-            asked = (str(period["from"]), str(period["to"])) if period["asked"] is True else None
-        except _MALFORMED:
-            raise Failed(RECORD, "is not of the form records have") from None
-        if kind is None or kind.template_version != template:
-            raise Failed(
-                RECORD,
-                "is of a kind or template version that this verifier does not know, so it proves nothing",
-            )
-        if asked is not None and not kind.takes_period:
-            raise Failed(RECORD, "period: this kind takes none")
-        try:
-            chosen = read_asked(kind, self._record.get("asked"))
-            trail = read_trail((entries[i] for i in sorted(entries)), checkpoint.size)
-            return make_record(kind, trail, checkpoint, entries.__getitem__, asked, chosen)
-        except KeyError as missing:
-            where = resting_on(self._record, missing.args[0] if missing.args else -1)
-            raise Failed(f"{ENTRIES}{missing}.json", f"is missing{where}") from None
-        except (*_MALFORMED, GovernanceError) as fault:
-            raise Failed(RECORD, f"cannot be computed from the entries ({type(fault).__name__})") from None
-
-    def _html(self) -> None:
-        try:
-            from governance.audit.rendering import render
-
-            page = render(self._record).encode()
-        except GovernanceError:
-            self.lines.append(
-                "report.html was not rendered again, because the reports extra is not installed; that it shows "
-                "what record.json says rests on the operator's signature."
-            )
-            return
-        except _MALFORMED:
-            raise Failed(HTML, "cannot be rendered again from record.json") from None
-        if page == self._files[HTML]:
-            self.lines.append("report.html shows what record.json says: rendered again, it is the same.")
-        elif self._same_version:
-            raise Failed(HTML, "does not show what record.json says")
-        else:
-            self.lines.append(
-                "report.html was rendered by another version; that it shows what record.json says rests on the "
-                "operator's signature."
-            )
+            self.again.run(entries, checkpoint)
+        finally:
+            self.lines += self.again.lines
 
     def _rest(self) -> None:
         if self._files[HOWTO] != HOWTO_TEXT.encode():
             raise Failed(HOWTO, "is not the text that bundles of this format carry")
         if self._files.get(VERIFIER, b"") not in (b"", standalone.source()):
-            if self._same_version:
+            if self.again.same_version:
                 raise Failed(VERIFIER, "is not the verifier that bundles of this version carry")
             self.lines.append("verify.py is of another version: do not run it, take one from elsewhere.")
         if self._files[MANIFEST] != manifest(self._files):
@@ -340,7 +263,7 @@ class _Check:
     def _signature(self, evidence_key: bytes | None) -> None:
         try:
             public_key, signature = read_signature(self._files[SIGNATURE])
-        except _MALFORMED:
+        except MALFORMED:
             raise Failed(SIGNATURE, "is not of the form bundles have") from None
         if evidence_key is None or public_key != evidence_key:
             raise Failed(SIGNATURE, "is not by the evidence key that the genesis names")
@@ -388,11 +311,6 @@ class _Check:
         )
         if older is None:
             self.lines.append("No older checkpoint was given, so a rewritten log would not be noticed.")
-
-
-def _generator(record: dict[str, Any]) -> dict[str, Any]:
-    generator = record.get("report", {}).get("generator") if isinstance(record.get("report"), dict) else None
-    return generator if isinstance(generator, dict) else {}
 
 
 def _index(name: str) -> int:

@@ -1,0 +1,118 @@
+"""Computes the record of a bundle again from its entries, and renders it again: both must come out the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from governance.audit.bundle import ENTRIES, HTML, RECORD, BundledEntry
+from governance.audit.comparing import first_difference, resting_on
+from governance.audit.container import Failed
+from governance.audit.record import make_record, read_asked
+from governance.audit.registry import REPORTS
+from governance.audit.trail import read_trail
+from governance.errors import GovernanceError
+from governance.log.note import Checkpoint
+
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError)
+"""What reading a file that somebody altered may raise."""
+
+
+class Recomputation:
+    """One record and its page. ``rows`` and ``lines`` grow as it gets on.
+
+    ``same_version``: the record says it was made by the version that checks it.
+    """
+
+    def __init__(self, record: dict[str, Any], page: bytes) -> None:
+        self.rows = 0
+        self.lines: list[str] = []
+        self.same_version = True
+        self._record = record
+        self._page = page
+
+    def run(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> None:
+        """Raises :class:`Failed` at the first cell, member or page that comes out otherwise."""
+        made = self._again(entries, checkpoint)
+        said = self._record
+        version, ours = (_generator(record).pop("version", None) for record in (said, made))
+        # What only the whole log can tell is set aside; the verdict says so.
+        whole = said.get("population", {}).pop("whole_log", None)
+        made["population"].pop("whole_log")
+        difference = first_difference(said, made)
+        if difference is not None:
+            self.rows = difference.rows_before
+            raise Failed(RECORD, difference.text)
+        if not isinstance(whole, dict):
+            raise Failed(RECORD, "population.whole_log is missing")
+        self.rows = len(made["rows"])
+        said["population"]["whole_log"] = whole
+        said["report"]["generator"]["version"] = version
+        bases = made["verdict"]["cells"]
+        self.lines.append(
+            f"{len(made['rows']):,} rows were computed again from the entries and are the same: "
+            f"{bases['observed']:,} cells rest on signed evidence, {bases['declared']:,} on declarations, "
+            f"{bases['conflicting']:,} conflict, {bases['unknown']:,} are unknown."
+        )
+        self.lines.append(
+            f"Exceptions: {len(made['exceptions']):,}, unknowns: {len(made['unknowns']):,}; computed again too."
+        )
+        if version != ours:
+            self.lines.append(
+                f"Made by airflow-governance {version}, checked by {ours}. The rows agree all the same."
+            )
+        self.same_version = version == ours
+        self._html()
+
+    def _again(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> dict[str, Any]:
+        try:
+            report = self._record["report"]
+            kind, template = REPORTS.get(report["kind"]), report["template_version"]
+            period = self._record["period"]
+            asked = (str(period["from"]), str(period["to"])) if period["asked"] is True else None
+        except MALFORMED:
+            raise Failed(RECORD, "is not of the form records have") from None
+        if kind is None or kind.template_version != template:
+            raise Failed(
+                RECORD,
+                "is of a kind or template version that this verifier does not know, so it proves nothing",
+            )
+        if asked is not None and not kind.takes_period:
+            raise Failed(RECORD, "period: this kind takes none")
+        try:
+            chosen = read_asked(kind, self._record.get("asked"))
+            trail = read_trail((entries[i] for i in sorted(entries)), checkpoint.size)
+            return make_record(kind, trail, checkpoint, entries.__getitem__, asked, chosen)
+        except KeyError as missing:
+            where = resting_on(self._record, missing.args[0] if missing.args else -1)
+            raise Failed(f"{ENTRIES}{missing}.json", f"is missing{where}") from None
+        except (*MALFORMED, GovernanceError) as fault:
+            raise Failed(RECORD, f"cannot be computed from the entries ({type(fault).__name__})") from None
+
+    def _html(self) -> None:
+        try:
+            from governance.audit.rendering import render
+
+            page = render(self._record).encode()
+        except GovernanceError:
+            self.lines.append(
+                "report.html was not rendered again, because the reports extra is not installed; that it shows "
+                "what record.json says rests on the operator's signature."
+            )
+            return
+        except MALFORMED:
+            raise Failed(HTML, "cannot be rendered again from record.json") from None
+        if page == self._page:
+            self.lines.append("report.html shows what record.json says: rendered again, it is the same.")
+        elif self.same_version:
+            raise Failed(HTML, "does not show what record.json says")
+        else:
+            self.lines.append(
+                "report.html was rendered by another version; that it shows what record.json says rests on the "
+                "operator's signature."
+            )
+
+
+def _generator(record: dict[str, Any]) -> dict[str, Any]:
+    generator = record.get("report", {}).get("generator") if isinstance(record.get("report"), dict) else None
+    return generator if isinstance(generator, dict) else {}
