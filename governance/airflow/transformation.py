@@ -24,6 +24,7 @@ from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factor
 
 from governance.airflow.group import dataset_asset
 from governance.airflow.operators import GovernedOperator
+from governance.model.statements import TRAINED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -193,10 +194,6 @@ class GovernedTaskOperator(DecoratedOperator, GovernedOperator):  # type: ignore
             if facet is not None:
                 output.facets["columnLineage"] = facet
         return lineage
-
-
-TRAINED = "application/vnd.governance.training+json"
-"""The log's media type of what a model was trained on."""
 
 
 def governed_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> Any:

@@ -24,6 +24,7 @@ from governance.log.log import CONSENT_BATCH, CONTRACT, GENESIS, OPENLINEAGE_EVE
 from governance.model.canonical import digest
 from governance.model.erasure import TOMBSTONE
 from governance.model.evidence import Stage
+from governance.model.statements import LANDING, REQUEST, TRAINED
 
 SKEW = timedelta(days=1)
 """An event time further than this from the log's own time is flagged."""
@@ -125,6 +126,16 @@ class TaskEvent:
     code: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A leaf of :mod:`governance.model.statements`: what a task or an officer wrote, unsigned."""
+
+    index: int
+    principal: str
+    received_at: str
+    body: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Trail:
     """What the entries say. ``size`` is the checkpoint's; the entries may be a bundle's few.
@@ -152,6 +163,7 @@ class Trail:
     repeated: list[tuple[int, int]] = field(default_factory=list)
     declared: list[DeclaredEvidence] = field(default_factory=list)
     batches: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    statements: dict[str, list[Statement]] = field(default_factory=dict)
     failed: list[TaskEvent] = field(default_factory=list)
     unended: list[TaskEvent] = field(default_factory=list)
     skewed: list[int] = field(default_factory=list)
@@ -209,7 +221,7 @@ def read_trail(entries: Iterable[ReadEntry], size: int) -> Trail:
                 if evidence_keys(event.body):
                     _evidence(trail, entry.index, event, envelope)
         else:
-            _leaf(trail, entry.index, envelope.media_type, entry.body)
+            _leaf(trail, entry.index, envelope, entry.body)
     trail.counts["tasks_started"], trail.counts["tasks_ended"] = len(starts), len(ended)
     trail.unended = sorted(
         (task for run_id, task in starts.items() if run_id not in ended), key=lambda task: task.index
@@ -317,13 +329,17 @@ def _disclose(trail: Trail, proof: Proof) -> None:
         trail.disclosures.append(proof)
 
 
-def _leaf(trail: Trail, index: int, media_type: str, body: bytes) -> None:
+def _leaf(trail: Trail, index: int, envelope: Envelope, body: bytes) -> None:
+    media_type = envelope.media_type
     if media_type in (CONTRACT, POLICY):
         trail._documents[index] = (media_type, body)
-    elif media_type in (GENESIS, CONSENT_BATCH, REDACTION, TOMBSTONE):
+    elif media_type in (GENESIS, CONSENT_BATCH, REDACTION, TOMBSTONE, REQUEST, TRAINED, LANDING):
         said = _json(body)
         if said is None:
             trail.unparsable.append(index)
+        elif media_type in (REQUEST, TRAINED, LANDING):
+            stated = Statement(index, envelope.principal, envelope.received_at, said)
+            trail.statements.setdefault(media_type, []).append(stated)
         elif media_type == CONSENT_BATCH:
             trail.batches.append((index, said))
         elif media_type == TOMBSTONE:

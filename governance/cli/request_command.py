@@ -37,6 +37,7 @@ def command() -> None:
 @click.option("--regime", required=True, help="GDPR, HIPAA, CCPA …; the clocks are in statutory-clocks.yaml.")
 @click.option("--domain", required=True, help="Whose request it is, e.g. patient.")
 @click.option("--received", help="When it came in: 2026-01-31T12:00:00Z. Default: now.")
+@click.option("--manner", help="How it was made, e.g. web form; no personal data.")
 @home_options
 @json_option
 def open_(
@@ -45,6 +46,7 @@ def open_(
     regime: str,
     domain: str,
     received: str | None,
+    manner: str | None,
     home: str | None,
     store: str | None,
     as_json: bool,
@@ -61,9 +63,49 @@ def open_(
         ) from None
     workspace = _workspace(home, store)
     made = open_request(
-        workspace, name, kind=kind, regime=regime, domain=domain, received_at=received_at, by=_caller()
-    )
+        workspace, name, kind=kind, regime=regime, domain=domain, received_at=received_at, manner=manner, by=_caller()
+    )  # fmt: skip
     _show(workspace, made, as_json)
+
+
+@command.command("confirm")
+@click.argument("name")
+@home_options
+@json_option
+def confirm_(name: str, home: str | None, store: str | None, as_json: bool) -> None:
+    """State that receipt was confirmed to who asks."""
+    from governance.rights.requests import confirm
+
+    workspace = _workspace(home, store)
+    _show(workspace, confirm(workspace, name, by=_caller()), as_json)
+
+
+@command.command("tell")
+@click.argument("name")
+@click.argument("recipient")
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice(["service-provider", "contractor", "third-party", "recipient"]),
+    help="What the recipient is.",
+)
+@click.option("--impossible", help="Why nobody could be told; no personal data.")
+@home_options
+@json_option
+def tell_(
+    name: str,
+    recipient: str,
+    role: str,
+    impossible: str | None,
+    home: str | None,
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """State that the request was passed on to RECIPIENT, who has the data, or why it could not be."""
+    from governance.rights.requests import tell
+
+    workspace = _workspace(home, store)
+    _show(workspace, tell(workspace, name, recipient, role, impossible=impossible, by=_caller()), as_json)
 
 
 @command.command("verify")

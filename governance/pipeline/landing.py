@@ -16,6 +16,7 @@ import pyarrow as pa
 from governance.errors import AccessError, SourceError
 from governance.model.canonical import canonical, digest, parse, timestamp
 from governance.model.dataset import SourceFile, SourceSnapshot
+from governance.model.statements import LANDING
 from governance.pipeline.workspace import PIPELINE, Workspace
 from governance.protect.outputs import QUARANTINE
 from governance.protect.segment import SegmentWriter
@@ -25,9 +26,6 @@ LANDED = "landed"
 
 DERIVED = "derived"
 """Rows made from governed inputs: their subjects stand under the released pseudonyms."""
-
-LANDING = "application/vnd.governance.landing+json"
-"""The log's media type of a landing."""
 
 
 def land(

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from governance.errors import AccessError
-from governance.model.canonical import instant, parse, timestamp
+from governance.model.canonical import parse, timestamp
+from governance.model.clocks import statutory_clock
+from governance.model.request import DECISIONS, IDENTITY, ROLES, SubjectRequest, take_step
+from governance.model.statements import REQUEST as REQUEST
 from governance.pipeline.workspace import Workspace
-from governance.rights.clocks import statutory_clock
-
-REQUEST = "application/vnd.governance.request+json"
-"""The log's media type of a step of a request."""
-
-IDENTITY = ("verified", "refuted", "more-asked")
-DECISIONS = ("granted", "partly-granted", "refused", "withdrawn")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _EVIDENCE = re.compile(r"sha256:[0-9a-f]{64}|log:[0-9]{1,15}|[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
@@ -33,66 +28,6 @@ class Entries(Protocol):
     def entries(self, start: int = 0, stop: int | None = None) -> Any: ...
 
 
-@dataclass(slots=True)
-class SubjectRequest:
-    """A request as the log has it. Instants are aware; ``due_at`` is ``None`` while its clock waits.
-
-    ``identity`` is *not checked* or of :data:`IDENTITY`; ``decision`` of :data:`DECISIONS` or ``None``.
-    ``steps`` are the leaves, with their ``log_index``.
-    """
-
-    name: str
-    kind: str
-    regime: str
-    domain: str
-    received_at: datetime
-    identity: str = "not checked"
-    verified_at: datetime | None = None
-    extended: str | None = None
-    holds: list[dict[str, str]] = field(default_factory=list)
-    decision: str | None = None
-    decided_at: datetime | None = None
-    evidence: list[str] = field(default_factory=list)
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    conflicting: int = 0
-
-    def due_at(self) -> datetime | None:
-        """When the answer is due, by the clock of its regime.
-
-        Raises:
-            SettingError: GOV-901 when the regime has no such clock any more.
-        """
-        clock = statutory_clock(self.regime, self.kind)
-        return clock.due(self.received_at, verified_at=self.verified_at, extended=self.extended is not None)
-
-    def overdue(self, now: datetime) -> bool:
-        """Whether it was decided after it was due, or is not decided and was due before now."""
-        due = self.due_at()
-        return due is not None and (self.decided_at or now) > due
-
-    def to_json(self, now: datetime) -> dict[str, Any]:
-        """As commands show it."""
-        due = self.due_at()
-        return {
-            "request": self.name,
-            "kind": self.kind,
-            "regime": self.regime,
-            "domain": self.domain,
-            "received_at": timestamp(self.received_at),
-            "identity": self.identity,
-            "due_at": timestamp(due) if due else None,
-            "days_left": None if due is None or self.decision else (due - now).days,
-            "overdue": self.overdue(now),
-            "extended": self.extended,
-            "holds": self.holds,
-            "decision": self.decision,
-            "decided_at": timestamp(self.decided_at) if self.decided_at else None,
-            "law": statutory_clock(self.regime, self.kind).law,
-            "evidence": self.evidence,
-            "conflicting": self.conflicting,
-        }
-
-
 def read_requests(log: Entries) -> dict[str, SubjectRequest]:
     """Every request of the log, by name, in the order they were opened: a pure function of the log.
 
@@ -102,7 +37,7 @@ def read_requests(log: Entries) -> dict[str, SubjectRequest]:
     found: dict[str, SubjectRequest] = {}
     for entry in log.entries():
         if entry.envelope.media_type == REQUEST and entry.body is not None:
-            _fold(found, {**parse(entry.body), "log_index": entry.index})
+            take_step(found, {**parse(entry.body), "log_index": entry.index})
     return found
 
 
@@ -115,11 +50,13 @@ def open_request(
     domain: str,
     by: str,
     received_at: datetime | None = None,
+    manner: str | None = None,
 ) -> SubjectRequest:
     """Enter a request into the register.
 
     Args:
         name: letters, digits, ``_`` and ``-``; it stands in the log, so no personal data.
+        manner: how it was made, such as a web form (Cal. Code Regs. tit. 11, 7101(b)).
         received_at: when it came in, which may be earlier than it is entered.
 
     Raises:
@@ -138,7 +75,39 @@ def open_request(
     if name in read_requests(workspace.log):
         raise _refused(f"there is a request {name} already", "give this one a name of its own")
     said = {"kind": kind, "regime": regime, "domain": domain, "received_at": timestamp(received)}
+    if manner is not None:
+        said["manner"] = _words(manner, "manner")
     return _step(workspace, name, "opened", by, said)
+
+
+def confirm(workspace: Workspace, name: str, *, by: str) -> SubjectRequest:
+    """State that receipt was confirmed to who asks (Cal. Code Regs. tit. 11, 7021(a)).
+
+    Raises:
+        AccessError: GOV-607 when it is decided already. LogError: GOV-50x.
+    """
+    _undecided(workspace, name)
+    return _step(workspace, name, "confirmed", by, {})
+
+
+def tell(
+    workspace: Workspace, name: str, recipient: str, role: str, *, by: str, impossible: str | None = None
+) -> SubjectRequest:
+    """State that a request was passed on to somebody who has the data, of a role in :data:`ROLES`.
+
+    Args:
+        recipient: the name the policy has; no person.
+        impossible: why it could not be, or only with disproportionate effort; then nobody was told.
+
+    Raises:
+        AccessError: GOV-607. LogError: GOV-50x.
+    """
+    request_named(workspace.log, name)
+    _known(role, ROLES, "role")
+    said = {"recipient": _words(recipient, "recipient"), "role": role}
+    if impossible is not None:
+        said["impossible"] = _words(impossible, "reason")
+    return _step(workspace, name, "told", by, said)
 
 
 def check_identity(workspace: Workspace, name: str, result: str, *, method: str, by: str) -> SubjectRequest:
@@ -217,32 +186,6 @@ def request_named(log: Entries, name: str) -> SubjectRequest:
     if found is None:
         raise _refused(f"the register has no request {name}", "`governance request list` names them")
     return found
-
-
-def _fold(found: dict[str, SubjectRequest], step: Mapping[str, Any]) -> None:
-    name, at = str(step.get("request")), step["at"]
-    request = found.get(name)
-    if step["step"] == "opened":
-        if request is None:
-            found[name] = SubjectRequest(
-                name, step["kind"], step["regime"], step["domain"], instant(step["received_at"]), steps=[dict(step)]
-            )  # fmt: skip
-        else:
-            request.conflicting += 1
-        return
-    if request is None:
-        return
-    request.steps.append(dict(step))
-    if request.decision is not None or (step["step"] == "extended" and request.extended is not None):
-        request.conflicting += 1
-    elif step["step"] == "identity":
-        request.identity = step["result"]
-        request.verified_at = instant(at) if step["result"] == "verified" else None
-    elif step["step"] == "extended":
-        request.extended = step["reason"]
-    elif step["step"] == "decided":
-        request.decision, request.decided_at = step["decision"], instant(at)
-        request.holds, request.evidence = step["holds"], step["evidence"]
 
 
 def _step(workspace: Workspace, name: str, step: str, by: str, said: Mapping[str, Any]) -> SubjectRequest:

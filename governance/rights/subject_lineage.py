@@ -13,6 +13,7 @@ from governance.errors import AccessError
 from governance.keys.identifiers import distinct
 from governance.lineage import Index
 from governance.model.canonical import parse, timestamp
+from governance.model.statements import TRAINED
 from governance.pipeline.workspace import Workspace
 from governance.rights.membership import (
     HELD,
@@ -25,8 +26,6 @@ from governance.rights.membership import (
 from governance.rights.plan import derived_from
 
 ACCESS = "application/vnd.governance.access+json"
-TRAINED = "application/vnd.governance.training+json"
-"""As a task that trains a model writes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,21 @@ from typing import Any
 import pytest
 
 from governance.errors import AccessError, SettingError
+from governance.model import clocks
 from governance.model.canonical import canonical
+from governance.model.clocks import load_clocks, statutory_clock
 from governance.model.legal_hold import LegalHold
 from governance.model.resources import schemas
-from governance.rights import clocks
-from governance.rights.clocks import load_clocks, statutory_clock
 from governance.rights.requests import (
     REQUEST,
     check_identity,
+    confirm,
     decide,
     extend,
     open_request,
     read_requests,
     request_named,
+    tell,
 )
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -175,3 +177,23 @@ def test_two_writers_at_once_leave_one_decision_and_a_conflict_that_shows() -> N
     office.append_json({**step, "request": "nobody's", "decision": "granted"}, REQUEST)
     [found] = read_requests(office.log).values()
     assert (found.decision, found.conflicting) == ("refused", 1)
+
+
+def test_receipt_is_confirmed_and_others_are_told_also_after_the_decision() -> None:
+    office = Office()
+    open_request(
+        office, "CA-1", kind="erasure", regime="CCPA", domain="customer", by="dpo", manner="web form"
+    )  # type: ignore[arg-type]
+    assert statutory_clock("CCPA", "erasure").confirm_by(START) == datetime(2026, 2, 13, 12, tzinfo=UTC)
+    assert statutory_clock("CCPA", "opt-out").confirm_by(START) is None
+    assert confirm(office, "CA-1", by="dpo").confirmed_at == START  # type: ignore[arg-type]
+    check_identity(office, "CA-1", "verified", method="letter", by="dpo")  # type: ignore[arg-type]
+    decide(office, "CA-1", "granted", reason="1798.105(a)", evidence=[], by="dpo")  # type: ignore[arg-type]
+    tell(office, "CA-1", "quayside-cloud", "service-provider", by="dpo")  # type: ignore[arg-type]
+    done = tell(office, "CA-1", "adbroker", "third-party", impossible="it no longer exists", by="dpo")  # type: ignore[arg-type]
+    assert (done.manner, done.conflicting, done.reason) == ("web form", 0, "1798.105(a)")
+    assert [each["impossible"] for each in done.to_json(office.now)["told"]] == [None, "it no longer exists"]
+    with pytest.raises(AccessError, match="GOV-607"):
+        confirm(office, "CA-1", by="dpo")  # type: ignore[arg-type]
+    with pytest.raises(AccessError, match="GOV-607"):
+        tell(office, "CA-1", "x", "friend", by="dpo")  # type: ignore[arg-type]

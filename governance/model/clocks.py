@@ -25,7 +25,10 @@ _FRIDAY = 4
 
 @dataclass(frozen=True, slots=True)
 class StatutoryClock:
-    """``period`` from receipt and ``extension`` from its end: ``P1M``, ``P30D``, ``P15B`` for business days."""
+    """``period`` from receipt and ``extension`` from its end: ``P1M``, ``P30D``, ``P15B`` for business days.
+
+    ``confirmation`` is within what receipt of the request is to be confirmed, where the law asks for it.
+    """
 
     regime: str
     kind: str
@@ -33,6 +36,7 @@ class StatutoryClock:
     extension: str | None
     law: str
     paused_until_verified: bool
+    confirmation: str | None = None
 
     def due(self, received_at: datetime, *, verified_at: datetime | None, extended: bool) -> datetime | None:
         """When an answer is due; ``None`` while the clock waits for who asks to be verified."""
@@ -43,6 +47,10 @@ class StatutoryClock:
             start = max(start, verified_at)
         due = _after(start, self.period)
         return _after(due, self.extension) if extended and self.extension else due
+
+    def confirm_by(self, received_at: datetime) -> datetime | None:
+        """Until when receipt is to be confirmed; ``None`` where no law asks for it."""
+        return _after(received_at, self.confirmation) if self.confirmation else None
 
 
 def statutory_clock(regime: str, kind: str) -> StatutoryClock:
@@ -79,9 +87,9 @@ def load_clocks(path: Path) -> Mapping[tuple[str, str], StatutoryClock]:
             for kind in row["kinds"]:
                 clock = StatutoryClock(
                     row["regime"], kind, row["period"], row.get("extension"), row["law"],
-                    bool(row["pausedUntilVerified"]),
+                    bool(row["pausedUntilVerified"]), row.get("confirmation"),
                 )  # fmt: skip
-                for period in filter(None, (clock.period, clock.extension)):
+                for period in filter(None, (clock.period, clock.extension, clock.confirmation)):
                     if not _PERIOD.fullmatch(period):
                         raise ValueError(period)
                 if (clock.regime, kind) in clocks:
