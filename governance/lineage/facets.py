@@ -90,6 +90,11 @@ class GovernanceKeyGrantRunFacet(EvidenceRunFacet):
 
 
 @attr.define(kw_only=True)
+class GovernanceSignOffRunFacet(EvidenceRunFacet):
+    """A person reviewed an audit report and signed off its record."""
+
+
+@attr.define(kw_only=True)
 class GovernanceClassificationsDatasetFacet(DatasetFacet):  # type: ignore[misc]
     """The classification and sensitivity of each column of a dataset.
 
@@ -136,6 +141,7 @@ EVIDENCE_FACETS: Mapping[Stage, type[EvidenceRunFacet]] = MappingProxyType(
         Stage.DISCLOSE: GovernanceDiscloseRunFacet,
         Stage.ERASURE: GovernanceErasureRunFacet,
         Stage.KEY_GRANT: GovernanceKeyGrantRunFacet,
+        Stage.SIGN_OFF: GovernanceSignOffRunFacet,
     }
 )
 """The facet class of each stage."""

@@ -1,8 +1,8 @@
 """Evidence or mere declaration: who signed a ``governance_*`` facet, and what the signature covers.
 
 The chain has two links. The *evidence root key*, pinned in the log's genesis leaf and in the
-dataset root, signs ``governance_open``, ``governance_disclose`` and ``governance_key_grant``. ``governance_open`` carries the
-*run key*, which signs the stages of that run and of no other. Whatever does not verify along this
+dataset root, signs ``governance_open``, ``governance_disclose``, ``governance_erasure``, ``governance_key_grant`` and
+``governance_sign_off``. ``governance_open`` carries the *run key*, which signs the stages of that run and of no other. Whatever does not verify along this
 chain, or did not arrive from an ``evidence:`` principal, is *declared*, never *observed*.
 
 Signed are the RFC 8785 canonical bytes of ``{stage, context, facts, datasets, openlineage_run_id}``
@@ -26,7 +26,7 @@ from governance.model.canonical import canonical, digest
 from governance.model.evidence import Signer, Stage
 
 ALGORITHM = "ed25519"
-_ROOT_SIGNED = frozenset({Stage.OPEN, Stage.DISCLOSE, Stage.ERASURE, Stage.KEY_GRANT})
+_ROOT_SIGNED = frozenset({Stage.OPEN, Stage.DISCLOSE, Stage.ERASURE, Stage.KEY_GRANT, Stage.SIGN_OFF})
 _RUN_IDENTITY = ("dataset", "version", "run_id", "map_index", "attempt")
 
 

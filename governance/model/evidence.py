@@ -19,6 +19,7 @@ class Stage(StrEnum):
     DISCLOSE = "disclose"
     ERASURE = "erasure"
     KEY_GRANT = "key_grant"
+    SIGN_OFF = "sign_off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from governance.audit.standalone.proving import (
 
 MAX_BYTES, MAX_MEMBERS = 1 << 29, 60_000
 MANIFEST_TYPE = b"application/vnd.governance.bundle-manifest+json"
-ROOT_SIGNED = ("open", "disclose", "erasure", "key_grant")
+ROOT_SIGNED = ("open", "disclose", "erasure", "key_grant", "sign_off")
 NEEDED = ("record.json", "checkpoint.txt", "key.txt", "proofs.json", "manifest.json", "signature.json")
 NAME = re.compile(r"(?:[A-Za-z0-9-]+/)?[A-Za-z0-9-]+\.[a-z]+")
 

@@ -256,6 +256,17 @@ def _facts(run_public_key: str) -> dict[Stage, dict[str, Any]]:
             "labels": ["token:customer"],
             "run_key": True,
         },
+        Stage.SIGN_OFF: {
+            "report": {"kind": "hipaa-activity", "template_version": 1, "digest": DIGEST},
+            "period": {"from": "2026-01-01T00:00:00.000000Z", "to": None},
+            "as_of": {"origin": "governance.example/test", "size": 9, "root": "0" * 64},
+            "exceptions": 2,
+            "unknowns": 0,
+            "reviewer": "j.petersen",
+            "reviewed_at": "2026-04-02T08:00:00.000000Z",
+            "decision": "follow-up",
+            "statement": DIGEST,
+        },
     }
 
 

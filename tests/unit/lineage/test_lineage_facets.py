@@ -24,8 +24,11 @@ SIGNATURE = {"algorithm": "ed25519", "public_key": "A" * 43 + "=", "value": "A" 
 def built(stage: Stage) -> EvidenceRunFacet:
     return EVIDENCE_FACETS[stage](
         stage=stage.value,
-        # An erasure is of no run: it says which requests it serves.
-        context={"requests": ["R-1"], "policy_digest": DIGEST} if stage is Stage.ERASURE else CONTEXT,
+        # An erasure is of no run: it says which requests it serves. A sign-off is of a report.
+        context={
+            Stage.ERASURE: {"requests": ["R-1"], "policy_digest": DIGEST},
+            Stage.SIGN_OFF: {},
+        }.get(stage, CONTEXT),
         facts=facts_of(stage, bytes(32)),
         signature=SIGNATURE,
         producer=PRODUCER,
