@@ -56,7 +56,8 @@ class Draft:
     """What a kind of report makes of a trail.
 
     ``examined`` counts what its rows were drawn from, ``supports`` are entries that a checker needs
-    although no cell cites them, ``extra`` are members that only this kind has.
+    although no cell cites them, ``extra`` are members that only this kind has, ``whole`` further counts that only the
+    whole log gives.
     """
 
     scope: Mapping[str, Any]
@@ -69,6 +70,7 @@ class Draft:
     statements: tuple[str, ...] = ()
     supports: frozenset[int] = frozenset()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    whole: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def make_record(
             "checkpoint": checkpoint.note,
         },
         "verdict": _verdict(draft.rows, exceptions, unknowns),
-        "population": {"examined": dict(draft.examined), "whole_log": _whole_log(trail)},
+        "population": {"examined": dict(draft.examined), "whole_log": {**_whole_log(trail), **draft.whole}},
         "exceptions": [r.to_json() for r in exceptions],
         "unknowns": [r.to_json() for r in unknowns],
         "columns": [c.to_json() for c in draft.columns],

@@ -16,9 +16,10 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from governance.audit.declarations import ContractLeaf, PolicyLeaf, part, read_yaml, words
+from governance.audit.system_activity import SystemActivity
 from governance.errors import GovernanceError
 from governance.lineage.reading import ReadEvent, instant_of, read_event
-from governance.lineage.signatures import Observed, RunKeys, evidence_keys, verify_event
+from governance.lineage.signatures import Observed, RunKeys, Verdict, evidence_keys, verify_event
 from governance.log.envelope import Envelope
 from governance.log.log import CONSENT_BATCH, CONTRACT, GENESIS, OPENLINEAGE_EVENT, POLICY, REDACTION
 from governance.model.canonical import digest
@@ -164,6 +165,7 @@ class Trail:
     declared: list[DeclaredEvidence] = field(default_factory=list)
     batches: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
     statements: dict[str, list[Statement]] = field(default_factory=dict)
+    activity: SystemActivity = field(default_factory=SystemActivity)
     failed: list[TaskEvent] = field(default_factory=list)
     unended: list[TaskEvent] = field(default_factory=list)
     skewed: list[int] = field(default_factory=list)
@@ -211,6 +213,8 @@ def read_trail(entries: Iterable[ReadEntry], size: int) -> Trail:
             trail.first_received = envelope.received_at
         if entry.index == size - 1:
             trail.last_received = envelope.received_at
+        event: ReadEvent | None = None
+        verdict: Verdict | None = None
         if entry.body is None:
             trail.redacted.append(entry.index)
         elif envelope.media_type == OPENLINEAGE_EVENT:
@@ -219,9 +223,10 @@ def read_trail(entries: Iterable[ReadEntry], size: int) -> Trail:
                 _task(trail, entry.index, event, envelope, starts, ended)
                 _lineage(trail, entry.index, event)
                 if evidence_keys(event.body):
-                    _evidence(trail, entry.index, event, envelope)
+                    verdict = _evidence(trail, entry.index, event, envelope)
         else:
             _leaf(trail, entry.index, envelope, entry.body)
+        trail.activity.note(entry.index, envelope, entry.body, event, verdict)
     trail.counts["tasks_started"], trail.counts["tasks_ended"] = len(starts), len(ended)
     trail.unended = sorted(
         (task for run_id, task in starts.items() if run_id not in ended), key=lambda task: task.index
@@ -272,13 +277,13 @@ def _code(event: ReadEvent, principal: str) -> str | None:
     return found[0] if found else None
 
 
-def _evidence(trail: Trail, index: int, event: ReadEvent, envelope: Envelope) -> None:
+def _evidence(trail: Trail, index: int, event: ReadEvent, envelope: Envelope) -> Verdict:
     verdict = verify_event(
         event.body, principal=envelope.principal, root_key=trail.evidence_key, run_keys=trail._keys
     )
     if not isinstance(verdict, Observed):
         trail.declared.append(DeclaredEvidence(index, verdict.stage, verdict.reason, envelope.principal))
-        return
+        return verdict
     time = words(event.body, "eventTime")
     proof = Proof(index, verdict.stage, verdict.context, verdict.facts, time, envelope.received_at)
     trail.evidence[verdict.stage.value] += 1
@@ -292,16 +297,14 @@ def _evidence(trail: Trail, index: int, event: ReadEvent, envelope: Envelope) ->
         _open(trail, proof, verdict)
     elif verdict.stage is Stage.DISCLOSE:
         _disclose(trail, proof)
-    else:
-        run = trail._runs.get(_identity(verdict.context))
-        if run is None:
-            return
+    elif (run := trail._runs.get(_identity(verdict.context))) is not None:
         if verdict.stage is Stage.RELEASE:
             run.releases.append(proof)
         else:
             if (before := run.stages.get(verdict.stage)) is not None:
                 run.superseded.append(before)
             run.stages[verdict.stage] = proof
+    return verdict
 
 
 def _open(trail: Trail, proof: Proof, verdict: Observed) -> None:
