@@ -3,7 +3,8 @@
 The chain has two links. The *evidence root key*, pinned in the log's genesis leaf and in the
 dataset root, signs ``governance_open``, ``governance_disclose``, ``governance_erasure``,
 ``governance_key_grant`` and ``governance_sign_off``. ``governance_open`` carries the *run key*,
-which signs the stages of that run and of no other. Whatever does not verify along this chain, or did not arrive from an ``evidence:`` principal, is *declared*, never *observed*.
+which signs the stages of that run and of no other. Whatever does not verify along this chain, or
+did not arrive from an ``evidence:`` principal, is *declared*, never *observed*.
 
 Signed are the RFC 8785 canonical bytes of ``{stage, context, facts, datasets, openlineage_run_id}``
 with Ed25519 (RFC 8032). ``datasets`` is the digest of the event's canonical ``{inputs, outputs}``,
