@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from governance.consent.actions import STAMP
 from governance.consent.interchange import NotRecords, rows_of
+from governance.consent.signals import SIGNALS, records_of
 from governance.errors import ConsentFindings
 
 REQUIRED = ("record_id", "domain", "subject_id", "purpose", "action", "valid_from", "collected_at")
@@ -39,6 +40,11 @@ def read_file(path: Path, data: bytes, domain: str | None = None) -> pa.Table:
         ConsentFindings: GOV-201 when the file cannot be read or its columns are wrong.
     """
     table = _parsed(path, data, domain)
+    if "signal" in table.column_names:
+        try:
+            table = records_of(table)
+        except NotRecords as error:
+            raise ConsentFindings("GOV-201", path.name, [str(error)], REMEDY) from None
     faults = [f"column {name} is missing" for name in REQUIRED if name not in table.column_names]
     unknown = [i for i, name in enumerate(table.column_names, 1) if name not in COLUMNS]
     if unknown:
@@ -78,7 +84,9 @@ def _parsed(path: Path, data: bytes, domain: str | None) -> pa.Table:
         if suffix in (".json", ".jsonld"):
             return _json(data, domain)
         if suffix in (".jsonl", ".ndjson"):
-            schema = pa.schema([(name, pa.string()) for name in COLUMNS])
+            first = json.loads(data.split(b"\n", 1)[0] or b"{}")
+            names = SIGNALS if isinstance(first, dict) and "signal" in first else COLUMNS
+            schema = pa.schema([(name, pa.string()) for name in names])
             return pa_json.read_json(
                 io.BytesIO(data),
                 parse_options=pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
@@ -101,7 +109,7 @@ def _json(data: bytes, domain: str | None) -> pa.Table:
     """A list of flat objects, or consent records of ISO/IEC TS 27560."""
     document = json.loads(data)
     flat = isinstance(document, list) and all(
-        isinstance(row, dict) and "record_id" in row for row in document
+        isinstance(row, dict) and ("record_id" in row or "signal" in row) for row in document
     )
     if not flat or not document:
         return rows_of(document, domain)

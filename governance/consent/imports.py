@@ -18,6 +18,7 @@ from governance.consent.duck import listed, relations
 from governance.consent.formats import REMEDY, read_file
 from governance.consent.intervals import overlapping_rows
 from governance.consent.records import micros
+from governance.consent.signals import opt_outs_by_purpose, repeated_signals
 from governance.consent.validity import with_defects
 from governance.errors import ConsentError, ConsentFindings
 from governance.model.canonical import digest
@@ -35,11 +36,12 @@ class ReadRecords:
 
 @dataclass(frozen=True, slots=True)
 class NewRecords:
-    """What a batch adds. ``actions`` counts records by action."""
+    """What a batch adds. ``actions`` counts records by action, ``opt_outs`` those of opt-outs by purpose."""
 
     records: pa.Table
     duplicates: int
     actions: dict[str, int]
+    opt_outs: dict[str, dict[str, int]]
 
 
 def read_records(
@@ -92,7 +94,9 @@ def prepare(
         raise ConsentFindings(
             "GOV-201", name, [fault], "give a changed record a new record_id; records are never edited"
         )
-    new = file.filter(pc.invert(pc.is_in(file["row"], pa.array(same, pa.int64()))))
+    new = _without(file, same)
+    again = repeated_signals(new, before)
+    new = _without(new, again)
     numbered = before.append_column("row", pa.array(np.zeros(before.num_rows, dtype=np.int64)))
     overlapping = overlapping_rows(pa.concat_tables([numbered, new.select(numbered.column_names)]))
     if overlapping:
@@ -104,9 +108,14 @@ def prepare(
     counts = pc.value_counts(new["action"]).to_pylist()
     return NewRecords(
         new.select(SEGMENT.names).cast(SEGMENT),
-        read.repeated + len(same),
+        read.repeated + len(same) + len(again),
         {str(c["values"]): int(c["counts"]) for c in sorted(counts, key=lambda c: str(c["values"]))},
+        opt_outs_by_purpose(new),
     )
+
+
+def _without(table: pa.Table, rows: list[int]) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table["row"], pa.array(rows, pa.int64())))) if rows else table
 
 
 def _pseudonymised(

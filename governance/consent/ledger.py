@@ -362,6 +362,7 @@ class ConsentLedger:
             "backdated": int(pc.sum(new.records["backdated"]).as_py() or 0),
             "backdated_after_seconds": int(backdated_after.total_seconds()),
             "actions": new.actions,
+            **({"opt_outs": new.opt_outs} if new.opt_outs else {}),
         }
 
     def _complete(self, record: Record) -> Batch | None:
