@@ -16,6 +16,7 @@ from governance.audit import (
     gdpr_art30,
     gdpr_art30_2,
     hipaa_528,
+    hipaa_activity,
     transfers,
 )
 from governance.audit.record import ReportKind
@@ -35,6 +36,7 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
             gdpr_art30.REPORT,
             gdpr_art30_2.REPORT,
             hipaa_528.REPORT,
+            hipaa_activity.REPORT,
             transfers.REPORT,
         )
     }

@@ -148,6 +148,8 @@ def _seen(
 
 
 def _leaf(kind: str, body: bytes | None) -> tuple[str, str, Mapping[str, Any] | None]:
+    if kind == "log_opened":
+        return kind, DONE, None
     if body is None:
         return kind, REDACTED, {}
     if kind in ("contract_recorded", "policy_recorded"):
