@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from governance.errors import AccessError
 from governance.model.canonical import parse, timestamp
 from governance.model.clocks import statutory_clock
-from governance.model.request import DECISIONS, IDENTITY, ROLES, SubjectRequest, take_step
+from governance.model.request import DECISIONS, IDENTITY, ROLES, take_step
+from governance.model.request import SubjectRequest as SubjectRequest
 from governance.model.statements import REQUEST as REQUEST
 from governance.pipeline.workspace import Workspace
 
