@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from governance.audit import standalone
+from governance.audit.audience import WHOLE, Audience, hides
 from governance.audit.container import pack
 from governance.log.envelope import Envelope
 from governance.log.log import Entry, Log
 from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
 from governance.log.proof import InclusionProof
 from governance.log.rotation import follow, handovers
+from governance.log.tree import leaf_hash
 from governance.model.canonical import canonical, digest
 from governance.model.evidence import Signer
 
@@ -74,20 +76,39 @@ No network and no other file is needed. What is checked, so that you can also do
    of manifest.json, with the payload type that stands beside it. So no entry can be left out, and no
    file exchanged, by anybody but the operator.
 
+Where record.json has a member "audience", the bundle is for others than the organisation: entries whose
+body is withheld have none in entries/N.json, or, where the sender is withheld too, the leaf's hash alone.
+Points 1, 3 and 6 hold for them as for all; points 2, 4 and 5 cannot be checked without the bodies, so
+what such a cell says rests on the operator's signature.
+
 record.json is the report; report.html shows it. Read "statements" for what it cannot prove.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class BundledEntry:
-    """An entry of the log as a bundle has it; without body and salt where it was redacted."""
+    """An entry of the log as a bundle has it.
+
+    Without body and salt where it was redacted or is withheld. ``leaf``, which names its sender, is empty where that
+    is withheld too: then ``leaf_hash`` alone, SHA-256(0x00 ‖ leaf), stands for it.
+    """
 
     index: int
     leaf: bytes
     body: bytes | None
     salt: bytes | None
+    leaf_hash: bytes
+
+    @classmethod
+    def of(cls, entry: Entry, *, body: bool, sender: bool) -> BundledEntry:
+        """An entry with its body, with its envelope alone, or with neither."""
+        leaf = entry.leaf if body or sender else b""
+        shown = (entry.body, entry.salt) if body else (None, None)
+        return cls(entry.index, leaf, *shown, leaf_hash(entry.leaf))
 
     def to_bytes(self) -> bytes:
+        if not self.leaf:
+            return canonical({"index": self.index, "leaf_hash": _text(self.leaf_hash)})
         return canonical(
             {
                 "index": self.index,
@@ -105,16 +126,23 @@ class BundledEntry:
             ValueError: it is not as :meth:`to_bytes` writes it, or its body is not the envelope's.
         """
         said = json.loads(data)
-        if not isinstance(said, dict) or set(said) != {"index", "leaf", "body", "salt"}:
-            raise ValueError("it is no entry")
+        members = set(said) if isinstance(said, dict) else set()
         try:
-            entry = cls(said["index"], _bytes(said["leaf"]), _maybe(said["body"]), _maybe(said["salt"]))
+            if members == {"index", "leaf_hash"}:
+                entry = cls(said["index"], b"", None, None, _bytes(said["leaf_hash"]))
+            elif members == {"index", "leaf", "body", "salt"}:
+                leaf = _bytes(said["leaf"])
+                entry = cls(said["index"], leaf, _maybe(said["body"]), _maybe(said["salt"]), leaf_hash(leaf))
+            else:
+                raise TypeError
         except (TypeError, binascii.Error):
             raise ValueError("it is no entry") from None
         if type(entry.index) is not int or entry.to_bytes() != data:
             raise ValueError("it is not in canonical form")
         if (entry.body is None) != (entry.salt is None):
             raise ValueError("it has a body without a salt, or a salt without a body")
+        if not entry.leaf:
+            return entry
         envelope = Envelope.from_leaf(entry.leaf)
         if entry.body is not None and not envelope.covers(entry.salt or b"", entry.body):
             raise ValueError("its body is not the one its leaf commits to")
@@ -129,8 +157,9 @@ def make_bundle(
     record: Mapping[str, Any],
     html: bytes,
     entries: Sequence[Entry],
+    audience: Audience = WHOLE,
 ) -> bytes:
-    """Pack a record.
+    """Pack a record, as :func:`governance.audit.audience.shown_to` made it for ``audience``.
 
     Args:
         vkey: the log's key as it is now; the bundle names the one of the checkpoint.
@@ -155,8 +184,9 @@ def make_bundle(
             }
         ),
     }
-    for entry in entries:
-        bundled = BundledEntry(entry.index, entry.leaf, entry.body, entry.salt)
+    for entry, described in zip(entries, record["entries"], strict=True):
+        shown = described["body"] == "present"
+        bundled = BundledEntry.of(entry, body=shown, sender=not hides(audience, described))
         members[f"{ENTRIES}{entry.index}.json"] = bundled.to_bytes()
     members |= rotations
     members[MANIFEST] = manifest(members)

@@ -72,13 +72,15 @@ def pack(members: Mapping[str, bytes]) -> bytes:
     return b"".join([*parts, *directory, _end(len(members), sum(map(len, directory)), offset)])
 
 
-def read(path: Path) -> Packed:
-    """Read a container.
+def read(path: Path | bytes) -> Packed:
+    """Read a container, from its file or as it came.
 
     Raises:
         AuditError: GOV-801 when it cannot be read, is too large, or is not as :func:`pack` writes it:
             compressed or encrypted members, names out of order or used twice, paths, stray bytes.
     """
+    if isinstance(path, bytes):
+        return _read(path)
     try:
         if not path.is_file() or path.stat().st_size > MAX_BYTES:
             raise AuditError(

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from governance.audit.audience import WHOLE, audience_of, shown_to
 from governance.audit.bundle import make_bundle
 from governance.audit.forms import ending, form
+from governance.audit.kept_portions import KeptPortions
 from governance.audit.languages import words
+from governance.audit.log_reading import LogReading
 from governance.audit.record import Asked, make_record, read_asked, read_period
 from governance.audit.registry import report_kind
 from governance.audit.trail import read_trail
 from governance.audit.versions import croissant, released_run, signed, statement
 from governance.durable import replace_file
-from governance.errors import AuditError, LogError
-from governance.log.log import Entry, Log
+from governance.errors import AuditError
+from governance.log.log import Log
 from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
 from governance.log.rotation import follow, handovers, open_checkpoint
-from governance.log.tree import Frontier, leaf_hash
 from governance.model.canonical import canonical, digest
 from governance.model.evidence import Signer
 
@@ -71,11 +73,13 @@ def make_report(
     asked: Asked | None = None,
     forms: Sequence[str] = (),
     language: str = "en",
+    audience: str | None = None,
 ) -> MadeReport:
     """Make a report and write it into ``out_dir`` as ``KIND.json``, ``.html`` and, bundled, ``.zip``.
 
     One as of the past is named ``KIND-SIZE``, so that it does not replace the newest; one of which something was
-    ``asked``, ``KIND-DIGEST``, with the first digits of the digest of what was.
+    ``asked``, ``KIND-DIGEST``, with the first digits of the digest of what was; one for an audience outside the
+    organisation ``KIND-AUDIENCE``.
 
     The same checkpoint gives the same bytes. Nothing is appended to the log.
 
@@ -85,20 +89,19 @@ def make_report(
         period: two days, ``2026-01-01/2026-06-30``, for kinds that take one.
         forms: further ones, of :data:`governance.audit.forms.FORMS`.
         language: of titles, headings and column names in them; the record is in English.
+        audience: whom it is for, of :data:`governance.audit.audience.AUDIENCES`; outside it, entries are proved
+            without being shown. Without it the organisation itself, or the person whom the kind is for.
 
     Raises:
-        AuditError: GOV-804 for an unknown kind, a wrong period or a time before the first checkpoint.
+        AuditError: GOV-804 for an unknown kind or audience, a wrong period or a time before the first checkpoint.
         LogError: GOV-504 when an entry is not what its leaf or the checkpoint commits to.
         SettingError: GOV-902 when the template engine is not installed.
     """
     report, days = report_kind(kind), read_period(period)
     chosen = read_asked(report, asked)
-    if bundle and report.personal:
-        raise AuditError(
-            "GOV-804",
-            f"{kind} is for one subject, and a bundle's entries name others",
-            "leave the bundle out; the record and the page are what the subject is given",
-        )
+    whom = WHOLE
+    if bundle or audience is not None:
+        whom = audience_of(kind, audience, personal=report.personal)
     if days is not None and not report.takes_period:
         raise AuditError(
             "GOV-804", f"{kind} takes no period", "leave the period out; use as_of for a state in the past"
@@ -111,18 +114,20 @@ def make_report(
     checkpoint = log.checkpoint() if as_of is None else _past(log, workspace.vkey, as_of)
     if checkpoint.size == 0:
         raise AuditError("GOV-804", "the log is empty", "open a governance home first; it writes the genesis")
-    trail = read_trail(_verified(log, checkpoint), checkpoint.size)
-    record = make_record(report, trail, checkpoint, log.entry, days, chosen)
+    reading = _reading(workspace, checkpoint)
+    trail = read_trail(reading, checkpoint.size)
+    record = shown_to(make_record(report, trail, checkpoint, reading.entry, days, chosen), whom)
     html = render(record).encode()
     out_dir.mkdir(parents=True, exist_ok=True)
     about = f"-{digest(canonical(chosen))[7:15]}" if chosen else ""
+    about += "" if whom is WHOLE else f"-{whom.name}"
     stem = f"{kind}{about}" if as_of is None else f"{kind}{about}-{checkpoint.size}"
     made = {out_dir / f"{stem}.json": canonical(record), out_dir / f"{stem}.html": html}
     zipped = out_dir / f"{stem}.zip"
     if bundle:
         entries = [log.entry(described["index"]) for described in record["entries"]]
         made[zipped] = make_bundle(
-            log, workspace.vkey, workspace.keyring.evidence_signer, checkpoint, record, html, entries
+            log, workspace.vkey, workspace.keyring.evidence_signer, checkpoint, record, html, entries, whom
         )
     tongue = "" if language == "en" else f".{language}"
     shown = {
@@ -151,22 +156,13 @@ def _past(log: Log, vkey: str, as_of: int) -> Checkpoint:
     return open_checkpoint(notes[max(sizes)], follow(VerifierKey.parse(vkey), handovers(log.storage)))
 
 
-def _verified(log: Log, checkpoint: Checkpoint) -> Iterator[Entry]:
-    """The entries under a checkpoint; raises at the first that is not what was signed."""
-    tree = Frontier()
-    for entry in log.entries(0, checkpoint.size):
-        if entry.body is not None and not entry.envelope.covers(entry.salt or b"", entry.body):
-            raise _not_signed(f"the body of log entry {entry.index} is not the one its leaf commits to")
-        tree.append(leaf_hash(entry.leaf))
-        yield entry
-    if tree.size != checkpoint.size or tree.root() != checkpoint.root:
-        raise _not_signed(f"the log's first {checkpoint.size} entries are not those the checkpoint signed")
-
-
-def _not_signed(what: str) -> LogError:
-    return LogError(
-        "GOV-504", what, "no report is made of it; `governance log verify` names what was altered"
-    )
+def _reading(workspace: ReportSource, checkpoint: Checkpoint) -> LogReading:
+    """The entries under a checkpoint; a home keeps what was read of them."""
+    folder: Path | None = getattr(workspace, "readings", None)
+    if folder is None:
+        return LogReading(workspace.log, checkpoint)
+    signer = workspace.keyring.evidence_signer
+    return LogReading(workspace.log, checkpoint, KeptPortions(folder, checkpoint.origin, signer))
 
 
 def describe_version(workspace: ReportSource, dataset: str, version: str, out_dir: Path) -> tuple[Path, Path]:
@@ -177,7 +173,7 @@ def describe_version(workspace: ReportSource, dataset: str, version: str, out_di
     """
     log = workspace.log
     checkpoint = log.checkpoint()
-    run = released_run(read_trail(_verified(log, checkpoint), checkpoint.size), dataset, version)
+    run = released_run(read_trail(_reading(workspace, checkpoint), checkpoint.size), dataset, version)
     said = signed(statement(run, checkpoint), workspace.keyring.evidence_signer)
     out_dir.mkdir(parents=True, exist_ok=True)
     # A dataset's name may hold what a file's must not.

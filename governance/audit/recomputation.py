@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import governance
+from governance.audit.audience import WHOLE, shown_to
 from governance.audit.bundle import ENTRIES, HTML, RECORD, BundledEntry
+from governance.audit.citations import check_citations, stated_audience
 from governance.audit.comparing import first_difference, resting_on
 from governance.audit.container import Failed
-from governance.audit.record import make_record, read_asked
+from governance.audit.record import ReportKind, make_record, read_asked
 from governance.audit.registry import REPORTS
 from governance.audit.trail import read_trail
 from governance.errors import GovernanceError
@@ -28,12 +31,26 @@ class Recomputation:
         self.rows = 0
         self.lines: list[str] = []
         self.same_version = True
+        self.audience = WHOLE
         self._record = record
         self._page = page
 
     def run(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> None:
-        """Raises :class:`Failed` at the first cell, member or page that comes out otherwise."""
-        made = self._again(entries, checkpoint)
+        """Raises :class:`Failed` at the first cell, member or page that comes out otherwise.
+
+        What is withheld from an audience is not computed; then only what is cited is checked.
+        """
+        self.audience = stated_audience(self._record)
+        if self.withheld:
+            self._kind()
+            try:
+                self.lines += check_citations(self._record, entries, checkpoint)
+                self.rows = len(self._record["rows"])
+            except MALFORMED:
+                raise Failed(RECORD, "is not of the form records have") from None
+            self._html()
+            return
+        made = shown_to(self._again(entries, checkpoint), self.audience)
         said = self._record
         version, ours = (_generator(record).pop("version", None) for record in (said, made))
         # What only the whole log can tell is set aside; the verdict says so.
@@ -64,12 +81,16 @@ class Recomputation:
         self.same_version = version == ours
         self._html()
 
-    def _again(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> dict[str, Any]:
+    @property
+    def withheld(self) -> int:
+        """How many bodies the audience is not given."""
+        return 0 if self.audience is WHOLE else int(self._record["audience"]["withheld"])
+
+    def _kind(self) -> ReportKind:
         try:
             report = self._record["report"]
             kind, template = REPORTS.get(report["kind"]), report["template_version"]
-            period = self._record["period"]
-            asked = (str(period["from"]), str(period["to"])) if period["asked"] is True else None
+            self.same_version = report["generator"]["version"] == governance.__version__
         except MALFORMED:
             raise Failed(RECORD, "is not of the form records have") from None
         if kind is None or kind.template_version != template:
@@ -77,6 +98,15 @@ class Recomputation:
                 RECORD,
                 "is of a kind or template version that this verifier does not know, so it proves nothing",
             )
+        return kind
+
+    def _again(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> dict[str, Any]:
+        kind = self._kind()
+        try:
+            period = self._record["period"]
+            asked = (str(period["from"]), str(period["to"])) if period["asked"] is True else None
+        except MALFORMED:
+            raise Failed(RECORD, "is not of the form records have") from None
         if asked is not None and not kind.takes_period:
             raise Failed(RECORD, "period: this kind takes none")
         try:

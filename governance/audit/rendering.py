@@ -27,11 +27,13 @@ def render(record: dict[str, Any]) -> str:
     # The page must not depend on the order of members, which the canonical form does not keep.
     record = parse(canonical(record))
     kind = record["report"]["kind"]
+    withheld = {entry["index"] for entry in record["entries"] if entry["body"] == "withheld"}
     hashes = {entry["index"]: entry["leaf_hash"] for entry in record["entries"]}
     present = report_kind(kind).present
     return template(kind).render(
         record=record,
         hashes=hashes,
+        hidden=lambda cites: not withheld.isdisjoint(cites),
         blocks=lambda key, cell: [] if _empty(key, cell) else present(key, cell["value"]),
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from governance.audit import container, standalone
+from governance.audit.audience import WHOLE
 from governance.audit.bundle import (
     CHECKPOINT,
     ENTRIES,
@@ -39,9 +40,9 @@ from governance.audit.rotations import check_rotations, read_rotations, terms_of
 from governance.audit.trail import read_trail
 from governance.errors import GovernanceError
 from governance.log.note import Checkpoint, VerifierKey
-from governance.log.proof import InclusionProof, verify_entry
+from governance.log.proof import InclusionProof
 from governance.log.rotation import Handover, Term, open_checkpoint
-from governance.log.tree import verify_consistency
+from governance.log.tree import verify_consistency, verify_inclusion
 from governance.log.trust import Trust, Vouched
 from governance.model.canonical import canonical, parse
 
@@ -53,8 +54,9 @@ class Verdict:
     """The outcome. ``ok`` is true only under a pinned key and when nothing failed.
 
     ``self_attested`` is false when pinned witnesses cosigned the checkpoint; ``by`` says so in words for a
-    heading. ``rows_checked`` counts rows that were computed again and are the same. ``first_failure`` names
-    file and row. ``lines`` say what was checked, what was not, and what cannot be known.
+    heading. ``rows_checked`` counts rows that were computed again and are the same, or, where the ``audience`` is
+    not given all bodies, whose every entry is proved. ``first_failure`` names file and row. ``lines`` say what was
+    checked, what was not, and what cannot be known.
     """
 
     ok: bool
@@ -64,6 +66,8 @@ class Verdict:
     first_failure: str | None
     lines: tuple[str, ...]
     by: str = "self-attested"
+    audience: str = WHOLE.name
+    bodies_withheld: int = 0
 
     @property
     def code(self) -> str | None:
@@ -77,6 +81,8 @@ class Verdict:
             "pinned": self.pinned,
             "self_attested": self.self_attested,
             "by": self.by,
+            "audience": self.audience,
+            "bodies_withheld": self.bodies_withheld,
             "rows_checked": self.rows_checked,
             "first_failure": self.first_failure,
             "lines": list(self.lines),
@@ -84,11 +90,12 @@ class Verdict:
 
 
 def verify_bundle(
-    path: Path, vkey: str | None, *, older_checkpoint: str | None = None, trust: Trust | None = None
+    bundle: Path | bytes, vkey: str | None, *, older_checkpoint: str | None = None, trust: Trust | None = None
 ) -> Verdict:
     """Check a bundle with nothing but itself and a key.
 
     Args:
+        bundle: the file, or what it holds.
         vkey: the log's public key, from elsewhere. Without it the bundle is checked against the key it
             names itself, which proves nothing about who made it.
         older_checkpoint: a signed note from before, with which the log must still be consistent.
@@ -100,7 +107,7 @@ def verify_bundle(
     """
     if vkey is not None:
         VerifierKey.parse(vkey)
-    check = _Check(container.read(path), vkey, trust or Trust())
+    check = _Check(container.read(bundle), vkey, trust or Trust())
     failure: str | None = None
     try:
         check.run(older_checkpoint)
@@ -117,6 +124,8 @@ def verify_bundle(
         first_failure=failure,
         lines=tuple(check.lines),
         by=check.vouched.phrase,
+        audience=check.again.audience.name,
+        bodies_withheld=check.again.withheld,
     )
 
 
@@ -219,7 +228,7 @@ class _Check:
                     raise ValueError("it is another entry than its name says")
                 if index not in proofs:
                     raise ValueError("proofs.json has no proof of it")
-                verify_entry(entry.leaf, proofs[index], checkpoint)
+                _verify_inclusion(entry, proofs[index], checkpoint)
             except GovernanceError as fault:
                 raise Failed(name, f"{fault.message}{where}") from None
             except MALFORMED as fault:
@@ -229,15 +238,18 @@ class _Check:
             entries[index] = entry
         if stray := sorted(set(proofs) - set(entries)):
             raise Failed(f"{ENTRIES}{stray[0]}.json", f"is missing{resting_on(self._record, stray[0])}")
+        bodies = sum(entry.body is not None for entry in entries.values())
         self.lines.append(
-            f"{len(entries):,} entries: each body is the one its leaf commits to, each leaf is under the "
-            "checkpoint."
+            f"{len(entries):,} entries: each leaf is under the checkpoint, each body, of which {bodies:,} are here, is "
+            "the one its leaf commits to."
         )
         return entries
 
     def _genesis(self, entries: Mapping[int, BundledEntry], terms: list[Term]) -> bytes | None:
         if 0 not in entries:
             raise Failed(f"{ENTRIES}0.json", "the genesis is missing")
+        if entries[0].body is None:
+            raise Failed(f"{ENTRIES}0.json", "the genesis has no body")
         genesis = read_trail([entries[0]], 1)
         if genesis.log_key is not None and genesis.log_key != str(terms[0].key):
             raise Failed(f"{ENTRIES}0.json", "the genesis names another key for the log")
@@ -248,6 +260,8 @@ class _Check:
         try:
             self.again.run(entries, checkpoint)
         finally:
+            audience = self.again.audience
+            self.lines.append(f"Made for {audience.title} (audience {audience.name}).")
             self.lines += self.again.lines
 
     def _rest(self) -> None:
@@ -311,6 +325,13 @@ class _Check:
         )
         if older is None:
             self.lines.append("No older checkpoint was given, so a rewritten log would not be noticed.")
+
+
+def _verify_inclusion(entry: BundledEntry, proof: InclusionProof, checkpoint: Checkpoint) -> None:
+    """As :func:`governance.log.proof.verify_entry`, of an entry that may have its leaf's hash alone."""
+    if proof.size != checkpoint.size:
+        raise ValueError("its proof is for a tree of another size")
+    verify_inclusion(entry.index, proof.size, entry.leaf_hash, proof.hashes, checkpoint.root)
 
 
 def _index(name: str) -> int:

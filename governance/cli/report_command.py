@@ -25,7 +25,15 @@ def list_kinds(kinds: bool, as_json: bool) -> None:
 
     del kinds
     every = [
-        {"kind": r.kind, "title": r.title, "law": r.law, "template_version": r.template_version}
+        {
+            "kind": r.kind,
+            "title": r.title,
+            "law": r.law,
+            "template_version": r.template_version,
+            "period": r.takes_period,
+            "parameters": sorted(r.parameters),
+            "for_one_subject": r.personal,
+        }
         for r in REPORTS.values()
     ]
     rows = [(k["kind"], k["title"], k["law"]) for k in every]
@@ -77,6 +85,12 @@ def list_kinds(kinds: bool, as_json: bool) -> None:
     show_default=True,
     help="Of titles, headings and column names in these forms.",
 )
+@click.option(
+    "--audience",
+    type=click.Choice(("internal", "auditor", "regulator", "partner", "subject")),
+    help="Whom it is for: outside the organisation entries are proved without being shown. Default: internal; "
+    "subject for what is for one person.",
+)
 @home_options
 @json_option
 def make(
@@ -94,6 +108,7 @@ def make(
     subject: str | None,
     domain: str | None,
     copied: bool,
+    audience: str | None,
     home: str | None,
     store: str | None,
     as_json: bool,
@@ -125,6 +140,7 @@ def make(
         asked=asked,
         forms=forms,
         language=language,
+        audience=audience,
     )
     verdict = made.record["verdict"]
     written = {

@@ -61,6 +61,7 @@ def control(record: dict[str, Any], said: Words) -> list[tuple[str, str]]:
         ("Log", f"{of['origin']} at {of['size']} entries, last received {utc(of['last_entry_received'])}"),
         ("Root hash", of["root"]),
         ("Attestation", f"{verdict['attestation']}: signed by the operator's own key"),
+        *([("Audience", record["audience"]["title"])] if "audience" in record else []),
         (
             "Counts",
             f"{verdict['rows']} rows, {verdict['exceptions']} exceptions, {verdict['unknowns']} unknowns",

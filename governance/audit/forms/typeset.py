@@ -115,6 +115,7 @@ def _model(record: Mapping[str, Any], said: Words) -> dict[str, Any]:
             [said("As of"), f"{of['origin']}, {of['size']:,}; {utc(of['last_entry_received'])}", False],
             [said("Root hash"), of["root"], True],
             [said("Attestation"), said(verdict["attestation"]), False],
+            *([[said("Audience"), record["audience"]["title"], False]] if "audience" in record else []),
             [said("Made by"), f"{generator['name']} {generator['version']}, {report['law_as_of']}", False],
         ],
         "tiles": [[said(name), f"{verdict[name.lower()]:,}"] for name in ("Rows", "Exceptions", "Unknowns")],

@@ -6,6 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+_PARTS = ("proving.py", "checking.py", "answering.py")
 _FUTURE = "from __future__ import annotations\n"
 _OURS = re.compile(r"from governance\.[\w.]+ import \([^)]*\)\n")
 
@@ -13,6 +14,5 @@ _OURS = re.compile(r"from governance\.[\w.]+ import \([^)]*\)\n")
 @cache
 def source() -> bytes:
     """The verifier as one file that imports nothing but Python's library and ``cryptography``."""
-    folder = Path(__file__).parent
-    first, second = ((folder / name).read_text("utf-8") for name in ("proving.py", "checking.py"))
-    return (first + _OURS.sub("", second.partition(_FUTURE)[2], count=1)).encode()
+    first, *rest = ((Path(__file__).parent / name).read_text("utf-8") for name in _PARTS)
+    return "".join([first, *(_OURS.sub("", text.partition(_FUTURE)[2]) for text in rest)]).encode()

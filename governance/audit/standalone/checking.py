@@ -1,14 +1,10 @@
-"""The rest of the verifier: reads a bundle and says what holds. Bundles carry it joined to ``proving``."""
+"""The middle of the verifier: reads a bundle and finds what does not hold. Bundles carry it joined to ``proving``."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import re
-import sys
 import zipfile
-from pathlib import Path
 from typing import Any
 
 from governance.audit.standalone.proving import (
@@ -44,7 +40,8 @@ class Bundle:
         self.rows = 0
         self.by: list[str] = []
         self.files = self._read(path)
-        self.entries: dict[int, tuple[dict[str, Any], bytes, bytes | None]] = {}
+        self.entries: dict[int, tuple[dict[str, Any] | None, bytes, bytes | None]] = {}
+        self.withheld: set[int] = set()
         self.evidence: dict[int, str] = {}
 
     def _read(self, path: str) -> dict[str, bytes]:
@@ -95,7 +92,7 @@ class Bundle:
             self._at(name, self._entry, name)
         need(set(self.entries) == set(self.proofs[0]), "proofs.json", "proves other entries than there are")
         self.lines.append(
-            f"{len(self.entries):,} entries: body, leaf and proof lead to the checkpoint's root hash."
+            f"{len(self.entries):,} entries: body, where it is given, leaf and proof lead to the checkpoint's root hash."
         )
         root_key = self._at("entries/0.json", self._genesis, keys[0])
         self._at("signature.json", self._signature, root_key)
@@ -174,25 +171,27 @@ class Bundle:
 
     def _entry(self, name: str) -> None:
         said = parsed(self.files[name])
-        index, leaf = said["index"], b64(said["leaf"])
-        if (
-            set(said) != {"index", "leaf", "body", "salt"}
-            or name != f"entries/{index}.json"
-            or type(index) is not int
-        ):
+        index = said["index"]
+        if name != f"entries/{index}.json" or type(index) is not int:
             raise ValueError("it is another entry than its name says")
-        envelope = parsed(leaf)
-        body = None if said["body"] is None else b64(said["body"])
-        if body is not None:
+        envelope, body = None, None
+        if set(said) == {"index", "leaf_hash"}:
+            leaf_hash = b64(said["leaf_hash"])  # the sender, whom the leaf names, is withheld
+        else:
+            need(set(said) == {"index", "leaf", "body", "salt"}, name, "is not of the form entries have")
+            leaf = b64(said["leaf"])
+            leaf_hash, envelope = hashlib.sha256(b"\x00" + leaf).digest(), parsed(leaf)
+            body = None if said["body"] is None else b64(said["body"])
+        if envelope is not None and body is not None:
             covered = hashlib.sha256(b64(said["salt"]) + body).hexdigest()
             if envelope["digest"] != f"sha256:{covered}" or envelope["size"] != len(body):
                 raise ValueError("its body is not the one its leaf commits to")
         if index not in self.proofs[0]:
             raise ValueError("proofs.json has no proof of it")
         size, path = self.proofs[0][index]
-        if size != self.head[1] or not included(leaf, index, size, path, self.head[2]):
+        if size != self.head[1] or not included(leaf_hash, index, size, path, self.head[2]):
             raise ValueError("it is not under the root of the checkpoint")
-        self.entries[index] = (envelope, leaf, body)
+        self.entries[index] = (envelope, leaf_hash, body)
 
     def _genesis(self, first: tuple[str, bytes, bytes]) -> bytes:
         need(0 in self.entries and self.entries[0][2] is not None, "entries/0.json", "the genesis is missing")
@@ -224,7 +223,7 @@ class Bundle:
         run_keys: dict[bytes, bytes] = {}
         for index in sorted(self.entries):
             envelope, _, body = self.entries[index]
-            if body is None or not envelope["principal"].startswith("evidence:"):
+            if body is None or envelope is None or not envelope["principal"].startswith("evidence:"):
                 continue
             try:
                 event = parsed(body, exact=False)
@@ -260,14 +259,7 @@ class Bundle:
         ):  # fmt: skip
             raise ValueError("as_of is not the bundle's checkpoint")
         for said in record["entries"]:
-            envelope, leaf, body = self.entries[said["index"]]
-            made = {
-                "index": said["index"],
-                "leaf_hash": hashlib.sha256(b"\x00" + leaf).hexdigest(),
-                "body": "redacted" if body is None else "present",
-                **{name: envelope[name] for name in ("media_type", "principal", "received_at")},
-            }
-            need(said == made, "record.json", f"entry {said['index']} is described as another than it is")
+            self._described(said, "audience" in record)
         self._cells(record)
         for kind in ("exceptions", "unknowns"):
             need(
@@ -278,9 +270,27 @@ class Bundle:
             for number, item in enumerate(record[kind], 1):
                 self._cites(item["cites"], f"{kind[:-1]} {number} ({item['code']})")
 
+    def _described(self, said: dict[str, Any], narrowed: bool) -> None:
+        """Only for an audience may a body be withheld, or a sender be told by role or by no leaf at all."""
+        envelope, leaf_hash, body = self.entries[said["index"]]
+        without = ("redacted", "withheld") if narrowed else ("redacted",)
+        fits = said["leaf_hash"] == leaf_hash.hex() and (
+            said["body"] in without if body is None else said["body"] == "present"
+        )
+        if envelope is None:
+            fits = fits and narrowed
+        else:
+            principals = {envelope["principal"], *([envelope["principal"].partition(":")[0]] * narrowed)}
+            fits = fits and said["principal"] in principals
+            fits = fits and all(said[name] == envelope[name] for name in ("media_type", "received_at"))
+        need(fits, "record.json", f"entry {said['index']} is described as another than it is")
+        if said["body"] == "withheld":
+            self.withheld.add(said["index"])
+
     def _cells(self, record: dict[str, Any]) -> None:
         bases = dict.fromkeys(("observed", "declared", "conflicting", "unknown"), 0)
         signed, declared = 0, {}  # type: ignore[var-annotated]
+        unseen = 0
         for number, row in enumerate(record["rows"], 1):
             for key, cell in row["cells"].items():
                 where = f"row {number} ({row['title']}), {key}"
@@ -289,12 +299,20 @@ class Bundle:
                 if cell["basis"] in ("observed", "conflicting"):
                     need(cell["cites"], "record.json", f"{where} is {cell['basis']} and cites no entry")
                 bases[cell["basis"]] += 1
+                unseen += not self.withheld.isdisjoint(cell["cites"])
                 signed += cell["basis"] == "observed" and any(i in self.evidence for i in cell["cites"])
                 if cell["basis"] == "declared":
                     declared[key] = declared.get(key, 0) + 1
             self.rows = number
         need(bases == record["verdict"]["cells"], "record.json", "counts other cells than it has")
         need(self.rows == record["verdict"]["rows"], "record.json", "counts other rows than it has")
+        if "audience" in record:
+            said = record["audience"]
+            need(said["withheld"] == len(self.withheld), "record.json", "withholds other bodies than it says")
+            self.lines.append(
+                f"Made for the audience {said['name']}: {len(self.withheld):,} of {len(self.entries):,} bodies are"
+                f" withheld; {unseen:,} cells rest on them (body withheld for this audience)."
+            )
         self.lines += [
             f"{self.rows:,} rows: every entry they cite is here and proved. {len(self.evidence):,} entries are signed evidence.",
             f"Of {bases['observed']:,} observed cells {signed:,} rest on signed evidence, the others on what the log received.",
@@ -315,63 +333,3 @@ class Bundle:
                 "record.json",
                 f"{where} cites entry {index}, which the bundle does not have",
             )
-
-
-CANNOT = (
-    "Not computed again here: the words of the rows, which rest on the operator's signature; `governance verify` does it.",
-    "Cannot be known from a bundle: whether entries that matter were never logged, counts over the whole log, whether "
-    "what was recorded is true, and whether other copies exist.",
-)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Check a bundle; the exit code."""
-    parser = argparse.ArgumentParser(prog="verify.py", description="Checks a report bundle offline.")
-    parser.add_argument("bundle")
-    parser.add_argument("--key", help="the log's public key, from somewhere other than the bundle")
-    parser.add_argument("--checkpoint", help="file with an older checkpoint that the log must extend")
-    parser.add_argument("--witness", action="append", default=[], help="a witness's public key; repeatable")
-    parser.add_argument("--needed", type=int, help="cosignatures needed; default: of every --witness")
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args(arguments)
-    try:
-        for text, kind in [(asked.key, 1)] * bool(asked.key) + [(w, 4) for w in asked.witness]:
-            read_key(text, kind)
-        older = Path(asked.checkpoint).read_text("utf-8") if asked.checkpoint else None
-    except (ValueError, OSError):
-        parser.error("a key or the older checkpoint cannot be read")
-    failure, bundle = None, None
-    try:
-        bundle = Bundle(asked.bundle)
-        needed = len(asked.witness) if asked.needed is None else asked.needed
-        bundle.check(asked.key and asked.key.strip(), older, asked.witness, max(needed, 1))
-    except Failed as fault:
-        failure = str(fault)
-    by = bundle.by if bundle else []
-    lines = [*(bundle.lines if bundle else []), *CANNOT]
-    attested = f"witnessed by {', '.join(by)}" if by else "self-attested"
-    if not by:
-        lines.append("SELF-ATTESTED: no pinned witness vouches for the checkpoint, only the log's own key.")
-    heading = (
-        "NOT VERIFIED: " + failure
-        if failure
-        else f"VERIFIED, {attested}"
-        if asked.key
-        else "NOT VERIFIED: no key was pinned"
-    )
-    if asked.json:
-        said = {
-            "ok": failure is None and asked.key is not None,
-            "by": attested,
-            "first_failure": failure,
-            "lines": lines,
-        }
-        shown = json.dumps({**said, "rows": bundle.rows if bundle else 0})
-    else:
-        shown = "\n  ".join([heading, *lines])
-    sys.stdout.write(shown + "\n")
-    return 1 if failure else 0 if asked.key else 3
-
-
-if __name__ == "__main__":
-    sys.exit(main())

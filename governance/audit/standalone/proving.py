@@ -117,8 +117,8 @@ def node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def included(leaf: bytes, index: int, size: int, path: list[bytes], root: bytes) -> bool:
-    position, last, computed = index, size - 1, hashlib.sha256(b"\x00" + leaf).digest()
+def included(leaf_hash: bytes, index: int, size: int, path: list[bytes], root: bytes) -> bool:
+    position, last, computed = index, size - 1, leaf_hash
     if not 0 <= index < size:
         return False
     for sibling in path:
@@ -247,7 +247,7 @@ def rotation(handover: dict[str, Any]) -> tuple[str, str, tuple[str, int, bytes]
         and head[0] == old[0] == new[0] == said["origin"]
         and proof["size"] == head[1]
         and proof["index"] == head[1] - 1
-        and included(leaf, proof["index"], head[1], path, head[2])
+        and included(hashlib.sha256(b"\x00" + leaf).digest(), proof["index"], head[1], path, head[2])
     )
     if not holds:
         raise ValueError("a key rotation does not hold")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from governance.audit import MadeReport, container, make_report
 from governance.audit.bundle import manifest, sign
-from governance.audit.standalone import checking, proving
+from governance.audit.standalone import answering, checking, proving
 from governance.log import CheckpointSigner, Log, vkey_of
 from governance.log.cosignature import cosign
 from governance.log.note import add_signatures
@@ -40,7 +40,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tup
     def check(members: Members, *options: str) -> tuple[int, dict[str, Any]]:
         path = tmp_path / "bundle.zip"
         path.write_bytes(container.pack(members))
-        code = checking.main([str(path), "--json", *options])
+        code = answering.main([str(path), "--json", *options])
         return code, json.loads(capsys.readouterr().out)
 
     return check
@@ -201,10 +201,10 @@ def test_bombs_and_other_files_are_refused(
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("record.json", b"0" * 50_000_000)
     for path in (bomb, Path(__file__), tmp_path / "absent.zip"):
-        assert checking.main([str(path), "--key", world.vkey]) == 1
+        assert answering.main([str(path), "--key", world.vkey]) == 1
         assert capsys.readouterr().out.startswith("NOT VERIFIED: ")
     with pytest.raises(SystemExit) as wrong:
-        checking.main([str(bomb), "--key", "not a key"])
+        answering.main([str(bomb), "--key", "not a key"])
     assert wrong.value.code == 2
 
 
