@@ -94,6 +94,7 @@ CODES = MappingProxyType(
         "GOV-605": "an erasure is not the one that was approved, or its request is not known",
         "GOV-606": "an erasure cannot be finished",
         "GOV-607": "a step of a data subject's request does not fit what the register has of it",
+        "GOV-608": "an AI service does not take a disclosure",
         "GOV-610": "a request to the server carries no valid token",
         "GOV-611": "the token lacks the scope or namespace",
         "GOV-612": "the lineage store knows no such thing",

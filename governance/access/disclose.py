@@ -2,7 +2,8 @@
 
 Checked against the policy before anything is read, sealed to the recipient's public key (HPKE, RFC
 9180: X25519, HKDF-SHA256, AES-256-GCM), and recorded before it becomes visible. Subjects carry
-pseudonyms of that recipient's own, so that two recipients cannot join what they hold.
+pseudonyms of that recipient's own, so that two recipients cannot join what they hold. An AI service
+gets the rows as requests in the clear, because it must read them; here they wait under a key that is kept in memory only.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from governance.access.egress import destination as allowed_destination
-from governance.access.egress import export, minimum_necessary, permitted_recipient
+from governance.access.egress import minimum_necessary, permitted_recipient
+from governance.access.exits import STATEMENT, Written, exit_of
 from governance.access.read import permitted, released_subjects, wanted_columns
 from governance.access.sealing import DisclosureWriter
 from governance.errors import AccessError
@@ -33,7 +34,7 @@ from governance.model.evidence import DatasetLineage, Evidence, Recorder, Stage,
 from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Recipient
 from governance.model.run import OpenedRun
-from governance.pipeline.disclosed import FOLDER, forget_disclosed, keep_disclosed
+from governance.pipeline.disclosed import forget_disclosed, keep_disclosed
 from governance.pipeline.pointer import released_contract, released_manifest
 from governance.pipeline.protect import DATASETS
 from governance.pipeline.step import event_context
@@ -41,7 +42,6 @@ from governance.pipeline.workspace import Workspace
 from governance.protect.transforms.identity import hexadecimal
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-STATEMENT = "disclosure.json"
 
 # 45 CFR 164.528(a)(1): disclosures an accounting leaves out, by the ground they stand on.
 _EXCLUDED = {
@@ -54,11 +54,15 @@ _EXCLUDED = {
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """What left: ``facts`` as recorded, ``log_index`` of the record, ``directory`` of the files, or their URI."""
+    """What left: ``facts`` as recorded, ``log_index`` of the record, ``directory`` of the files, or their URI.
+
+    ``jobs`` are an AI service's own names of what it was given to do.
+    """
 
     directory: Path | str
     facts: dict[str, Any]
     log_index: int
+    jobs: tuple[str, ...] = ()
 
 
 def disclose(
@@ -75,6 +79,8 @@ def disclose(
 ) -> Disclosure:
     """Write the released version of ``dataset`` for ``recipient`` into a new ``directory``, or into a bucket.
 
+    To a recipient with a ``service`` it is sent as requests instead: then neither is named.
+
     Args:
         destination: in place of a directory, a URI at or below one of the recipient's destinations; the
             disclosure goes below it, into a folder that has its id.
@@ -85,48 +91,41 @@ def disclose(
             destination or description do not satisfy the policy or the directory exists; GOV-603 when nothing
             is released.
         LogError: GOV-50x when the disclosure cannot be recorded; then nothing becomes visible.
+            GOV-608 when an AI service does not take it; by then it is recorded.
         StorageError: GOV-724 when the bucket does not take it; by then it is recorded.
     """
-    if (directory is None) == (destination is None):
-        raise ValueError("a disclosure goes into a directory or to a destination")
     to = permitted_recipient(workspace.policy, recipient, purpose)
     if not description.strip():
         raise AccessError(
             "GOV-602", "a disclosure needs a description", "say briefly what is disclosed and why"
         )
-    if directory is not None and directory.exists():
-        raise AccessError(
-            "GOV-602", f"{directory.name} exists already", "name a directory that does not exist"
-        )
     manifest = released_manifest(workspace, dataset)
     contract = released_contract(workspace, manifest)
     wanted = wanted_columns(manifest, minimum_necessary(to, manifest, columns))
     disclosure_id = "d" + secrets.token_hex(12)
-    bucket = allowed_destination(to, destination, disclosure_id) if destination is not None else None
+    way = exit_of(to, disclosure_id, workspace.settings.home, directory, destination)
     claim = Claim.of_run(Operation.DISCLOSE, manifest.body["run"])
     workspace.claim(replace(claim, purpose=purpose, recipient=recipient))
-    # What waits for a bucket is sealed to the recipient already.
-    beside = directory.parent if directory is not None else workspace.settings.home / FOLDER
-    if bucket is not None:
-        beside.mkdir(mode=0o700, exist_ok=True)
-    partial = beside / f".{disclosure_id}.partial"
-    partial.mkdir(parents=True, mode=0o700)
+    way.beside.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = way.beside / f".{disclosure_id}.partial"
+    partial.mkdir(mode=0o700)
     recorded = False
-    left: Path | str
     try:
-        written = _write(workspace, manifest, contract, to, purpose, wanted, partial)
-        facts = _facts(
-            workspace, manifest, contract, to, disclosure_id, purpose, description, wanted, written
-        )
+        key = secrets.token_bytes(32)
+        sent = _write(workspace, manifest, contract, to, purpose, wanted, partial, key)
+        written = Written(partial, key, sent["files"], sent["people"])
+        facts = _facts(workspace, manifest, contract, to, disclosure_id, purpose, description, wanted, sent)
+        facts["destination"] = way.told(written)
         internal = workspace.vault.internal(contract.subject.domain)
-        keep_disclosed(workspace, disclosure_id, internal[written["ordinals"]], workspace.clock())
-        statement = {**facts, "sealed_keys": written["sealed_keys"], "files": written["files"]}
-        _write_statement(partial / STATEMENT, canonical(statement))
+        keep_disclosed(workspace, disclosure_id, internal[sent["ordinals"]], workspace.clock())
+        if to.public_key is not None:
+            statement = {**facts, "sealed_keys": _sealed(key, to.public_key), "files": sent["files"]}
+            _write_statement(partial / STATEMENT, canonical(statement))
         record = StageRecord(
             Evidence(Stage.DISCLOSE, facts),
             event_context(OpenedRun.from_json(manifest.body["run"])),
             inputs=(DatasetLineage(DATASETS, dataset, version=manifest.version),),
-            outputs=(DatasetLineage("disclosure", f"{recipient}/{disclosure_id}", rows=written["rows"]),),
+            outputs=(DatasetLineage("disclosure", f"{recipient}/{disclosure_id}", rows=sent["rows"]),),
         )
         # From here on the register may say that it left.
         recorded = True
@@ -134,19 +133,13 @@ def disclose(
         recorder.completed(Stage.DISCLOSE, record.context, record)
         workspace.log.checkpoint()
         # Recorded first: killed here, the register says more left than did, never less.
-        if bucket is not None:
-            export(bucket, partial, STATEMENT)
-            shutil.rmtree(partial)
-            left = bucket.uri
-        elif directory is not None:
-            partial.rename(directory)
-            left = directory
+        left, jobs = way.leave(written)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         if not recorded:
             forget_disclosed(workspace, disclosure_id)
         raise
-    return Disclosure(left, facts, index)
+    return Disclosure(left, facts, index, jobs)
 
 
 def _write(
@@ -157,11 +150,11 @@ def _write(
     purpose: str,
     wanted: list[str],
     folder: Path,
+    key: bytes,
 ) -> dict[str, Any]:
     # What the version was made for, and what it is disclosed for: both must still be allowed.
     released = released_subjects(workspace, contract, manifest.body["run"]["purpose"], purpose)
     domain = contract.subject.domain
-    key = secrets.token_bytes(32)
     seen = np.zeros(len(workspace.vault.internal(domain)) + 1, bool)
     rows = withheld = 0
     with DisclosureWriter(folder, key) as writer:
@@ -177,16 +170,20 @@ def _write(
             rows += batch.num_rows
             writer.write(batch)
         files = writer.close()
-    public = X25519PublicKey.from_public_bytes(base64.b64decode(to.public_key or ""))
-    sealed = SUITE.encrypt(key, public, info=b"governance disclosure v1")
     return {
         "rows": rows,
         "withheld": withheld,
         "subjects": int(seen.sum()),
+        "people": tuple(released.people),
         "ordinals": np.flatnonzero(seen[:-1]),
         "files": [{"path": f.path, "size": f.size, "digest": f.digest, "role": f.role} for f in files],
-        "sealed_keys": {"kem": "hpke-x25519-sha256-aes256gcm", "value": base64.b64encode(sealed).decode()},
     }
+
+
+def _sealed(key: bytes, public_key: str) -> dict[str, str]:
+    public = X25519PublicKey.from_public_bytes(base64.b64decode(public_key))
+    sealed = SUITE.encrypt(key, public, info=b"governance disclosure v1")
+    return {"kem": "hpke-x25519-sha256-aes256gcm", "value": base64.b64encode(sealed).decode()}
 
 
 def _with_pseudonyms(

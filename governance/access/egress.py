@@ -17,7 +17,7 @@ def permitted_recipient(policy: Policy, name: str, purpose: str) -> Recipient:
 
     Raises:
         AccessError: GOV-601 for an unknown recipient; GOV-602 for another purpose, for a country beyond the GDPR's
-            reach without an instrument (Art. 44), or without a key.
+            reach without an instrument (Art. 44), or without a key where it is no AI service.
     """
     to = policy.recipients.get(name)
     if to is None:
@@ -39,7 +39,7 @@ def permitted_recipient(policy: Policy, name: str, purpose: str) -> Recipient:
             f"{name} is in {to.country}, outside the GDPR, and the policy names no instrument for the transfer",
             "have the policy's owner write its `safeguard` (GDPR Art. 45 to 49)",
         )
-    if to.public_key is None:
+    if to.public_key is None and to.service is None:
         raise AccessError(
             "GOV-602",
             f"{name} has no public key in the policy, so nothing can be sealed to it",

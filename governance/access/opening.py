@@ -10,7 +10,8 @@ import pyarrow as pa
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from governance.access.disclose import STATEMENT, SUITE
+from governance.access.disclose import SUITE
+from governance.access.exits import STATEMENT
 from governance.access.sealing import read_disclosure
 from governance.errors import AccessError
 from governance.model.canonical import parse

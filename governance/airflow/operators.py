@@ -145,7 +145,7 @@ class GovernedStageOperator(GovernedOperator):
 
 
 class DiscloseOperator(GovernedOperator):
-    """Writes a released version for a recipient of the policy, sealed to its key and recorded.
+    """Writes a released version for a recipient of the policy, sealed to its key and recorded, or sends it to an AI service.
 
     Args:
         dataset: a released dataset.
@@ -153,10 +153,13 @@ class DiscloseOperator(GovernedOperator):
         purpose: what for; the policy must allow it to this recipient.
         description: what stands in the accounting of disclosures.
         directory: a new directory; a relative path is looked up in the home.
-        columns: only these columns; all when left out.
+        destination: in its place a bucket of the recipient's, such as ``s3://…``. An AI service needs neither.
+        columns: only these columns; all it may have when left out.
+
+    Returns by XCom ``disclosure_id``, ``log_index`` and ``jobs``, an AI service's own names of its batches.
     """
 
-    template_fields: Sequence[str] = ("recipient", "purpose", "description", "directory")
+    template_fields: Sequence[str] = ("recipient", "purpose", "description", "directory", "destination")
     ui_color = "#fef3c7"
 
     def __init__(
@@ -166,7 +169,8 @@ class DiscloseOperator(GovernedOperator):
         recipient: str,
         purpose: str,
         description: str,
-        directory: str,
+        directory: str | None = None,
+        destination: str | None = None,
         columns: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -176,6 +180,7 @@ class DiscloseOperator(GovernedOperator):
         self.purpose = purpose
         self.description = description
         self.directory = directory
+        self.destination = destination
         self.columns = columns
 
     def step(self, workspace: Workspace, recorder: OpenLineageRecorder, _context: Context) -> dict[str, Any]:
@@ -187,11 +192,16 @@ class DiscloseOperator(GovernedOperator):
             dataset=self.dataset,
             recipient=self.recipient,
             purpose=self.purpose,
-            directory=workspace.settings.home / Path(self.directory),
+            directory=None if self.directory is None else workspace.settings.home / Path(self.directory),
+            destination=self.destination,
             description=self.description,
             columns=self.columns,
         )
-        return {"disclosure_id": done.facts["disclosure_id"], "log_index": done.log_index}
+        return {
+            "disclosure_id": done.facts["disclosure_id"],
+            "log_index": done.log_index,
+            "jobs": list(done.jobs),
+        }
 
 
 def _task_try(task_instance: Any) -> TaskTry:

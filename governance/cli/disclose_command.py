@@ -17,9 +17,8 @@ from governance.cli.options import home_options, json_option, settings, show
 @click.option("--description", required=True, help="What is disclosed and why; stands in the accounting.")
 @click.option(
     "--out",
-    required=True,
     metavar="DIRECTORY|s3://…",
-    help="A new directory, or a destination of the recipient.",
+    help="A new directory, or a destination of the recipient; nothing for an AI service.",
 )
 @click.option(
     "--column", "columns", multiple=True, help="Only this column; repeat for more. Default: all it may have."
@@ -31,7 +30,7 @@ def command(
     recipient: str,
     purpose: str,
     description: str,
-    out: str,
+    out: str | None,
     columns: tuple[str, ...],
     home: str | None,
     store: str | None,
@@ -40,13 +39,13 @@ def command(
     """Write the released version of DATASET for a recipient.
 
     Rows of subjects who withdrew since the release are left out. The files open only with the
-    recipient's private key.
+    recipient's private key. An AI service of the policy is sent the rows as a batch of requests.
     """
     from governance.access import disclose
     from governance.pipeline.local import local_recorder
     from governance.pipeline.workspace import Workspace
 
-    bucket = "://" in out
+    bucket = out is not None and "://" in out
     workspace = Workspace.open(settings(home, store))
     done = disclose(
         workspace,
@@ -54,12 +53,12 @@ def command(
         dataset=dataset,
         recipient=recipient,
         purpose=purpose,
-        directory=None if bucket else Path(out),
+        directory=None if bucket or out is None else Path(out),
         destination=out if bucket else None,
         description=description,
         columns=columns or None,
     )
-    result = {**done.facts, "directory": str(done.directory), "log_index": done.log_index}
+    result = {**done.facts, "directory": str(done.directory), "log_index": done.log_index, "jobs": done.jobs}
     show(
         result,
         as_json,

@@ -19,7 +19,7 @@ from governance.errors import ContractError
 from governance.model.classification import HARMLESS
 from governance.model.key_grant import Operation, Workload
 from governance.model.legal_hold import LegalHold
-from governance.model.policy import ClassificationRule, Policy, Purpose, Recipient
+from governance.model.policy import AiService, ClassificationRule, Policy, Purpose, Recipient
 from governance.model.retention import Period, Retention
 
 METHODS: Final = (
@@ -166,6 +166,7 @@ def _recipient(name: str, said: Mapping[str, Any], folder: Path) -> Recipient:
         hipaa_role=text(said, "hipaaRole"),
         columns={n: tuple(c) for n, c in mapping(said, "columns").items()} if "columns" in said else None,
         destinations=tuple(texts(said, "destinations")),
+        service=AiService(**mapping(said, "service")) if "service" in said else None,
     )
 
 

@@ -44,11 +44,30 @@ class ClassificationRule:
 
 
 @dataclass(frozen=True, slots=True)
+class AiService:
+    """A batch endpoint of a provider of models: ``kind`` is ``azure-openai``, ``bedrock`` or ``vertex-ai``.
+
+    ``region`` is where the provider answers; ``bucket`` where Bedrock and Vertex AI read batches, ``role`` the one
+    that Bedrock reads it as, ``project`` Vertex AI's. ``instructions`` go before every record. ``endpoint``
+    replaces the provider's address of that region.
+    """
+
+    kind: str
+    region: str
+    model: str
+    endpoint: str | None = None
+    bucket: str | None = None
+    role: str | None = None
+    project: str | None = None
+    instructions: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recipient:
     """``public_key`` is the recipient's X25519 key (base64, 32 bytes): disclosures are sealed to it.
 
     ``columns`` are those it may receive by dataset, ``None`` for all; ``destinations`` URIs below which its
-    disclosures may be exported.
+    disclosures may be exported. A ``service`` reads what it is sent: nothing is sealed.
     """
 
     name: str
@@ -61,6 +80,7 @@ class Recipient:
     hipaa_role: str | None = None
     columns: Mapping[str, tuple[str, ...]] | None = None
     destinations: tuple[str, ...] = ()
+    service: AiService | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from governed_home import DATASETS, Home
@@ -60,3 +63,32 @@ def released(released_once: Path, tmp_path: Path) -> Home:
 def validated(validated_once: tuple[Path, RunReference], tmp_path: Path) -> tuple[Home, RunContext]:
     home = Home.copied(validated_once[0], tmp_path / "home")
     return home, home.resumed(validated_once[1])
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Any]:
+    """A bucket of moto's server, over the wire: no real S3 can run here."""
+    import boto3
+    import httpx
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    own = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "eu-central-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{server.server_port}",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in own.items():
+            patch.setenv(name, value)
+        httpx.post(f"{own['AWS_ENDPOINT_URL_S3']}/moto-api/reset").raise_for_status()
+        client = boto3.client("s3", region_name="eu-central-1")
+        client.create_bucket(
+            Bucket="northlake-inbox", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+        yield client
+    server.shutdown()

@@ -6,48 +6,19 @@ The bucket is moto's server over the wire: no real S3 can run here.
 from __future__ import annotations
 
 import base64
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pyarrow as pa
-import pytest
 from before_and_after import CUSTOMERS
 from governed_home import Home, refused
 
 from governance.access import Disclosure, disclose, open_disclosure
-from governance.access.disclose import STATEMENT
+from governance.access.exits import STATEMENT
 from governance.model.evidence import Stage
 from governance.pipeline.local import local_recorder
 
 ALLOWED = ["customer_pseudonym", "country"]
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Any]:
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
-
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    own = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "eu-central-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{server.server_port}",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in own.items():
-            patch.setenv(name, value)
-        client = boto3.client("s3", region_name="eu-central-1")
-        client.create_bucket(
-            Bucket="northlake-inbox", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
-        )
-        yield client
-    server.shutdown()
 
 
 def narrowed(home: Home, *, dataset: str = CUSTOMERS) -> Home:
