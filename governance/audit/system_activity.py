@@ -89,7 +89,8 @@ class Action:
 
 @dataclass(slots=True)
 class SystemActivity:
-    """``tally`` counts entries by (day, sender, kind, outcome); ``first`` is each sender's first entry."""
+    """``tally`` counts entries by (day, sender, kind, outcome); ``first`` is each sender's first entry, starts of tasks
+    left out."""
 
     tally: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     actions: list[Action] = field(default_factory=list)
@@ -105,7 +106,9 @@ class SystemActivity:
     ) -> None:
         """Take in an entry; of an event also what was read of it, and how its evidence was judged."""
         sender = envelope.principal
-        self.first.setdefault(sender, (index, envelope.received_at))
+        # A bundle with a start and without its end would read as a task that never ended.
+        if event is None or event.event_type != "START":
+            self.first.setdefault(sender, (index, envelope.received_at))
         kind, outcome, said = _seen(envelope.media_type, body, event, verdict)
         self.tally[envelope.received_at[:10], sender, kind, outcome] += 1
         if said is not None:

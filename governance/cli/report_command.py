@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from governance.cli.options import home_options, json_option, settings, show, table
+from governance.cli.sign_off_command import command as sign_off
+from governance.cli.sign_off_command import signed_off
 
 
 @click.group("report")
@@ -124,7 +126,8 @@ def make(
     if subject is not None:
         if domain is None:
             raise click.UsageError("--domain says whose identifier it is")
-        from governance.cli.report_subject import asked_of, read_identifier, write_copies
+        from governance.cli.report_subject import read_identifier, write_copies
+        from governance.rights.access_answer import asked_of
 
         identifier = read_identifier(subject)
         asked |= asked_of(workspace, domain, identifier)
@@ -183,6 +186,8 @@ def attest(dataset: str, version: str, out: Path, home: str | None, store: str |
     show(said, as_json, lambda: _say(said.values()))
 
 
+command.add_command(sign_off)
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -190,11 +195,11 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("report", type=_FILE)
 @json_option
 def show_report(report: Path, as_json: bool) -> None:
-    """Show a REPORT, its record or its bundle, as text. It is not verified."""
+    """Show a REPORT, its record or its bundle, as text, and the sign-offs beside it. Nothing is verified."""
     from governance.audit.reading import read_record, told
 
     record = read_record(report)
-    show(record, as_json, lambda: _say(told(record)))
+    show(record, as_json, lambda: _say([*told(record), *signed_off(report, record)]))
 
 
 @command.command("diff")

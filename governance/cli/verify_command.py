@@ -24,26 +24,38 @@ from governance.cli.options import json_option, show
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An older checkpoint that the log must still be consistent with.",
 )
+@click.option(
+    "--sign-off",
+    "sign_offs",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A sign-off that must be of this report, and hold. Repeatable.",
+)
 @witness_options
 @json_option
 def command(
     bundle: Path,
     key: str | None,
     checkpoint: Path | None,
+    sign_offs: tuple[Path, ...],
     witnesses: tuple[str, ...],
     needed: int | None,
     as_json: bool,
 ) -> None:
     """Check a report BUNDLE: every row, entry, proof and signature, against a pinned key.
 
-    Exits 1 and names the first row that fails, 3 when no key was pinned.
+    BUNDLE may also be a sign-off, which is checked alone; or, with --sign-off, a report's record. Exits 1 and names the
+    first row that fails, 3 when no key was pinned.
     """
-    from governance.audit import verify_bundle
+    from governance.audit.sign_off_verification import verify_reviewed
     from governance.log.trust import Trust
 
     older = None if checkpoint is None else checkpoint.read_text("utf-8", errors="replace")
     trust = Trust.pinned([key_text(witness) for witness in witnesses], needed)
-    verdict = verify_bundle(bundle, key_text(key) if key else None, older_checkpoint=older, trust=trust)
+    verdict = verify_reviewed(
+        bundle, key_text(key) if key else None, sign_offs, older_checkpoint=older, trust=trust
+    )
 
     def text() -> None:
         if verdict.first_failure is not None:
