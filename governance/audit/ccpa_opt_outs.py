@@ -224,12 +224,10 @@ def _in_force(o: OptOuts) -> Cell:
 def _signals(o: OptOuts) -> Cell:
     if not o.cites:
         return unknown("no batch of the ledger and no policy is in the log")
-    value = {"recorded": o.total("gpc", o.name), "applied_to": "every purpose" if o.name == EVERY else o.name}
-    return observed(
-        value,
-        o.cites,
-        "a signal of a consumer who is opted out already is counted as a duplicate, not recorded",
-    )
+    value = {"for_every_purpose": o.total("gpc", EVERY)}
+    if o.name != EVERY:
+        value = {"for_this_purpose_alone": o.total("gpc", o.name), **value}
+    return observed(value, o.cites)
 
 
 def _applied(o: OptOuts) -> Cell:

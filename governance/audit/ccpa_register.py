@@ -26,7 +26,7 @@ NATURES = {
     "rectification": "correct",
     "access": "know",
     "portability": "know",
-    "opt-out": "opt-out of sale or sharing",
+    "opt-out": "opt out of sale or sharing",
     "limit": "limit",
 }
 """What the regulations call a request, by the register's kind."""
@@ -225,7 +225,7 @@ def _verified(c: Consumer) -> Cell:
     if steps:
         value = {"result": c.request.identity, "method": steps[-1].get("method")}
         return declared(value, c.of("identity"))
-    if c.request.kind in ("opt-out", "limit"):
+    if c.request.kind in ("limit", "opt-out"):
         return declared("none is needed", c.of("opened"), "11 CCR 7026(d), 7027(e)")
     return unknown("no check of who asks is stated", c.cites)
 

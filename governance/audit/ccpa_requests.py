@@ -7,15 +7,14 @@ people; clocks are computed; what went out after an opt-out is what evidence sho
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Any
 
-from governance.audit import ccpa_opt_outs, ccpa_register
+from governance.audit import ccpa_opt_outs, ccpa_register, plain
+from governance.audit.blocks import grid, spoken, terms
 from governance.audit.ccpa_register import NATURES, Consumer, Register
-from governance.audit.cells import Basis, Cell, Column, Remark, Row, declared, remark, unknown
+from governance.audit.cells import Basis, Cell, Column, Remark, Row, declared, remark
 from governance.audit.declarations import items
 from governance.audit.newest import newest_organisation, newest_policy, newest_support
-from governance.audit.plain import present
 from governance.audit.record import Draft, ReportKind, counted, listed
 from governance.audit.spans import kept, looked_back, out_of_reach
 from governance.audit.trail import Trail
@@ -26,8 +25,11 @@ KEPT = Span(months=24)
 
 COLUMNS = (
     *ccpa_register.COLUMNS,
-    Column("counts", "Received, complied with in whole or in part, denied", "11 CCR 7102(a)(1)(A)-(E)"),
-    Column("days", "Days to the response", "11 CCR 7102(a)(1)(F)"),
+    Column(
+        "figures",
+        "Received, complied with in whole or in part, denied; days to the response",
+        "11 CCR 7102(a)(1)",
+    ),
     *ccpa_opt_outs.COLUMNS,
 )
 
@@ -53,7 +55,7 @@ def draft(trail: Trail, asked: tuple[str, str] | None) -> Draft:
         columns=COLUMNS,
         rows=[
             *(ccpa_register.row_of(c, told_of, recorded) for c in register.inside),
-            *(_figures(nature, register) for nature in dict.fromkeys(NATURES.values()) if register.received),
+            *([_figures(register)] if register.received else []),
             *(ccpa_opt_outs.row_of(o) for o in purposes),
         ],
         exceptions=[
@@ -102,44 +104,44 @@ def _has_others(trail: Trail) -> bool:
     return bool(trail.disclosures or (policy and items(policy.organisation, "processors")))
 
 
-def _figures(nature: str, register: Register) -> Row:
-    same = [c for c in register.received if c.nature == nature]
-    # That there was none rests on all the others.
-    cites = ccpa_register.cited(same or register.received)
+def _figures(register: Register) -> Row:
+    """The table of 7102(a)(1): one line a kind, also where there was none."""
+    value = [
+        {"nature": nature, **_counts([c for c in register.received if c.nature == nature])}
+        for nature in dict.fromkeys(NATURES.values())
+    ]
+    cell = declared(value, ccpa_register.cited(register.received))
+    return Row("figures", "Figures of all requests received in the period", {"figures": cell})
+
+
+def _counts(same: list[Consumer]) -> dict[str, Any]:
     decisions = [c.request.decision for c in same]
-    value = {
+    days = sorted(c.days for c in same if c.days is not None)
+    half = len(days) // 2
+    middle = days[half : half + 1] if len(days) % 2 else days[half - 1 : half + 1]
+    return {
         "received": len(same),
         "complied_in_whole": decisions.count("granted"),
         "complied_in_part": decisions.count("partly-granted"),
         "denied": decisions.count("refused"),
         "withdrawn": decisions.count("withdrawn"),
         "open": decisions.count(None),
+        "median_days": f"{sum(middle) / len(middle):.1f}" if middle else None,
+        "mean_days": f"{sum(days) / len(days):.1f}" if days else None,
     }
-    return Row(
-        f"requests to {nature}",
-        f"Requests to {nature}",
-        {"counts": declared(value, cites), "days": _days(same, cites)},
-    )
-
-
-def _days(same: list[Consumer], cites: list[int]) -> Cell:
-    days = sorted(c.days for c in same if c.days is not None)
-    if not days:
-        return unknown("none was answered", cites)
-    half, odd = divmod(len(days), 2)
-    median = Fraction(days[half]) if odd else Fraction(days[half - 1] + days[half], 2)
-    mean = Fraction(sum(days), len(days))
-    return declared(
-        {"median": f"{float(median):.1f}", "mean": f"{float(mean):.1f}", "answered": len(days)}, cites
-    )
 
 
 def _exceptions(inside: list[Consumer], told_of: bool) -> Iterable[Remark]:
     for code, what, found in (
         (
             "request-overdue",
-            "answered after it was due, or not answered and overdue",
-            [c for c in inside if c.late],
+            "answered after it was due",
+            [c for c in inside if c.late and c.request.decision],
+        ),
+        (
+            "request-overdue",
+            "not answered, and overdue",
+            [c for c in inside if c.late and not c.request.decision],
         ),
         (
             "confirmation-late",
@@ -211,6 +213,38 @@ def _unreadable(register: Register) -> Iterable[Remark]:
             register.unreadable,
             basis=Basis.UNKNOWN,
         )
+
+
+_ORDER = {
+    "figures": (
+        *("nature", "received", "complied_in_whole", "complied_in_part", "denied", "withdrawn", "open"),
+        *("median_days", "mean_days"),
+    ),
+    "records": ("opened", "gpc", "ending", "closed"),
+    "due": ("at", "state", "extended", "law"),
+    "confirmed": ("by", "at", "late"),
+}
+"""Members in the order the law has them."""
+
+
+def present(key: str, value: Any) -> list[Any]:
+    """The blocks of a cell that has a value."""
+    names = _ORDER.get(key)
+    if names is None or not isinstance(value, (list, dict)):
+        return plain.present(key, value)
+    if isinstance(value, list):
+        rows = [[plain.shown(row.get(name)) for name in names] for row in value]
+        headers = [spoken(name).capitalize() for name in names]
+        return [grid("Requests by kind", headers, rows, range(1, len(names)))]
+    return [terms((_SAID.get(n, spoken(n).capitalize()), plain.shown(value.get(n))) for n in names)]
+
+
+_SAID = {
+    "opened": "Opt-outs",
+    "gpc": "Of which by signal",
+    "ending": "Of which end by themselves",
+    "closed": "Opt-ins",
+}
 
 
 REPORT = ReportKind(

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from governance.audit import (
     breach,
+    ccpa_requests,
     compliance,
     consent_evidence,
     deidentification,
@@ -27,6 +28,7 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
         report.kind: report
         for report in (
             breach.REPORT,
+            ccpa_requests.REPORT,
             compliance.REPORT,
             consent_evidence.REPORT,
             deidentification.REPORT,
