@@ -203,8 +203,9 @@ class ReleasedPseudonyms:
         # Subjects that the ledger brought since a release get theirs here; no released row has it.
         released = vault.pseudonyms(domain, audience(domain), np.arange(population))
         # A subject without a pseudonym for this audience has none in a version either.
-        self._made = np.flatnonzero(released.any(axis=1))
-        self._released = np.ascontiguousarray(released[self._made])
+        made = released.view(np.uint64).reshape(-1, 2)
+        self._made = np.flatnonzero(made[:, 0] | made[:, 1])
+        self._released = released if len(self._made) == len(released) else released[self._made]
         self._index = BlindIndex()
         self._index.extend(self._released)
 
@@ -227,7 +228,8 @@ class ReleasedSubjects:
         self.people, self._where = released_columns(contract)
         self._decisions = decisions
         domain = contract.subject.domain
-        self._pseudonyms = ReleasedPseudonyms(vault, domain, len(vault.internal(domain)))
+        self.population = len(vault.internal(domain))
+        self._pseudonyms = ReleasedPseudonyms(vault, domain, self.population)
 
     @property
     def columns(self) -> list[str]:

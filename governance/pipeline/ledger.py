@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from governance.consent import Batch
+from governance.consent.views import PUBLISH_ABOVE
 from governance.log import CONSENT_BATCH
 from governance.pipeline.workspace import OPERATOR, Workspace
 
@@ -18,6 +19,7 @@ def import_consent(
 ) -> Batch:
     """Import one file of consent records.
 
+    After a large one the index that runs decide by is compiled and published, so that none of them has to.
     Records of subjects on the suppression list are left out. ``domain`` is of the subjects of ISO/IEC
     TS 27560 records that state none; ``custodian``, an X25519 public key, keeps the file sealed to it.
 
@@ -26,9 +28,11 @@ def import_consent(
             ledger is then as it was before.
         LogError: GOV-50x when the batch cannot be made a leaf.
     """
-    vault = workspace.vault
+    vault, ledger, policy = workspace.vault, workspace.ledger, workspace.policy
+    domains: set[str] = set()
 
     def internal(domain: str, identifiers: pa.Array) -> np.ndarray:
+        domains.add(domain)
         ordinals = vault.resolve(domain, identifiers, create=True)
         population = vault.internal(domain)
         # Whoever was erased gets no pseudonym again; the ledger leaves such records out.
@@ -37,12 +41,18 @@ def import_consent(
     def record(batch: dict[str, Any]) -> int:
         return workspace.append_json(batch, CONSENT_BATCH, OPERATOR)
 
-    return workspace.ledger.import_file(
+    recorded_at = workspace.clock()
+    batch = ledger.import_file(
         path,
         internal=internal,
         record=record,
-        recorded_at=workspace.clock(),
-        purposes=list(workspace.policy.purposes),
+        recorded_at=recorded_at,
+        purposes=list(policy.purposes),
         domain=domain,
         custodian=custodian,
     )
+    if batch.rows > PUBLISH_ABOVE:
+        for each in sorted(domains):
+            for purpose in policy.purposes.values():
+                ledger.snapshot(purpose, each, recorded_at, batch.position, vault.internal(each))
+    return batch

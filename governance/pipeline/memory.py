@@ -15,11 +15,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from governance.detect.noticed import NoticedTexts
+from governance.model.dataset import Segment
 
 SOURCE_BYTES = 192 << 20
 """A source of no more Arrow memory is read once."""
 MOST_ROWS = 1 << 25
 """Rows whose subjects are kept, four bytes each."""
+MEMBER_BYTES = 64 << 20
+"""Room for which subjects segments hold, a bit each."""
 
 
 class KeptSource:
@@ -72,6 +75,30 @@ class ResolvedSubjects:
         return None if found is None else found.astype(np.int64)
 
 
+class ReadSubjects:
+    """Which subjects the rows of segments are of, as read back from their files: a bit an ordinal."""
+
+    def __init__(self, limit: int = MEMBER_BYTES) -> None:
+        self._left = limit
+        self._found: dict[str, tuple[int, npt.NDArray[np.uint8]]] = {}
+
+    def keep(self, segment: Segment, seen: npt.NDArray[np.bool_]) -> None:
+        """Keep which of a vault's subjects stand in a segment, unless there is no room."""
+        bits = np.packbits(seen)
+        if bits.nbytes <= self._left:
+            self._left -= bits.nbytes
+            self._found[segment.segment_id] = len(seen), bits
+
+    def of(self, segment: Segment, population: int) -> npt.NDArray[np.bool_] | None:
+        """Which subjects of a population that only grew stand in a segment; ``None`` where it has to be read."""
+        size, bits = self._found.get(segment.segment_id, (population + 1, None))
+        if bits is None or size > population:
+            return None
+        seen = np.zeros(population, np.bool_)
+        seen[:size] = np.unpackbits(bits, count=size).view(np.bool_)
+        return seen
+
+
 def digest_of(values: pa.Array) -> bytes | None:
     """SHA-256 over a column of whole numbers or text; ``None`` for other types."""
     kind, rows = values.type, len(values)
@@ -100,3 +127,4 @@ class PassMemory:
     source: KeptSource = field(default_factory=KeptSource)
     subjects: ResolvedSubjects = field(default_factory=ResolvedSubjects)
     texts: NoticedTexts = field(default_factory=NoticedTexts)
+    members: ReadSubjects = field(default_factory=ReadSubjects)

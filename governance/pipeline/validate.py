@@ -14,16 +14,16 @@ from governance.errors import GovernanceError, ValidationError
 from governance.model.canonical import parse
 from governance.model.classification import HARMLESS, ColumnClassification
 from governance.model.contract import RuleScope
-from governance.model.dataset import Manifest
+from governance.model.dataset import Manifest, Segment
 from governance.model.decision import Reason
 from governance.model.evidence import Assertion, DatasetLineage, Stage
-from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
+from governance.pipeline.consent import UNKNOWN_PERSON, ConsentDecision, ReleasedSubjects
 from governance.pipeline.manifest import draft_manifest
 from governance.pipeline.pointer import released_manifest
 from governance.pipeline.protect import DATASETS
 from governance.pipeline.quarantine import quarantine_version
 from governance.pipeline.step import RunContext, prove, reported, stage_record
-from governance.protect import open_version, unsealed_files
+from governance.protect import open_version, unsealed_files, verify_files
 from governance.protect.types import schema_of
 from governance.validate import Drift, judge
 from governance.validate.drift import DRIFT
@@ -64,13 +64,19 @@ def _judged(
         nonlocal rows
         keys = context.workspace.keyring
         context.workspace.expect_keys(manifest)
-        for batch in open_version(context.storage, manifest, keys.segment_key):
-            rows += batch.num_rows
-            presence.see(batch)
-            rescan.see(batch)
-            drift.see(batch)
-            context.progress(Stage.VALIDATE, rows)
-            yield batch
+        verified = verify_files(context.storage, manifest.segments)
+        for segment in manifest.segments:
+            only = {segment.segment_id}
+            for batch in open_version(
+                context.storage, manifest, keys.segment_key, segments=only, verified=verified
+            ):
+                rows += batch.num_rows
+                presence.see(batch)
+                rescan.see(batch)
+                drift.see(batch)
+                context.progress(Stage.VALIDATE, rows)
+                yield batch
+            presence.end(segment)
 
     verdict = judge(read_back(), schema, rules)
     checks = [
@@ -157,18 +163,31 @@ def _category_key(context: RunContext) -> bytes:
 
 
 class _SubjectPresence:
-    """Counts released rows whose subject is denied when decided again."""
+    """Counts released rows whose subject is denied when decided again, and remembers whose rows a segment holds."""
 
     def __init__(self, context: RunContext, late: np.ndarray | None) -> None:
         self._released = ReleasedSubjects(
             [ConsentDecision.of_run(context, late=late)], context.workspace.vault
         )
-        self.denied = self.unknown = 0
+        self._kept = context.memory.members if context.memory else None
+        self._seen = np.zeros(self._released.population, bool)
+        self._strangers = self.denied = self.unknown = 0
 
     def see(self, batch: pa.RecordBatch) -> None:
         reasons, ordinals = self._released.decide(batch)
-        self.unknown += int((ordinals.reshape(batch.num_rows, -1)[:, 0] < 0).sum())
+        people = ordinals.reshape(batch.num_rows, -1)
+        self.unknown += int((people[:, 0] < 0).sum())
         self.denied += int((reasons != Reason.ALLOWED).sum())
+        if self._kept is not None:
+            known = people >= 0
+            self._seen[people[known]] = True
+            self._strangers += int((people == UNKNOWN_PERSON).sum() + (~known[:, 0]).sum())
+
+    def end(self, segment: Segment) -> None:
+        """All rows of a segment were seen."""
+        if self._kept is not None and not self._strangers:
+            self._kept.keep(segment, self._seen)
+        self._seen[:], self._strangers = False, 0
 
     def verdict(self) -> tuple[bool, str]:
         if self.denied or self.unknown:
