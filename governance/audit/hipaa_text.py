@@ -12,6 +12,7 @@ _ROLES = {
     "research": "researcher",
     "public_health": "public health authority",
     "health_oversight": "health oversight agency",
+    "law_enforcement": "law enforcement",
 }
 
 

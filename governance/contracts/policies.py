@@ -13,6 +13,7 @@ from typing import Any, Final
 from governance.contracts.determinations import determination, determination_faults
 from governance.contracts.documents import Document, Pointer, read_document
 from governance.contracts.faults import Fault, did_you_mean, findings, without_echoes
+from governance.contracts.minimum_necessary import minimum_necessary_faults, review_hours_faults
 from governance.contracts.reading import entries, mapping, number, switch, text, texts, whole
 from governance.contracts.structure import POLICY, structural_faults
 from governance.errors import ContractError
@@ -222,6 +223,8 @@ class _Meaning:
         for name, said in mapping(self._root, "determinations").items():
             for key, message in determination_faults(said):
                 self._say(("determinations", name, key), message)
+        for at, message in (*minimum_necessary_faults(self._root), *review_hours_faults(self._root)):
+            self._say(at, message)
         levels = texts(self._root, "sensitivities")
         self._approval(levels)
         unclassified = text(self._root, "unclassified")
