@@ -118,9 +118,16 @@ class TextEngine:
             if len(places) >= _WORTH_SAMPLING:
                 places = self._alike(texts, rows, flagged, places, match, members, found)
             asked = places.tolist()
-            for place, hit in zip(asked, map(match, [flagged[place] for place in asked]), strict=True):
+            # Few combinations are met: one tuple for each, so that none is made and kept for a row.
+            named: dict[tuple[int, ...], tuple[int, ...]] = {(): ()}
+            for place, hit in zip(
+                asked, map(tuple, map(match, [flagged[place] for place in asked])), strict=True
+            ):
                 if hit:
-                    found[place] += tuple([members[each] for each in hit])
+                    combination = named.get(hit)
+                    if combination is None:
+                        combination = named[hit] = tuple([members[each] for each in hit])
+                    found[place] = found[place] + combination if found[place] else combination
         return hits_of(rows, flagged, found, flags)
 
     def _alike(
@@ -252,8 +259,7 @@ class TextEngine:
         for index in detectors:
             detector, left = self.detectors[index], []
             check = named(str(detector.validator))
-            firsts: list[bytes | None] = [None] * len(places)
-            holding: Sequence[bool] | None = None
+            holding: Sequence[bool] = [False] * len(places)
             if len(places) >= _WORTH_ARROW:
                 # Arrow takes the first span of all rows at once; a search from Python costs twenty times as much.
                 column = pa.array([texts[place] for place in places], pa.large_binary())
@@ -263,10 +269,12 @@ class TextEngine:
                 if detector.validator == "secret":
                     holding = are_secrets(spans).tolist()
                 else:
-                    firsts = spans.to_pylist()
-            holding = holding or [
-                first is not None and check(first.decode("utf-8", "replace").strip()) for first in firsts
-            ]
+                    spans = spans.dictionary_encode()
+                    holds = [
+                        check(each.decode("utf-8", "replace").strip())
+                        for each in spans.dictionary.to_pylist()
+                    ]
+                    holding = [at is not None and holds[at] for at in spans.indices.to_pylist()]
             for place, holds in zip(places, holding, strict=True):
                 if holds or next(self.found(index, texts[place]), None) is not None:
                     sure.append(place)

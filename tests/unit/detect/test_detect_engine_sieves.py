@@ -46,15 +46,30 @@ _ROW = st.none() | st.lists(st.sampled_from(PIECES), max_size=4).flatmap(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(_ROW, max_size=12), st.sampled_from([pa.string(), pa.large_string()]), st.integers(0, 3))
-def test_counts_equal_those_without_sieves(rows: list[str | None], kind: pa.DataType, skipped: int) -> None:
-    array = pa.array(rows, kind)[skipped:]
-    assert engine().contained(array) == _naive(rows[skipped:])
+@pytest.mark.parametrize("loud", [0.0, 1.0])
+def test_counts_equal_those_without_sieves(monkeypatch: pytest.MonkeyPatch, loud: float) -> None:
+    # Once every byte of every row is classed, once only those of rows that are not all small letters and blanks.
+    monkeypatch.setattr(sieves, "_WORTH", loud)
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(_ROW, max_size=12), st.sampled_from([pa.string(), pa.large_string()]), st.integers(0, 3))
+    def counted(rows: list[str | None], kind: pa.DataType, skipped: int) -> None:
+        array = pa.array(rows, kind)[skipped:]
+        assert engine().contained(array) == _naive(rows[skipped:])
+
+    counted()
+
+
+def test_ends_of_sentences_let_no_row_through() -> None:
+    prose = ["it was seen. all is well.", "nothing new.", "why? (see above)"] * 3
+    assert sieves.rows(pa.array(prose)).tolist() == [0] * len(prose)
+    assert sieves.rows(pa.array(["see example.org now", *prose]))[0] & sieves.MARKS
 
 
 @pytest.mark.parametrize("window", [64, 100, 1 << 12])
-def test_a_row_may_lie_in_several_windows(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+@pytest.mark.parametrize("loud", [0.0, 1.0])
+def test_a_row_may_lie_in_several_windows(monkeypatch: pytest.MonkeyPatch, window: int, loud: float) -> None:
+    monkeypatch.setattr(sieves, "_WORTH", loud)
     rows = [" ".join(PIECES[n : n + 9]) for n in range(len(PIECES))]
     rows += ["", None, "x" * 300 + " Maria Lopez", "Maria Lopez", ""]
     once = sieves.rows(pa.array(rows)).tolist()
