@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from governance.audit.declarations import items, part
-from governance.audit.trail import GovernedRun, Node, Proof, Trail
+from governance.audit.jobs import Node
+from governance.audit.trail import GovernedRun, Proof, Trail
 from governance.model.evidence import Stage
 
 GOVERNED = "gov"

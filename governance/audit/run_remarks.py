@@ -7,8 +7,9 @@ from typing import Any
 
 from governance.audit.cells import Basis, Remark, remark
 from governance.audit.declarations import items, part
+from governance.audit.jobs import tasks_by_job
 from governance.audit.record import counted
-from governance.audit.trail import GovernedRun, Trail, tasks_by_job
+from governance.audit.trail import GovernedRun, Trail
 from governance.model.evidence import Stage
 
 _EVIDENT = (Stage.CLASSIFY, Stage.CONSENT, Stage.PROTECT, Stage.VALIDATE)

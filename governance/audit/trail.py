@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
+from msgspec.json import decode
+
 from governance.audit.declarations import ContractLeaf, PolicyLeaf, part, read_yaml, words
-from governance.audit.system_activity import SystemActivity
+from governance.audit.jobs import Jobs, TaskEvent
+from governance.audit.jobs import Node as Node
+from governance.audit.ordinary import Summary
+from governance.audit.portion import KeptEntry
+from governance.audit.system_activity import DONE, EVENT, SystemActivity
 from governance.errors import GovernanceError
-from governance.lineage.reading import ReadEvent, instant_of, read_event
+from governance.lineage.reading import RUN, ReadEvent, instant_of, read_event
 from governance.lineage.signatures import Observed, RunKeys, Verdict, evidence_keys, verify_event
 from governance.log.envelope import Envelope
 from governance.log.log import CONSENT_BATCH, CONTRACT, GENESIS, OPENLINEAGE_EVENT, POLICY, REDACTION
@@ -30,11 +35,7 @@ from governance.model.statements import LANDING, REQUEST, TRAINED
 SKEW = timedelta(days=1)
 """An event time further than this from the log's own time is flagged."""
 
-Node = tuple[str, str]
-"""A namespace and a name, of a job or of a dataset."""
-
 _RUN_IDENTITY = ("dataset", "version", "run_id", "map_index", "attempt")
-_CODE = re.compile(r"GOV-[0-9]{3}\b")
 
 
 class ReadEntry(Protocol):
@@ -119,15 +120,6 @@ class DeclaredEvidence:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskEvent:
-    """A START or FAIL of some job. ``code`` is ours, if the pipeline itself gave one."""
-
-    index: int
-    job: str
-    code: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Statement:
     """A leaf of :mod:`governance.model.statements`: what a task or an officer wrote, unsigned."""
 
@@ -202,10 +194,16 @@ class Trail:
         return self._runs.get(_identity(context))
 
 
-def read_trail(entries: Iterable[ReadEntry], size: int) -> Trail:
-    """Read entries in log order. Nothing is raised for what they hold: it becomes a remark."""
-    trail, starts, ended = Trail(size), {}, set()  # type: ignore[var-annotated]
+def read_trail(entries: Iterable[ReadEntry | Summary], size: int) -> Trail:
+    """Read entries in log order. Nothing is raised for what they hold: it becomes a remark.
+
+    A summary of ordinary events may stand for them; it comes after the other entries of its span.
+    """
+    trail, jobs = Trail(size), Jobs()
     for entry in entries:
+        if isinstance(entry, Summary):
+            _ordinary(trail, jobs, entry)
+            continue
         envelope = Envelope.from_leaf(entry.leaf)
         trail.counts["entries"] += 1
         trail.media_types[envelope.media_type] += 1
@@ -220,66 +218,53 @@ def read_trail(entries: Iterable[ReadEntry], size: int) -> Trail:
         elif envelope.media_type == OPENLINEAGE_EVENT:
             event = _event(trail, entry)
             if event is not None:
-                _task(trail, entry.index, event, envelope, starts, ended)
-                _lineage(trail, entry.index, event)
+                jobs.take(entry.index, event, envelope.principal)
                 if evidence_keys(event.body):
-                    verdict = _evidence(trail, entry.index, event, envelope)
+                    verdict = _evidence(trail, entry, event, envelope)
         else:
             _leaf(trail, entry.index, envelope, entry.body)
         trail.activity.note(entry.index, envelope, entry.body, event, verdict)
-    trail.counts["tasks_started"], trail.counts["tasks_ended"] = len(starts), len(ended)
-    trail.unended = sorted(
-        (task for run_id, task in starts.items() if run_id not in ended), key=lambda task: task.index
+    trail.reads, trail.writes, trail.failed, trail.unended = (
+        jobs.reads,
+        jobs.writes,
+        jobs.failed,
+        jobs.unended(),
     )
+    trail.counts["tasks_started"], trail.counts["tasks_ended"] = jobs.started, jobs.ended
     return trail
 
 
+def _ordinary(trail: Trail, jobs: Jobs, summary: Summary) -> None:
+    if not summary.entries:
+        return
+    trail.counts["entries"] += summary.entries
+    trail.media_types[OPENLINEAGE_EVENT] += summary.entries
+    jobs.add(summary)
+    for day, senders in summary.tally.items():
+        for sender, number in senders.items():
+            trail.activity.tally[day, sender, EVENT, DONE] += number
+    for sender, first in summary.senders.items():
+        trail.activity.first[sender] = min(first, trail.activity.first.get(sender, first))
+
+
 def _event(trail: Trail, entry: ReadEntry) -> ReadEvent | None:
+    body = entry.body or b""
     try:
-        return read_event(entry.body or b"")
+        # Sound evidence was read with care before: it parses, and repeats no member.
+        return ReadEvent(decode(body), RUN, None, ()) if _is_sound(entry) else read_event(body)
     except GovernanceError:
         trail.unparsable.append(entry.index)
         return None
 
 
-def _task(
-    trail: Trail,
-    index: int,
-    event: ReadEvent,
-    envelope: Envelope,
-    starts: dict[str, TaskEvent],
-    ended: set[str],
-) -> None:
-    if event.run_id is None or event.event_type is None:
-        return
-    job = ".".join(event.job) if event.job else "an unnamed job"
-    if event.event_type == "START":
-        starts.setdefault(event.run_id, TaskEvent(index, job))
-    elif event.event_type in ("COMPLETE", "FAIL", "ABORT"):
-        ended.add(event.run_id)
-        if event.event_type != "COMPLETE":
-            trail.failed.append(TaskEvent(index, job, _code(event, envelope.principal)))
-
-
-def _lineage(trail: Trail, index: int, event: ReadEvent) -> None:
-    if (job := event.job) is None:
-        return
-    for namespace, name, _ in event.datasets("inputs"):
-        trail.reads.setdefault((namespace, name), {}).setdefault(job, index)
-    for namespace, name, _ in event.datasets("outputs"):
-        trail.writes.setdefault(job, {}).setdefault((namespace, name), index)
-
-
-def _code(event: ReadEvent, principal: str) -> str | None:
-    # Other producers' messages may quote data; ours begins with its code, and only that is taken.
-    said = words(part(event.body, "run", "facets", "errorMessage"), "message")
-    found = _CODE.match(said) if said and principal.startswith("evidence:") else None
-    return found[0] if found else None
-
-
-def _evidence(trail: Trail, index: int, event: ReadEvent, envelope: Envelope) -> Verdict:
+def _evidence(trail: Trail, entry: ReadEntry, event: ReadEvent, envelope: Envelope) -> Verdict:
+    index = entry.index
     verdict = verify_event(
-        event.body, principal=envelope.principal, root_key=trail.evidence_key, run_keys=trail._keys
+        event.body,
+        principal=envelope.principal,
+        root_key=trail.evidence_key,
+        run_keys=trail._keys,
+        sound=_is_sound(entry),
     )
     if not isinstance(verdict, Observed):
         trail.declared.append(DeclaredEvidence(index, verdict.stage, verdict.reason, envelope.principal))
@@ -305,6 +290,10 @@ def _evidence(trail: Trail, index: int, event: ReadEvent, envelope: Envelope) ->
                 run.superseded.append(before)
             run.stages[verdict.stage] = proof
     return verdict
+
+
+def _is_sound(entry: ReadEntry) -> bool:
+    return isinstance(entry, KeptEntry) and entry.sound
 
 
 def _open(trail: Trail, proof: Proof, verdict: Observed) -> None:
@@ -375,11 +364,3 @@ def _identity(context: Mapping[str, Any]) -> tuple[Any, ...]:
 def _is_skewed(proof: Proof) -> bool:
     said, received = instant_of(proof.event_time), instant_of(proof.received_at)
     return said is None or received is None or abs(said - received) > SKEW
-
-
-def tasks_by_job(tasks: Iterable[TaskEvent]) -> Iterator[tuple[str, list[TaskEvent]]]:
-    """Tasks grouped by job, in order of the job's name."""
-    grouped: dict[str, list[TaskEvent]] = {}
-    for task in tasks:
-        grouped.setdefault(task.job, []).append(task)
-    yield from sorted(grouped.items())

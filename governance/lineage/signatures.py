@@ -16,14 +16,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import rfc8785
 
 from governance.lineage.naming import EVIDENCE_PRINCIPAL, PREFIX, facet_key
-from governance.model.canonical import canonical, digest
+from governance.model.canonical import canonical, canonical_parsed, digest
 from governance.model.evidence import Signer, Stage
 
 ALGORITHM = "ed25519"
@@ -58,6 +58,7 @@ class Declared:
 
 
 Verdict: TypeAlias = Observed | Declared
+_Parts: TypeAlias = tuple[dict[str, Any], dict[str, Any], bytes, bytes]
 
 
 @dataclass(slots=True)
@@ -121,6 +122,7 @@ def statement(
     openlineage_run_id: str,
     inputs: list[Any],
     outputs: list[Any],
+    write: Callable[[dict[str, Any]], bytes] = canonical,
 ) -> bytes:
     """The bytes that are signed.
 
@@ -131,17 +133,18 @@ def statement(
         openlineage_run_id: ``run.runId`` of the event.
         inputs: ``inputs`` as serialized in the event.
         outputs: ``outputs`` as serialized in the event.
+        write: :func:`canonical`, or for what was parsed the faster :func:`canonical_parsed`.
 
     Raises:
         ValueError: something in it has no canonical form (an integer beyond ±2^53, a NaN).
     """
     try:
-        return canonical(
+        return write(
             {
                 "stage": stage,
                 "context": dict(context),
                 "facts": dict(facts),
-                "datasets": digest(canonical({"inputs": inputs, "outputs": outputs})),
+                "datasets": digest(write({"inputs": inputs, "outputs": outputs})),
                 "openlineage_run_id": openlineage_run_id,
             }
         )
@@ -223,8 +226,24 @@ def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def is_sound(event: Mapping[str, Any]) -> bool:
+    """Whether a parsed event has one facet of ours whose signature holds under the key that it names itself.
+
+    Whose key that is, :func:`verify_event` judges.
+    """
+    keys = evidence_keys(event)
+    stage = next((s for s in Stage if [facet_key(s)] == keys), None)
+    parts = None if stage is None else _parts(event["run"]["facets"][keys[0]], stage)
+    return stage is not None and parts is not None and _fault(event, stage, parts) is None
+
+
 def verify_event(
-    event: Mapping[str, Any], *, principal: str, root_key: bytes | None, run_keys: KeyFinder | None
+    event: Mapping[str, Any],
+    *,
+    principal: str,
+    root_key: bytes | None,
+    run_keys: KeyFinder | None,
+    sound: bool = False,
 ) -> Verdict:
     """Judge the evidence in one parsed event.
 
@@ -234,6 +253,7 @@ def verify_event(
         root_key: the pinned evidence root key, 32 raw bytes; ``None`` if nothing is pinned.
         run_keys: what earlier ``governance_open`` evidence introduced. It is not changed: call
             :meth:`RunKeys.admit` with an observed opening.
+        sound: that :func:`is_sound` said so of it before; its signature is not verified again.
     """
     keys = evidence_keys(event)
     if len(keys) != 1:
@@ -247,7 +267,7 @@ def verify_event(
     parts = _parts(facet, stage)
     if parts is None:
         return Declared("the facet is not of the evidence format", stage)
-    context, facts, public_key, value = parts
+    context, facts, public_key, _ = parts
     if root_key is None:
         return Declared("no evidence root key is pinned", stage)
     if stage in _ROOT_SIGNED:
@@ -262,6 +282,13 @@ def verify_event(
     if public_key not in trusted:
         whose = "the evidence root key" if stage in _ROOT_SIGNED else "the run's key"
         return Declared(f"it is not signed by {whose}", stage)
+    fault = None if sound else _fault(event, stage, parts)
+    return Observed(stage, context, facts, public_key) if fault is None else Declared(fault, stage)
+
+
+def _fault(event: Mapping[str, Any], stage: Stage, parts: _Parts) -> str | None:
+    """What is wrong with a signature under the key that stands beside it."""
+    context, facts, public_key, value = parts
     try:
         signed = statement(
             stage=stage.value,
@@ -270,22 +297,21 @@ def verify_event(
             openlineage_run_id=event["run"].get("runId"),
             inputs=event.get("inputs") or [],
             outputs=event.get("outputs") or [],
+            write=canonical_parsed,
         )
     except ValueError:
-        return Declared("the facet has no canonical form", stage)
-    if not _holds(public_key, value, signed):
-        return Declared("the signature does not verify", stage)
-    return Observed(stage, context, facts, public_key)
+        return "the facet has no canonical form"
+    return None if _holds(public_key, value, signed) else "the signature does not verify"
 
 
 def _identity(context: Mapping[str, Any]) -> bytes:
     try:
-        return canonical({name: context.get(name) for name in _RUN_IDENTITY})
+        return canonical_parsed({name: context.get(name) for name in _RUN_IDENTITY})
     except rfc8785.CanonicalizationError:
         return b""
 
 
-def _parts(facet: Any, stage: Stage) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes] | None:
+def _parts(facet: Any, stage: Stage) -> _Parts | None:
     if not isinstance(facet, Mapping) or facet.get("stage") != stage.value:
         return None
     context, facts, signature = facet.get("context"), facet.get("facts"), facet.get("signature")

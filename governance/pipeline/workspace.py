@@ -192,6 +192,11 @@ class Workspace:
         if isinstance(self.keyring, BrokeredKeyring):
             self.keyring.expect(key for segment in manifest.segments for key in segment.key_ids.values())
 
+    @property
+    def readings(self) -> Path:
+        """Where reports keep what they read of the log."""
+        return self.settings.home / "readings"
+
     @cached_property
     def policy(self) -> Policy:
         """The policy as its file stands now; a run pins its digest."""

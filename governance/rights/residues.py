@@ -166,6 +166,14 @@ RESIDUES = (
         How.LOG,
     ),
     Residue(
+        ("readings/*.portion",),
+        "what reports read of the log: evidence and leaves as they stand there, names of jobs and datasets",
+        "none, mode 0700",
+        "made anew from the log",
+        "deleted when an entry was redacted",
+        How.LOG,
+    ),
+    Residue(
         ("erasure/*.sealed", "erasure/erasing.lock"),
         "pseudonyms of subjects whose erasure is not finished",
         "a key of each request",

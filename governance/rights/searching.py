@@ -144,7 +144,9 @@ def _in_log(workspace: Workspace, match: _Named, looked_for: list[str], ground: 
             redacted += 1
         else:
             found += 1
-    [store, _index] = (each for each in RESIDUES if each.how is How.LOG)
+    if redacted:
+        shutil.rmtree(workspace.readings, ignore_errors=True)
+    store = next(each for each in RESIDUES if each.how is How.LOG)
     return {**_place(store.places[0], looked_for, read, found), "redacted": redacted}
 
 
