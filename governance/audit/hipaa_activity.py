@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from governance.audit.cells import Basis, Cell, Column, Remark, Row, observed, remark, unknown
+from governance.audit.cells import Cell, Column, Remark, Row, observed, remark, unknown
 from governance.audit.declarations import words
 from governance.audit.hipaa_activity_kinds import KINDS, actor_of
 from governance.audit.hipaa_activity_remarks import action_exceptions, not_recorded, out_of_hours
 from governance.audit.hipaa_reviews import unreviewed
 from governance.audit.newest import newest_organisation, newest_support
+from governance.audit.period_edges import period_edges
 from governance.audit.plain import present
 from governance.audit.record import Draft, Period, ReportKind, counted
 from governance.audit.system_activity import Action
@@ -61,7 +62,7 @@ def draft(trail: Trail, asked: tuple[str, str] | None) -> Draft:
             *_first_seen(trail, found, asked),
             *unreviewed(trail, asked),
         ],
-        unknowns=[*_edges(trail, asked), *not_recorded(trail)],
+        unknowns=[*period_edges(trail, asked, "Activity"), *not_recorded(trail)],
         examined={
             "actions": len(found),
             "by_kind": dict(sorted(Counter(action.kind for action in found).items())),
@@ -167,28 +168,6 @@ def _first_seen(trail: Trail, found: list[Action], asked: tuple[str, str] | None
             names[name] = action.index
     for name, index in sorted(names.items(), key=lambda pair: pair[1]):
         yield remark("first-seen", f"{name} was never seen before the period.", [index])
-
-
-def _edges(trail: Trail, asked: tuple[str, str] | None) -> Iterator[Remark]:
-    begins, ends = trail.first_received, trail.last_received
-    if asked is None or begins is None or ends is None:
-        return
-    if asked[0] < begins:
-        yield remark(
-            "before-the-log",
-            f"Activity from {asked[0][:10]} to {min(begins, asked[1])[:10]}: the log begins on {begins[:10]}.",
-            [0],
-            basis=Basis.UNKNOWN,
-            count=1,
-        )
-    if asked[1] > ends:
-        yield remark(
-            "after-the-checkpoint",
-            f"Activity from {max(ends, asked[0])[:10]} to {asked[1][:10]}: the checkpoint does not reach it.",
-            [trail.size - 1],
-            basis=Basis.UNKNOWN,
-            count=1,
-        )
 
 
 def _population(trail: Trail, start: str | None, end: str | None) -> dict[str, int | dict[str, int]]:

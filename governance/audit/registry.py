@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from governance.audit import (
+    ai_act_datasheet,
     breach,
     ccpa_requests,
     compliance,
@@ -16,6 +17,7 @@ from governance.audit import (
     gdpr_art17,
     gdpr_art30,
     gdpr_art30_2,
+    hipaa_502b,
     hipaa_528,
     hipaa_activity,
     transfers,
@@ -27,6 +29,7 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
     {
         report.kind: report
         for report in (
+            ai_act_datasheet.REPORT,
             breach.REPORT,
             ccpa_requests.REPORT,
             compliance.REPORT,
@@ -37,6 +40,7 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
             gdpr_art17.REPORT,
             gdpr_art30.REPORT,
             gdpr_art30_2.REPORT,
+            hipaa_502b.REPORT,
             hipaa_528.REPORT,
             hipaa_activity.REPORT,
             transfers.REPORT,
