@@ -22,37 +22,6 @@ def read_identifier(subject: str) -> str:
     return said
 
 
-def asked_of(workspace: Workspace, domain: str, identifier: str) -> dict[str, Any]:
-    """The report's parameters: internal pseudonym, versions with rows of the subject, and disclosures of them.
-
-    A disclosure of a version that holds the subject counts as holding it.
-
-    Raises:
-        ConsentError: GOV-203 for a subject the vault does not know. StorageError: GOV-72x.
-    """
-    import pyarrow as pa
-
-    from governance.rights.holdings import dataset_names, find_rows
-    from governance.rights.plan import plan_erasure
-    from governance.rights.receipt import known_subject
-
-    ordinal = known_subject(workspace, domain, identifier)
-    wanted = _wanted(workspace, domain, identifier, ordinal)
-    holdings = [h for name in dataset_names(workspace) if (h := find_rows(workspace, name, {domain: wanted}))]
-    held = {
-        f"{holding.dataset} {version}"
-        for holding in holdings
-        for version, holds in holding.versions.items()
-        if holds
-    }
-    told = plan_erasure(workspace, domain, pa.array([identifier])).facts["recipients"]
-    return {
-        "subject": workspace.vault.internal(domain)[ordinal].tobytes().hex(),
-        "versions": sorted(held),
-        "disclosures": sorted(r["disclosure_id"] for r in told if f"{r['dataset']} {r['version']}" in held),
-    }
-
-
 def write_copies(workspace: Workspace, domain: str, identifier: str, out: Path) -> list[Path]:
     """The subject's rows of each released version, as JSON (Art. 15(3), 20(1)), by a governed read.
 
@@ -64,10 +33,11 @@ def write_copies(workspace: Workspace, domain: str, identifier: str, out: Path) 
     from governance.access import released_reader
     from governance.durable import replace_file
     from governance.pipeline.membership import subject_columns
+    from governance.rights.access_answer import wanted_of
     from governance.rights.holdings import dataset_names, find_rows
     from governance.rights.receipt import known_subject
 
-    wanted = _wanted(workspace, domain, identifier, known_subject(workspace, domain, identifier))
+    wanted = wanted_of(workspace, domain, identifier, known_subject(workspace, domain, identifier))
     written = []
     for name in dataset_names(workspace):
         holding = find_rows(workspace, name, {domain: wanted})
@@ -89,15 +59,3 @@ def write_copies(workspace: Workspace, domain: str, identifier: str, out: Path) 
         replace_file(path, (json.dumps(said, indent=1, default=str, ensure_ascii=False) + "\n").encode())
         written.append(path)
     return written
-
-
-def _wanted(workspace: Workspace, domain: str, identifier: str, ordinal: int) -> Any:
-    import numpy as np
-    import pyarrow as pa
-
-    from governance.pipeline.consent import audience
-    from governance.rights.holdings import Wanted
-
-    vault = workspace.vault
-    released = vault.pseudonyms(domain, audience(domain), np.array([ordinal], np.int64))
-    return Wanted(domain, released, vault.suppression_marks(domain, pa.array([identifier])))

@@ -12,12 +12,14 @@ STATUS: Mapping[str, int] = {
     "GOV-101": 503,
     "GOV-106": 503,
     "GOV-118": 400,
+    "GOV-203": 404,
     "GOV-303": 410,
     "GOV-309": 503,
     "GOV-310": 403,
     "GOV-501": 503,
     "GOV-504": 404,
     "GOV-505": 409,
+    "GOV-506": 400,
     "GOV-508": 400,
     "GOV-510": 503,
     "GOV-610": 401,
@@ -28,6 +30,9 @@ STATUS: Mapping[str, int] = {
     "GOV-615": 415,
     "GOV-616": 410,
     "GOV-617": 405,
+    "GOV-801": 400,
+    "GOV-804": 400,
+    "GOV-902": 501,
 }
 """What is not here is a fault of ours: 500."""
 

@@ -28,6 +28,7 @@ from governance.server import (
     marquez,
     metrics,
     pages,
+    report_routes,
     tlog_routes,
     token_routes,
 )
@@ -39,6 +40,7 @@ from governance.server.served import ServedStore
 
 if TYPE_CHECKING:
     from governance.server.broker import Broker
+    from governance.server.reporting import Reporting
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class LineageApp(FastAPI):
             if take is not None:
                 await _send(await _guarded(take, scope, receive), send)
                 return
-            if broker_routes.too_large(scope):
+            if broker_routes.too_large(scope) or report_routes.too_large(scope):
                 await _send(refusal(_TOO_LARGE), send)
                 return
         try:
@@ -86,6 +88,7 @@ def build_app(
     root_path: str = "",
     frame_ancestors: Sequence[str] = (),
     broker: Broker | None = None,
+    reporting: Reporting | None = None,
 ) -> FastAPI:
     """The application over an opened store, which it closes when it stops."""
 
@@ -94,9 +97,10 @@ def build_app(
         yield
         served.close()
 
+    reader = reader or BodyReader()
     app = LineageApp(
         served,
-        reader or BodyReader(),
+        reader,
         title="governance lineage store",
         version=__version__,
         lifespan=lifespan,
@@ -107,6 +111,8 @@ def build_app(
         redoc_url=None,
     )
     app.state.broker = broker
+    app.state.reporting = reporting
+    app.state.reader = reader
     app.state.frame_ancestors = " ".join(["frame-ancestors 'self'", *frame_ancestors])
     # Not include_router: it would analyse each route once more, half the time that a start takes.
     app.router.routes += [
@@ -116,6 +122,7 @@ def build_app(
         *graph_routes.router(served).routes,
         *marquez.routes(served),
         *audit_routes.router(served).routes,
+        *report_routes.router().routes,
         *classification_routes.router(served).routes,
         *evidence_routes.router(served).routes,
         *tlog_routes.router(served).routes,

@@ -25,6 +25,7 @@ from governance.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from governance.server.broker import Broker
+    from governance.server.reporting import Reporting
 
 _LONGEST_HEAD = 64 << 10
 _DRAIN_S = 30
@@ -62,6 +63,7 @@ def serve(home: Settings | None, store: str, settings: ServerSettings, *, create
         root_path=settings.root_path,
         frame_ancestors=settings.frame_ancestors,
         broker=_broker(brokering, served, workspace),
+        reporting=_reporting(served, workspace),
     )
     config = uvicorn.Config(
         app,
@@ -135,6 +137,14 @@ def _broker(
         namespace=workspace.settings.namespace,
         ttl=settings.ttl,
     )
+
+
+def _reporting(served: ServedStore, workspace: Workspace | None) -> Reporting | None:
+    if workspace is None:
+        return None
+    from governance.server.reporting import Reporting
+
+    return Reporting(served, workspace, workspace.settings.home / "reports")
 
 
 def _opened(

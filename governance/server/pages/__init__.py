@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from governance.server.pages import airflow, datasets, jobs, listed, log, picture, sign_in
+from governance.server.pages import airflow, datasets, jobs, listed, log, picture, reports, sign_in
 from governance.server.pages.frame import STATIC, page_routes
 from governance.server.served import ServedStore
 
-_AREAS = (sign_in, listed, datasets, jobs, picture, log, airflow)
+_AREAS = (sign_in, listed, datasets, jobs, picture, log, reports, airflow)
 
 
 def routes(served: ServedStore) -> list[BaseRoute]:

@@ -71,6 +71,10 @@ class Links:
         path = f"airflow/{quote(dag_id, safe='')}"
         return self(path if run_id is None else f"{path}/{quote(run_id, safe='')}")
 
+    def report(self, name: str, file: str | None = None) -> str:
+        """The link to a report that was made, or to one of its files."""
+        return self(f"reports/{name}" if file is None else f"reports/{name}/{file}")
+
     def export(self, dag_id: str, run_id: str) -> str:
         """The link to the evidence of one run of a DAG, as a file."""
         return self(f"airflow-evidence/{quote(dag_id, safe='')}/{quote(run_id, safe='')}")
@@ -166,7 +170,8 @@ class PageRoute(APIRoute):
                 where = ", ".join(".".join(map(str, error["loc"][1:])) for error in fault.errors()[:5])
                 told = AccessError("GOV-613", f"this cannot be understood: {where}", "follow a link instead")
                 answer = _refused(request, told)
-            answer.headers["content-security-policy"] = f"{SECURITY}; {request.app.state.frame_ancestors}"
+            policy = answer.headers.get("content-security-policy", SECURITY)
+            answer.headers["content-security-policy"] = f"{policy}; {request.app.state.frame_ancestors}"
             return answer
 
         return handled
