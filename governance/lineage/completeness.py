@@ -26,8 +26,9 @@ class RunCompleteness:
     """The verdict on one DAG run.
 
     ``expected`` counts the tasks, or their tries where the orchestrator told them, that must have reported an
-    end, ``received`` those that did, and ``missing`` says what did not arrive, by job name. ``killed`` are those of the
-    missing that began and failed without a word, ``skipped`` the tasks that had nothing to report.
+    end, ``received`` those that did, and ``missing`` says what did not arrive, by job name. ``killed`` are those that
+    began and failed without a word of their own: missing, or ended by the scheduler, which found them gone.
+    ``skipped`` are the tasks that had nothing to report.
     """
 
     run_id: str
@@ -70,11 +71,15 @@ DAG_RUNS = """
 """DAG runs with the orchestrator's last word, and those known only as their tasks' parent."""
 
 TASK_RUNS = """
-    SELECT parent_run_id, run_id, job_name, state FROM runs_at($as_of)
+    SELECT parent_run_id, run_id, job_name, state, EXISTS (
+        FROM facets f WHERE f.run_id = r.run_id AND f.scope = 'run' AND f.facet = 'errorMessage'
+            AND f.log_index < $as_of AND contains(f.body, 'reported that the task instance')
+    ) AS found_gone
+    FROM runs_at($as_of) r
     WHERE parent_run_id IS NOT NULL AND job_name IS NOT NULL
     ORDER BY ALL
 """
-"""What arrived of each task, one row a try and map index."""
+"""What arrived of each task, one row a try and map index; whether Airflow's scheduler said FAIL in its place."""
 
 
 def judge(
@@ -90,13 +95,16 @@ def judge(
 def _judged(run: Mapping[str, Any], arrived: Iterable[Mapping[str, Any]]) -> RunCompleteness:
     tries = _tries(run["tries"])
     if tries is not None:
-        return _judged_by_try(run, tries, {task["run_id"]: task["state"] for task in arrived})
+        return _judged_by_try(run, tries, {task["run_id"]: task for task in arrived})
     states = _task_states(run["state"])
     if states is None:
         return _verdict(run, Completeness.UNKNOWN, 0, 0, ())
     seen: dict[str, set[str]] = {}
+    gone = set()
     for one in arrived:
         seen.setdefault(one["job_name"], set()).add(one["state"])
+        if one["found_gone"]:
+            gone.add(one["job_name"])
     expected, missing, killed, skipped, unsure = 0, [], [], [], False
     for task, state in sorted(states.items()):
         job = f"{run['job_name']}.{task}"
@@ -106,6 +114,8 @@ def _judged(run: Mapping[str, Any], arrived: Iterable[Mapping[str, Any]]) -> Run
                 missing.append(job)
                 if state == "failed" and job in seen:
                     killed.append(job)
+            elif state == "failed" and job in gone:
+                killed.append(job)
         elif state == "skipped":
             skipped.append(job)
         elif state not in _SILENT:
@@ -115,7 +125,7 @@ def _judged(run: Mapping[str, Any], arrived: Iterable[Mapping[str, Any]]) -> Run
 
 
 def _judged_by_try(
-    run: Mapping[str, Any], tries: Iterable[Mapping[str, Any]], arrived: Mapping[str, str]
+    run: Mapping[str, Any], tries: Iterable[Mapping[str, Any]], arrived: Mapping[str, Mapping[str, Any]]
 ) -> RunCompleteness:
     expected, missing, killed, skipped, unsure = 0, [], [], [], False
     for one in tries:
@@ -128,11 +138,13 @@ def _judged_by_try(
             if state == "success" and not one["ran"] and one["run"] not in arrived:
                 continue
             expected += 1
-            if arrived.get(one["run"]) not in _REPORTED[state]:
-                named = f"{job} try {one['try']}" if one["try"] > 1 or not one["last"] else job
+            named = f"{job} try {one['try']}" if one["try"] > 1 or not one["last"] else job
+            told = arrived.get(one["run"])
+            ended = told is not None and told["state"] in _REPORTED[state]
+            if not ended:
                 missing.append(named)
-                if state == "failed" and one["run"] in arrived:
-                    killed.append(named)
+            if state == "failed" and told is not None and (told["found_gone"] or not ended):
+                killed.append(named)
         elif state not in _SILENT:
             unsure = True
     return _verdict(run, _of(missing, unsure), expected, expected - len(missing), missing, killed, skipped)

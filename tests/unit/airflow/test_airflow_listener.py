@@ -95,6 +95,33 @@ def test_killed_skipped_and_retried_tasks_are_told_apart(log: Log) -> None:
     assert run.skipped == ("etl.branch",)
 
 
+@pytest.mark.parametrize("accounted", [True, False], ids=["by try", "by the last state"])
+def test_a_killed_task_whose_end_the_scheduler_told_is_named(log: Log, accounted: bool) -> None:
+    """What Airflow 3.3.2 sends of a worker's task that is gone: FAIL, in the scheduler's words."""
+    from governance.airflow.reconciling import account, dag_run_lineage_id
+
+    end = run_end(("load", -1, 1, "failed", True), ("crash", -1, 1, "failed", True))
+    for task, said in (
+        ("load", "Executor X reported that the task instance <T> finished with state success, but …"),
+        ("crash", "ValueError"),
+    ):
+        send_task(log, end, task, "START")
+        event = task_event(end, task, "FAIL")
+        event["run"]["facets"]["errorMessage"] = {"message": said, "programmingLanguage": "python"}
+        append_event(log, json.dumps(event).encode(), "ingest:airflow")
+    if accounted:
+        told(log, account(end))
+    else:
+        event = task_event(end, "load", "FAIL")
+        state = {"airflowState": {"tasksState": {"load": "failed", "crash": "failed"}}}
+        event |= {"job": {"namespace": "default", "name": "etl"}}
+        event["run"] = {"runId": dag_run_lineage_id(end, 0), "facets": state}
+        append_event(log, json.dumps(event).encode(), "ingest:airflow")
+    run = verdict(log)
+    assert (run.verdict, run.missing) == (Completeness.COMPLETE, ())
+    assert run.killed == ("etl.load",)
+
+
 def test_one_of_several_mapped_tasks_is_missed(log: Log) -> None:
     from governance.airflow.reconciling import account
 
