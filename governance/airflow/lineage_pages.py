@@ -66,12 +66,15 @@ def build_pages_app() -> FastAPI:
             answer = await app.state.client.get(
                 server.url + "/pages" + path,
                 params=request.query_params,
-                headers=_headers(request, server.token()),
+                headers=_headers(request, server.token(), user),
             )
         except (httpx.HTTPError, OSError) as fault:
             return _plain(f"The lineage server cannot be asked: {type(fault).__name__}.", 502)
         if answer.status_code in (401, 403):
-            return _plain("The lineage server refuses Airflow's token; it needs the scope read.", 502)
+            return _plain(
+                "The lineage server refuses Airflow's token; it needs the scope read, for reports audit too.",
+                502,
+            )
         kept = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
         return Response(answer.content, answer.status_code, kept)
 
@@ -121,9 +124,11 @@ def _mount(request: Request) -> str:
     return root if root.endswith(PREFIX) else f"{root}{PREFIX}"
 
 
-def _headers(request: Request, token: str) -> dict[str, str]:
+def _headers(request: Request, token: str, user: Any) -> dict[str, str]:
     sent = {name: request.headers[name] for name in _ASKED_WITH if name in request.headers}
-    return {**sent, "authorization": f"Bearer {token}", "x-forwarded-prefix": _mount(request)}
+    own = {"authorization": f"Bearer {token}", "x-forwarded-prefix": _mount(request)}
+    # What leaves a trace there is asked in Airflow's name: this says for whom.
+    return {**sent, **own, "x-governance-user": quote(str(user.get_name()), safe=" @")[:200]}
 
 
 def _plain(text: str, status: int) -> Response:

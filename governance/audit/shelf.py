@@ -12,6 +12,8 @@ import os
 import re
 import shutil
 import tempfile
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -151,8 +153,8 @@ class Shelf:
 
     def concerning(self, entries: Iterable[int]) -> list[Shelved]:
         """Reports that rest on any of these log entries, the newest first."""
-        wanted = frozenset(entries)
-        return [one for one in self.listed() if not wanted.isdisjoint(_cited(one.folder))] if wanted else []
+        wanted = sorted(set(entries))
+        return [one for one in self.listed() if _shares(_cited(one.folder), wanted)] if wanted else []
 
     def _take(self, making: Path, target: Path) -> None:
         if not target.exists():
@@ -174,8 +176,13 @@ class Shelf:
             shutil.rmtree(making)
 
 
-@lru_cache(256)
-def _cited(folder: Path) -> frozenset[int]:
-    """Which entries a report rests on; it never changes."""
+@lru_cache(64)
+def _cited(folder: Path) -> array[int]:
+    """Which entries a report rests on, ascending; it never changes."""
     record = parse((folder / RECORD_FILE).read_bytes())
-    return frozenset(entry["index"] for entry in record["entries"])
+    return array("q", sorted(entry["index"] for entry in record["entries"]))
+
+
+def _shares(cited: array[int], wanted: Sequence[int]) -> bool:
+    places = ((bisect_left(cited, index), index) for index in wanted)
+    return any(place < len(cited) and cited[place] == index for place, index in places)

@@ -14,6 +14,7 @@ from governance.server.pages.frame import HEADERS, page, page_routes
 from governance.server.pages.jobs import completeness_of
 from governance.server.pages.listed import runs_of
 from governance.server.pages.proved import evidence
+from governance.server.pages.reported import reported
 from governance.server.served import ServedStore
 
 Dag = Annotated[str, Path(min_length=1, max_length=300)]
@@ -83,6 +84,7 @@ def router(served: ServedStore) -> APIRouter:
             title=dag_id,
             dag_id=dag_id,
             governed=governed[:50],
+            reports=reported(request, ask, rows),
             runs=[found[row["run_id"]] for row in told if row["run_id"] in found],
         )
 
@@ -106,6 +108,7 @@ def router(served: ServedStore) -> APIRouter:
             checkpoint=checkpoint(rows),
             lineage_run=lineage_run,
             completeness=completeness_of(ask, lineage_run) if lineage_run else None,
+            reports=reported(request, ask, rows),
         )
 
     @routes.get("/airflow-task/{dag_id}/{task_id}/{map_index}/{run_id:path}")
@@ -134,6 +137,7 @@ def router(served: ServedStore) -> APIRouter:
             tries=_tries(ask, job, lineage_run) if lineage_run else [],
             completeness=completeness_of(ask, lineage_run) if lineage_run else None,
             job=job,
+            reports=reported(request, ask, rows),
         )
 
     @routes.get("/airflow-evidence/{dag_id}/{run_id:path}")

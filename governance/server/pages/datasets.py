@@ -12,6 +12,7 @@ from governance.server.marquez.said import fields_said, tags_said
 from governance.server.pages.frame import page, page_routes
 from governance.server.pages.listed import runs_of
 from governance.server.pages.proved import evidence
+from governance.server.pages.reported import reported
 from governance.server.served import ServedStore
 
 Name = Annotated[str, Query(min_length=1, max_length=2_000)]
@@ -36,6 +37,7 @@ def router(served: ServedStore) -> APIRouter:
         facets = facets_of(ask, f"scope = 'dataset' AND {_THIS}", **key)
         said = {facet["facet"]: facet["body"] for facet in reversed(facets)}
         touched = _touched(ask, key)
+        proved = _evidence(ask, touched)
         return page(
             request,
             "dataset.html",
@@ -59,8 +61,9 @@ def router(served: ServedStore) -> APIRouter:
             came=_columns(ask, "output", "input", key),
             went=_columns(ask, "input", "output", key),
             touched=touched,
+            reports=reported(request, ask, proved),
             facets=facets,
-            evidence=_evidence(ask, touched),
+            evidence=proved,
             node=f"{DATASET}:{namespace}:{name}",
         )
 

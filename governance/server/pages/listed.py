@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from governance.server.marquez.asking import Asking, Asks, Paging, Row, any_of
 from governance.server.pages.attention import attention
 from governance.server.pages.frame import page, page_routes
+from governance.server.pages.reported import reported
 from governance.server.served import ServedStore
 
 _SIZE = 50
@@ -47,6 +48,7 @@ def router(served: ServedStore) -> APIRouter:
             fault=served.fault,
             runs=_recent_runs(ask),
             changed=changed,
+            reports=reported(request, ask),
             **attention(ask, served.clock()),
         )
 
