@@ -14,7 +14,7 @@ from governance.audit.ai_act_lineage import System, contract_of, said_in_contrac
 from governance.audit.ai_act_sheet import Sheet
 from governance.audit.cells import Basis, Column, Remark, Row, remark
 from governance.audit.newest import newest_organisation, newest_support
-from governance.audit.plain import present
+from governance.audit.ordered import in_order
 from governance.audit.record import Draft, Period, ReportKind, counted, listed
 from governance.audit.run_remarks import run_exceptions
 from governance.audit.trail import Trail
@@ -206,6 +206,35 @@ def system_unknowns(trail: Trail, system: System, asked: str | None) -> Iterable
         )
 
 
+_ORDER = {
+    "version": ("version", "released_at", "manifest_digest", "described_by"),
+    "origin": ("kind", "uri", "digest", "files", "bytes"),
+    "processing": (
+        *("purpose", "description", "article", "hipaa", "rows_allowed", "rows_denied"),
+        "ledger_position",
+    ),
+    "preparation": ("operation", "columns", "values_verified", "values_emptied"),
+    "cleaning": ("read", "denied", "quarantined", "kept", "quarantined_by_rule"),
+    "quantity": ("rows", "columns", "distinct_subjects", "bytes_encrypted"),
+    "content": ("columns_read", "columns_by_classification", "rows_read", "every_row_read"),
+    "left_out": ("reason", "rows", "share"),
+    "measured": (
+        *("rules_judged", "rules_failed", "drift_rules", "drift_found"),
+        "least_subjects_in_a_class",
+    ),
+    "special": ("classification", "column", "kept"),
+    "gaps_seen": ("what", "count"),
+}
+_SAID = {
+    "uri": "Address",
+    "article": "Lawful basis",
+    "hipaa": "Ground under HIPAA",
+    "bytes_encrypted": "Bytes, encrypted and compressed",
+    "described_by": "Croissant and attestation",
+    "count": "How many",
+}
+
+
 REPORT = ReportKind(
     kind="ai-act-datasheet",
     title="Datasheet of training data",
@@ -213,6 +242,6 @@ REPORT = ReportKind(
     template_version=1,
     takes_period=False,
     draft=draft,
-    present=present,
+    present=in_order(_ORDER, _SAID),
     parameters=frozenset({"dataset"}),
 )

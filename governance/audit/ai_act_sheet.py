@@ -14,7 +14,7 @@ from governance.audit.law import LAWFUL_BASES
 from governance.audit.trail import Proof, Trail
 from governance.model.evidence import Stage
 
-_MISSING = "the contract's `aiAct` declares no {}"
+_MISSING = "the contract declares no {} under aiAct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def version(s: Sheet) -> Cell:
     return observed(
         value,
         [run.opened.index, released.index],
-        "the command writes its Croissant description and its attestation",
+        "the command writes both",
     )
 
 

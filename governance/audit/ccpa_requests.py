@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from governance.audit import ccpa_opt_outs, ccpa_register, plain
-from governance.audit.blocks import grid, spoken, terms
+from governance.audit import ccpa_opt_outs, ccpa_register
 from governance.audit.ccpa_register import NATURES, Consumer, Register
 from governance.audit.cells import Basis, Cell, Column, Remark, Row, declared, remark
 from governance.audit.declarations import items
 from governance.audit.newest import newest_organisation, newest_policy, newest_support
+from governance.audit.ordered import in_order
 from governance.audit.record import Draft, ReportKind, counted, listed
 from governance.audit.spans import kept, looked_back, out_of_reach
 from governance.audit.trail import Trail
@@ -227,25 +227,14 @@ _ORDER = {
 """Members in the order the law has them."""
 
 
-def present(key: str, value: Any) -> list[Any]:
-    """The blocks of a cell that has a value."""
-    names = _ORDER.get(key)
-    if names is None or not isinstance(value, (list, dict)):
-        return plain.present(key, value)
-    if isinstance(value, list):
-        rows = [[plain.shown(row.get(name)) for name in names] for row in value]
-        headers = [spoken(name).capitalize() for name in names]
-        return [grid("Requests by kind", headers, rows, range(1, len(names)))]
-    return [terms((_SAID.get(n, spoken(n).capitalize()), plain.shown(value.get(n))) for n in names)]
-
-
 _SAID = {
     "opened": "Opt-outs",
     "gpc": "Of which by signal",
     "ending": "Of which end by themselves",
     "closed": "Opt-ins",
+    "median_days": "Median days",
+    "mean_days": "Mean days",
 }
-
 
 REPORT = ReportKind(
     kind="ccpa-requests",
@@ -254,5 +243,5 @@ REPORT = ReportKind(
     template_version=1,
     takes_period=True,
     draft=draft,
-    present=present,
+    present=in_order(_ORDER, _SAID),
 )
