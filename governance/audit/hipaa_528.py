@@ -69,9 +69,9 @@ class Disclosed:
 
 def draft(trail: Trail, asked: tuple[str, str] | None) -> Draft:
     """The accounting for the six years before the trail's end, or for the period asked."""
-    period = _period(trail, asked)
-    every = [_judged(trail, proof) for proof in trail.disclosures]
-    inside = [d for d in every if _within(d.proof, period)]
+    period = accounted_period(trail, asked)
+    every = [judged(trail, proof) for proof in trail.disclosures]
+    inside = [d for d in every if within(d.proof, period)]
     rows = [d for d in inside if d.excluded is None]
     claimed = [d for d in trail.declared if d.stage is Stage.DISCLOSE]
     return Draft(
@@ -83,31 +83,32 @@ def draft(trail: Trail, asked: tuple[str, str] | None) -> Draft:
         },
         period=period,
         columns=COLUMNS,
-        rows=[_row(d) for d in rows],
+        rows=[row(d) for d in rows],
         exceptions=[*_claimed(claimed), *_exceptions(inside)],
-        unknowns=[*_unknowns(trail, period)],
+        unknowns=[*unreached(trail, period)],
         examined={
             "disclosures": len(every),
             "outside_period": len(every) - len(inside),
             "listed": len(rows),
             "excluded": len(inside) - len(rows),
-            "excluded_by_ground": _grounds(inside),
+            "excluded_by_ground": by_ground(inside),
             "declared_only": len(claimed),
         },
         statements=(
             "The accounting is by dataset version. Which patients a version holds is not in the log; a "
             "request by one patient is answered with the membership of the listed versions.",
-            "Whether a health oversight agency or law enforcement official asked to suspend the accounting "
-            "(164.528(a)(2)) is not recorded.",
+            "Suspensions that a health oversight agency or law enforcement official asked for (164.528(a)(2)) are in the "
+            "register of requests, and leave nothing out here.",
         ),
         supports=frozenset(
             [*newest_support(trail), *(index for d in every for index in (d.proof.index, *d.supports))]
         ),
-        extra={"series": _series(rows), "omitted": _omitted(inside)},
+        extra={"series": series(rows), "omitted": omitted(inside)},
     )
 
 
-def _judged(trail: Trail, proof: Proof) -> Disclosed:
+def judged(trail: Trail, proof: Proof) -> Disclosed:
+    """A disclosure with why it is left out, if the policy bears that out."""
     run = trail.run_of(proof.context)
     policy = trail.policy(pinned(run, "policy")) if run else None
     contract = trail.contract(pinned(run, "contract")) if run else None
@@ -138,7 +139,8 @@ def _ground(accounting: dict[str, Any]) -> str:
     return NOT_PHI if exclusion.startswith("not protected health information") else ground or exclusion
 
 
-def _period(trail: Trail, asked: tuple[str, str] | None) -> Period:
+def accounted_period(trail: Trail, asked: tuple[str, str] | None) -> Period:
+    """The period asked, or the six years before the trail's end."""
     law = f"45 CFR 164.528(a)(3): {LOOK_BACK_YEARS} years before the request"
     if asked is not None:
         return Period(*asked, law, asked=True)
@@ -150,7 +152,8 @@ def _period(trail: Trail, asked: tuple[str, str] | None) -> Period:
     return Period(timestamp(start), trail.last_received, law)
 
 
-def _within(proof: Proof, period: Period) -> bool:
+def within(proof: Proof, period: Period) -> bool:
+    """Whether a disclosure was made in the period."""
     at = str(proof.facts.get("disclosed_at"))
     when = at if instant_of(at) else proof.received_at
     if instant_of(period.start) is None or instant_of(period.end) is None:
@@ -161,7 +164,8 @@ def _within(proof: Proof, period: Period) -> bool:
     return str(period.start) <= when <= str(period.end)
 
 
-def _row(d: Disclosed) -> Row:
+def row(d: Disclosed) -> Row:
+    """What (b)(2) asks of a disclosure, with its extent and its ground."""
     facts, cite = d.proof.facts, d.proof.index
     to = part(facts, "recipient")
     said = d.policy.recipients().get(str(to.get("name"))) if d.policy else None
@@ -233,7 +237,7 @@ def _ground_cell(d: Disclosed) -> Cell:
     return declared({"ground": ground, "law": PERMISSIONS.get(ground)}, [d.proof.index])
 
 
-def _series(rows: list[Disclosed]) -> list[dict[str, Any]]:
+def series(rows: list[Disclosed]) -> list[dict[str, Any]]:
     """Several disclosures to one recipient for one purpose, in short (164.528(b)(3))."""
     grouped: dict[tuple[str, str], list[Disclosed]] = {}
     for d in rows:
@@ -253,12 +257,13 @@ def _series(rows: list[Disclosed]) -> list[dict[str, Any]]:
     ]
 
 
-def _grounds(inside: list[Disclosed]) -> dict[str, int]:
+def by_ground(inside: list[Disclosed]) -> dict[str, int]:
     grounds = [d.excluded for d in inside if d.excluded is not None]
     return {ground: grounds.count(ground) for ground in sorted(set(grounds))}
 
 
-def _omitted(inside: list[Disclosed]) -> list[dict[str, Any]]:
+def omitted(inside: list[Disclosed]) -> list[dict[str, Any]]:
+    """What (a)(1) leaves out, by ground: counted, never listed."""
     return [
         {
             "ground": ground,
@@ -267,7 +272,7 @@ def _omitted(inside: list[Disclosed]) -> list[dict[str, Any]]:
             "disclosures": number,
             "cites": sorted(d.proof.index for d in inside if d.excluded == ground),
         }
-        for ground, number in _grounds(inside).items()
+        for ground, number in by_ground(inside).items()
     ]
 
 
@@ -302,7 +307,8 @@ def _exceptions(inside: list[Disclosed]) -> Iterable[Remark]:
             )
 
 
-def _unknowns(trail: Trail, period: Period) -> Iterable[Remark]:
+def unreached(trail: Trail, period: Period) -> Iterable[Remark]:
+    """The part of the period that the log does not reach."""
     begins = trail.first_received
     if begins is not None and period.start is not None and period.start < begins:
         yield remark(
@@ -328,7 +334,7 @@ REPORT = ReportKind(
     kind="hipaa-528",
     title="Accounting of disclosures",
     law="45 CFR 164.528 (HIPAA Privacy Rule)",
-    template_version=1,
+    template_version=2,
     takes_period=True,
     draft=draft,
     present=present,

@@ -19,6 +19,7 @@ from governance.audit import (
     gdpr_art30_2,
     hipaa_502b,
     hipaa_528,
+    hipaa_528_individual,
     hipaa_activity,
     transfers,
 )
@@ -42,6 +43,7 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
             gdpr_art30_2.REPORT,
             hipaa_502b.REPORT,
             hipaa_528.REPORT,
+            hipaa_528_individual.REPORT,
             hipaa_activity.REPORT,
             transfers.REPORT,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from governance.cli.accounting import looked_up
 from governance.cli.options import home_options, json_option, settings, show, table
 from governance.cli.sign_off_command import command as sign_off
 from governance.cli.sign_off_command import signed_off
@@ -61,12 +62,16 @@ def list_kinds(kinds: bool, as_json: bool) -> None:
     "--period", metavar="DAY/DAY", help="Only these days, both included, in UTC: 2026-01-01/2026-06-30."
 )
 @click.option(
-    "--request", metavar="NAME", help="Only this request for erasure, by the name it has in the log."
+    "--request",
+    metavar="NAME",
+    help="Only this request for erasure; the request of an accounting. By the name in the log.",
 )
 @click.option("--dataset", metavar="NAME", help="Only this dataset.")
 @click.option("--key", metavar="KEY", help="What this segment key opens.")
 @click.option(
-    "--subject", metavar="-", help="Whom gdpr-art15 is for; - reads the identifier from standard input."
+    "--subject",
+    metavar="-",
+    help="Whom gdpr-art15 or hipaa-528 is for; - reads the identifier from standard input.",
 )
 @click.option("--domain", metavar="NAME", help="Whose identifier it is, e.g. patient.")
 @click.option(
@@ -127,10 +132,10 @@ def make(
         if domain is None:
             raise click.UsageError("--domain says whose identifier it is")
         from governance.cli.report_subject import read_identifier, write_copies
-        from governance.rights.access_answer import asked_of
 
         identifier = read_identifier(subject)
-        asked |= asked_of(workspace, domain, identifier)
+        kind, found = looked_up(workspace, kind, domain, identifier, request)
+        asked |= found
         out.mkdir(parents=True, exist_ok=True)
         copies = write_copies(workspace, domain, identifier, out) if copied else []
     made = make_report(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from governance.cli.accounting import suspend
 from governance.cli.options import home_options, json_option, settings, show, table
 
 if TYPE_CHECKING:
@@ -163,6 +164,9 @@ def decide_(
     workspace = _workspace(home, store)
     made = decide(workspace, name, decision, reason=reason, evidence=evidence, by=_caller())
     _show(workspace, made, as_json)
+
+
+command.add_command(suspend)
 
 
 @command.command("list")
