@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from governance.audit import (
     ai_act_datasheet,
+    ai_act_log,
     breach,
     ccpa_requests,
     compliance,
@@ -31,6 +32,7 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
         report.kind: report
         for report in (
             ai_act_datasheet.REPORT,
+            ai_act_log.REPORT,
             breach.REPORT,
             ccpa_requests.REPORT,
             compliance.REPORT,
