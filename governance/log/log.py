@@ -306,23 +306,24 @@ class Log:
         """What follows ``head``, which it moves; stamped now, after whatever stands at that head."""
         received_at = timestamp(self._clock())
         places = dict(known)
-        frontier = head.frontier
+        frontier, size = head.frontier, head.frontier.size
         answers: list[list[int] | LogError] = []
         rows: list[NewRow] = []
         for sealed in submissions:
-            refusal = sealed if isinstance(sealed, LogError) else _redacted(sealed, refused)
-            if refusal is not None or isinstance(sealed, LogError):
-                answers.append(refusal or [])
+            if isinstance(sealed, LogError):
+                answers.append(sealed)
+                continue
+            if refused and (refusal := _redacted(sealed, refused)) is not None:
+                answers.append(refusal)
                 continue
             indexes = []
-            for item in sealed:
-                index = places.get(item.marker)
-                if index is None:
-                    index = frontier.size
-                    leaf = write_leaf(item.digest, item.names, received_at, len(item.body))
+            for body, names, salt, digest, marker, _ in sealed:
+                index = places.setdefault(marker, size)
+                if index == size:
+                    size += 1
+                    leaf = write_leaf(digest, names, received_at, len(body))
                     head.last_nodes = b"".join(frontier.append(tree.leaf_hash(leaf)))
-                    places[item.marker] = index
-                    rows.append(NewRow(index, head.last_nodes, leaf, item.salt, item.body, item.marker))
+                    rows.append(NewRow(index, head.last_nodes, leaf, salt, body, marker))
                 indexes.append(index)
             answers.append(indexes)
         return _Laid(answers, rows, head)

@@ -19,7 +19,7 @@ from governance.connection import OwnConnection
 from governance.durable import sync
 from governance.errors import LogError
 from governance.log.archive_rows import ArchiveReads, ArchiveWrites
-from governance.log.sqlite_markers import ROWS, MarkersRead, RecentMarkers, parts
+from governance.log.sqlite_markers import ROWS, STATEMENTS, MarkersRead, RecentMarkers, parts
 from governance.log.storage import (
     PAGE,
     TABLES,
@@ -46,11 +46,14 @@ _ROW = (
     " WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx LIMIT ?"
 )
 
-_HEAD = "SELECT idx, nodes, (SELECT min(idx) FROM recent) FROM entry ORDER BY idx DESC LIMIT 1"
-_INSERTS = {n: "INSERT INTO entry VALUES " + ",".join(["(?,?,?,?,?)"] * n) for n in ROWS}
+_HEAD = (
+    "SELECT idx, nodes, (SELECT min(idx) FROM recent), EXISTS (SELECT 1 FROM redaction)"
+    " FROM entry ORDER BY idx DESC LIMIT 1"
+)
+_INSERTS = {n: "INSERT INTO entry VALUES " + ",".join(["(?,?,?,?,?)"] * n) for n in range(1, ROWS + 1)}
 _REFUSALS = {
     n: f"SELECT refusal, min(idx) FROM redaction WHERE refusal IN ({','.join('?' * n)}) GROUP BY refusal"
-    for n in ROWS
+    for n in range(1, ROWS + 1)
 }
 
 _log = logging.getLogger(__name__)
@@ -232,6 +235,7 @@ class SqliteStorage(ArchiveReads):
             isolation_level=None,
             check_same_thread=False,
             timeout=_WAIT_MS / 1000,
+            cached_statements=STATEMENTS,
         )
         connection.execute(f"PRAGMA busy_timeout = {_WAIT_MS}")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -255,12 +259,13 @@ class SqliteTurn(ArchiveWrites):
         self._connection = connection
         self._recent = recent
         self.last_nodes: bytes
-        last, self.last_nodes, first = connection.execute(_HEAD).fetchone() or (-1, b"", None)
+        head = connection.execute(_HEAD).fetchone()
+        last, self.last_nodes, first, redacted = head or (-1, b"", None, False)
         self.size: int = last + 1
         self.known: Mapping[bytes, int] = recent.known(connection, markers, first, self.size)
         self.refused: Mapping[bytes, int] = {
             refusal: index
-            for part in parts(refusals)
+            for part in (parts(refusals) if redacted else ())
             for refusal, index in connection.execute(_REFUSALS[len(part)], part)
         }
 

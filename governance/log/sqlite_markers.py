@@ -16,10 +16,15 @@ from governance.log.storage import NewRow
 RECENT = 16_384
 """How many entries ``recent`` spans before they move: about 2 MB in the dictionary."""
 
-# A statement for so many rows: between two of them other threads may take the interpreter's lock.
-ROWS = (64, 8, 1)
-_INSERTS = {n: "INSERT INTO recent VALUES " + ",".join(["(?,?)"] * n) for n in ROWS}
-_FINDS = {n: f"SELECT digest, idx FROM marker WHERE digest IN ({','.join('?' * n)})" for n in ROWS}
+# At most so many rows a statement, and as few statements as can be: after each of them other threads may
+# have taken the interpreter's lock.
+ROWS = 64
+_INSERTS = {n: "INSERT INTO recent VALUES " + ",".join(["(?,?)"] * n) for n in range(1, ROWS + 1)}
+_FINDS = {
+    n: f"SELECT digest, idx FROM marker WHERE digest IN ({','.join('?' * n)})" for n in range(1, ROWS + 1)
+}
+STATEMENTS = 5 * ROWS
+"""How many prepared statements a connection keeps."""
 
 T = TypeVar("T")
 
@@ -94,8 +99,5 @@ def in_marker(connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[
 
 def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     """Cut rows into pieces for which there is a statement."""
-    start = 0
-    for size in ROWS:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size
+    for start in range(0, len(rows), ROWS):
+        yield rows[start : start + ROWS]
