@@ -6,14 +6,16 @@ One row is an event about the training data and the training; what a deployed mo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from governance.audit import plain
 from governance.audit.ai_act_datasheet import system_exceptions, system_unknowns
 from governance.audit.ai_act_events import MONITORING, OPERATION, RISK, Event, events
 from governance.audit.ai_act_lineage import supports, systems
+from governance.audit.blocks import Text, spoken, utc
 from governance.audit.cells import Basis, Cell, Column, Remark, Row, declared, observed, remark
 from governance.audit.newest import newest_organisation, newest_support
-from governance.audit.ordered import in_order
 from governance.audit.record import Draft, Period, ReportKind
 from governance.audit.run_remarks import run_exceptions
 from governance.audit.spans import kept, looked_back, out_of_reach, within
@@ -146,6 +148,23 @@ def _kept_too_short(span: Cell, enough: bool | None) -> Iterable[Remark]:
         )
 
 
+def present(key: str, value: Any) -> list[Any]:
+    """A line a cell: the extract is a table of many rows."""
+    if key == "at" and isinstance(value, Mapping):
+        received, stated = utc(value.get("received")), value.get("stated")
+        differs = stated is not None and utc(stated)[:16] != received[:16]
+        return [Text(received), *([Text(f"stated {utc(stated)}")] if differs else [])]
+    if key == "about" and isinstance(value, Mapping):
+        named = [f"{n} {value[n]}" if n == "model" else str(value[n]) for n in _NAMES if n in value]
+        return [Text(" ".join(named) + (f" for {value['purpose']}" if "purpose" in value else ""))]
+    if key in ("outcome", "people") and isinstance(value, Mapping):
+        return [Text("; ".join(f"{spoken(n)}: {plain.shown(v)}" for n, v in sorted(value.items())))]
+    return plain.present(key, value)
+
+
+_NAMES = ("model", "dataset", "version")
+
+
 REPORT = ReportKind(
     kind="ai-act-log",
     title="Log extract of an AI system",
@@ -153,13 +172,6 @@ REPORT = ReportKind(
     template_version=1,
     takes_period=True,
     draft=draft,
-    present=in_order(
-        {
-            "at": ("received", "stated"),
-            "about": ("model", "dataset", "version", "purpose"),
-            "people": ("approver", "triggered_by"),
-        },
-        {"received": "Received by the log", "stated": "Stated by its producer"},
-    ),
+    present=present,
     parameters=frozenset({"dataset"}),
 )
