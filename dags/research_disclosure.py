@@ -1,6 +1,6 @@
 """A subset of the newest release leaves for a research partner: sealed to its key, kept in the accounting."""
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 
 from governance.airflow import DiscloseOperator, dataset_asset
 
@@ -19,4 +19,5 @@ with DAG(
         description="Encounters with diagnosis codes, for outcomes research",
         directory="disclosures/{{ ts_nodash }}",
         columns=["patient_pseudonym", "sex", "age", "state", "diagnosis_code"],
+        outlets=[Asset("disclosures")],
     )

@@ -3,7 +3,7 @@
 The identifiers stand in a file of the home, one a line: no parameter and no XCom of Airflow carries them.
 """
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Asset, Param
 
 from governance.airflow import (
     EraseOperator,
@@ -38,6 +38,6 @@ with DAG(
         plan=plan.output,
         **whom,
     )
-    # Segments are written anew without them, old keys destroyed, every listed place searched.
-    finish = FinishErasuresOperator(task_id="finish", **whom)
+    # Segments are written anew without them, old keys destroyed, every listed place searched; a certificate follows.
+    finish = FinishErasuresOperator(task_id="finish", outlets=[Asset("erasures")], **whom)
     plan >> approve >> erase >> finish

@@ -223,10 +223,13 @@ class _Run:
 
     def _executed(self, task: Any) -> Any:
         from airflow.providers.standard.operators.hitl import ApprovalOperator
+        from airflow.sdk.definitions.mappedoperator import MappedOperator
 
         from governance.airflow.approval import GovernedApprovalOperator
         from governance.airflow.operators import GovernedOperator
 
+        if isinstance(task, MappedOperator):
+            return [self._executed(task.unmap(given)) for given in self._expanded(task)]
         task, context = copy.copy(task), self._context(task)
         task.render_template_fields(context)
         if isinstance(task, GovernedApprovalOperator):
@@ -241,6 +244,12 @@ class _Run:
         if isinstance(result, dict) and set(result) == {"dataset", "version", "attempt"}:
             self._references[result["dataset"]] = RunReference.from_json(result)
         return result
+
+    def _expanded(self, task: Any) -> list[dict[str, Any]]:
+        """What each instance of a mapped task is given, of the one argument that is expanded."""
+        [(name, values)] = task.expand_input.value.items()
+        listed = self._results[values.operator.task_id] if hasattr(values, "operator") else values
+        return [{name: value} for value in listed]
 
     def _approved(self, reference: RunReference) -> None:
         from airflow.sdk.exceptions import AirflowSkipException

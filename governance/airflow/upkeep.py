@@ -97,20 +97,23 @@ class AuditReportOperator(GovernedOperator):
 
     Args:
         kind: as ``governance report list`` names it.
-        directory: where it is written; a relative path is looked up in the home.
+        directory: where it is written; a relative path is looked up in the home. Without it the report is kept in
+            ``HOME/reports`` by its digest, where the service's pages list it.
         period: two days, both included: ``2026-01-01/2026-06-30``; all time when left out.
+        audience: for whom, as ``governance report make --audience`` takes it; the organisation itself when left out.
         fail_on_exceptions: fail the task where the report's verdict has exceptions, after it was written.
     """
 
-    template_fields: Sequence[str] = ("kind", "directory", "period")
+    template_fields: Sequence[str] = ("kind", "directory", "period", "audience")
     ui_color = "#fef9c3"
 
     def __init__(
         self,
         *,
         kind: str,
-        directory: str,
+        directory: str | None = None,
         period: str | None = None,
+        audience: str | None = None,
         fail_on_exceptions: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -118,26 +121,34 @@ class AuditReportOperator(GovernedOperator):
         self.kind = kind
         self.directory = directory
         self.period = period
+        self.audience = audience
         self.fail_on_exceptions = fail_on_exceptions
 
-    def step(self, workspace: Workspace, _recorder: OpenLineageRecorder, _context: Context) -> dict[str, Any]:
+    def step(self, workspace: Workspace, _recorder: OpenLineageRecorder, context: Context) -> dict[str, Any]:
         """Where the ``bundle`` lies, as of which log ``size``, and the ``verdict``'s counts.
 
         Raises:
-            AuditError: GOV-804 for the kind or the period. AirflowException: exceptions, where they fail the task.
+            AuditError: GOV-804 for the kind, the period or the audience. AirflowException: exceptions, where they
+                fail the task.
         """
         from airflow.sdk.exceptions import AirflowException
 
-        from governance.audit import make_report
+        made = self._made(workspace, context["ti"])
+        if self.fail_on_exceptions and made["verdict"]["exceptions"]:
+            exceptions = made["verdict"]["exceptions"]
+            raise AirflowException(f"{self.kind}: {exceptions} exceptions; the report names them")
+        return made
 
-        made = make_report(
-            workspace,
-            self.kind,
-            workspace.settings.home / self.directory,
-            bundle=True,
-            period=self.period or None,
-        )
-        verdict = dict(made.record["verdict"])
-        if self.fail_on_exceptions and verdict["exceptions"]:
-            raise AirflowException(f"{self.kind}: {verdict['exceptions']} exceptions; the report names them")
-        return {"bundle": str(made.bundle), "size": made.record["as_of"]["size"], "verdict": verdict}
+    def _made(self, workspace: Workspace, task_instance: Any) -> dict[str, Any]:
+        from governance.audit import make_report
+        from governance.audit.shelf import BUNDLE, Shelf
+
+        asked: dict[str, Any] = {"period": self.period or None, "audience": self.audience or None}
+        home = workspace.settings.home
+        if self.directory is None:
+            by = f"{task_instance.dag_id}.{task_instance.task_id}"
+            kept = Shelf(home / "reports").put(workspace, self.kind, by=by, at=workspace.clock(), **asked)
+            return {"bundle": str(kept.folder / BUNDLE), "size": kept.size, "verdict": kept.verdict}
+        made = make_report(workspace, self.kind, home / self.directory, bundle=True, **asked)
+        size, verdict = made.record["as_of"]["size"], dict(made.record["verdict"])
+        return {"bundle": str(made.bundle), "size": size, "verdict": verdict}
