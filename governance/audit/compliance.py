@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from governance.audit.cells import Basis, Cell, Column, Remark, Row, observed, remark, unknown
+from governance.audit.coverage import (
+    coverage,
+    coverage_exceptions,
+    coverage_statement,
+    coverage_unknowns,
+)
 from governance.audit.declarations import items, part, words
 from governance.audit.newest import newest_organisation, newest_support
 from governance.audit.plain import present
@@ -76,6 +82,7 @@ def draft(trail: Trail, _period: tuple[str, str] | None) -> Draft:
     """The state as of the trail's end."""
     found = datasets(trail)
     refused = [proof for proof in trail.grants if proof.facts.get("state") == "refused"]
+    covered = coverage(trail)
     return Draft(
         scope={
             "organisation": newest_organisation(trail).to_json(),
@@ -86,8 +93,12 @@ def draft(trail: Trail, _period: tuple[str, str] | None) -> Draft:
         period=Period(trail.first_received, trail.last_received, "State at the end of the period"),
         columns=COLUMNS,
         rows=[_row(dataset) for dataset in found],
-        exceptions=[*run_exceptions(trail), *_exceptions(trail, found, refused)],
-        unknowns=list(run_unknowns(trail)),
+        exceptions=[
+            *run_exceptions(trail),
+            *_exceptions(trail, found, refused),
+            *coverage_exceptions(covered),
+        ],
+        unknowns=[*run_unknowns(trail), *coverage_unknowns(covered)],
         examined={
             "datasets": len(found),
             "in_use": sum(dataset.newest is not None for dataset in found),
@@ -95,9 +106,11 @@ def draft(trail: Trail, _period: tuple[str, str] | None) -> Draft:
             "disclosures": len(trail.disclosures),
             "erasure_steps": len(trail.erasures),
             "keys_refused": len(refused),
+            "coverage": covered.counts(),
         },
         statements=(
             "No exception is no finding of compliance: it says that nothing the log shows is amiss.",
+            coverage_statement(covered),
         ),
         supports=frozenset(
             (
@@ -106,6 +119,7 @@ def draft(trail: Trail, _period: tuple[str, str] | None) -> Draft:
                 *(proof.index for proof in (*trail.erasures, *trail.grants)),
                 *(said.index for said in trail.declared),
                 *(task.index for task in trail.failed),
+                *([] if covered.index is None else [covered.index]),
             )
         ),
     )
@@ -221,7 +235,7 @@ REPORT = ReportKind(
     kind="compliance",
     title="State of compliance",
     law="Regulation (EU) 2016/679 (GDPR), Articles 5(2) and 24; 45 CFR 164.306",
-    template_version=1,
+    template_version=2,
     takes_period=False,
     draft=draft,
     present=present,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance.audit.cells import Cell, Column, Row, observed, remark, unknown
+from governance.audit.cells import Cell, Column, Row, conflicting, observed, remark, unknown
+from governance.audit.coverage import coverage
 from governance.audit.declarations import items, part
 from governance.audit.gdpr_art17_remarks import exceptions, unknowns
 from governance.audit.gdpr_art17_request import Erasure, copies_of, count_of, erasures
@@ -82,7 +83,8 @@ def draft(trail: Trail, _period: tuple[str, str] | None, request: str | None = N
         supports=frozenset(
             [
                 *newest_support(trail),
-                *(index for e in found for index in e.cites),
+                *([] if (listing := coverage(trail).index) is None else [listing]),
+                *(index for e in found for index in (*e.cites, *e.replayed())),
                 *(index for run in trail.runs if run.dataset in touched for index in run.indexes()),
             ]
         ),
@@ -144,11 +146,21 @@ def _row(e: Erasure, copies: list[dict[str, Any]]) -> Row:
             [{k: _shown(v) for k, v in part(each).items()} for each in items(end.facts, "remains")],
             [end.index],
         ),
-        "state": observed(e.state, e.cites),
+        "state": _state(e),
     }
     if e.state == "nothing known":
         cells = {n: cells[n] for n in ("request", "decision", "clock", "subjects", "state")}
     return Row(e.request, f"Request {e.request}", cells)
+
+
+def _state(e: Erasure) -> Cell:
+    gaps = [r for r in exceptions(e) if r.code in ("coverage-gap", "key-backup-found")]
+    if not gaps:
+        return observed(e.state, e.cites)
+    cites = [*e.cites, *(index for r in gaps for index in r.cites)]
+    return conflicting(
+        e.state, cites, "an inventory found copies or keys that it did not reach: not complete"
+    )
 
 
 def _suppression(e: Erasure) -> Cell:
@@ -201,6 +213,9 @@ def _backups(e: Erasure) -> Cell:
     destroyed = e.of("destroyed")[-1:]
     if not destroyed:
         return unknown("no key was destroyed: a backup of a segment can be read", e.cites)
+    if found := [r for r in exceptions(e) if r.code == "key-backup-found"]:
+        cites = [destroyed[0].index, *found[0].cites]
+        return conflicting("Keys were destroyed", cites, "a sealed backup of them was found since")
     if e.destruction.get("confirmed") is not True:
         return unknown(
             "the key provider has not confirmed the destruction, so a backup may be readable", e.cites
@@ -241,7 +256,7 @@ REPORT = ReportKind(
     kind="gdpr-art17",
     title="Certificate of erasure",
     law="Regulation (EU) 2016/679 (GDPR), Articles 17, 19 and 5(2)",
-    template_version=1,
+    template_version=2,
     takes_period=False,
     draft=draft,
     present=present,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from governance.audit.cells import Basis, Remark, remark
+from governance.audit.coverage import Coverage, coverage
 from governance.audit.declarations import items, part
 from governance.audit.gdpr_art17_request import Erasure, count_of
 from governance.audit.record import counted, listed
@@ -67,6 +68,14 @@ def exceptions(e: Erasure) -> Iterable[Remark]:
                 [step.index],
                 count=1,
             )
+    if again := e.replayed():
+        yield remark(
+            "tombstone-replayed",
+            f"{name}: a subject vault from before it was found, as a backup brings one back, and was brought up to it "
+            "before anything was read.",
+            again,
+        )
+    yield from _copies(e, coverage(e.trail))
     if e.held:
         holds = [part(h) for h in items((e.ended or asked).facts, "holds")]
         grounds = listed(str(h.get("ground")) for h in holds) or "a legal hold"
@@ -76,6 +85,28 @@ def exceptions(e: Erasure) -> Iterable[Remark]:
             [(e.ended or asked).index],
             basis=Basis.DECLARED,
             count=e.held,
+        )
+
+
+def _copies(e: Erasure, found: Coverage) -> Iterable[Remark]:
+    """Copies that were found where this erasure did not reach."""
+    name = f"Request {e.request}"
+    if found.index is None:
+        return
+    touched = {str(said.get("dataset")) for said in e.said("datasets")}
+    if number := found.copies(touched):
+        yield remark(
+            "coverage-gap",
+            f"{name}: {counted(number, 'file')} of {listed(touched)} lie outside the pipeline, where nothing was erased.",
+            [found.index],
+            count=number,
+        )
+    if e.request in items(found.said, "wrapped_keys"):
+        yield remark(
+            "key-backup-found",
+            f"{name}: a backup of its destroyed keys exists, sealed: what they opened is not erased.",
+            [found.index],
+            count=1,
         )
 
 

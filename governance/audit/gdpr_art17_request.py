@@ -8,6 +8,8 @@ from typing import Any
 
 from governance.audit.declarations import items, part
 from governance.audit.trail import GovernedRun, Proof, Trail
+from governance.model.signed_leaf import is_signed
+from governance.model.statements import REPLAYED
 
 
 @dataclass(slots=True)
@@ -63,6 +65,16 @@ class Erasure:
     def said(self, name: str) -> list[dict[str, Any]]:
         """A list that the request's step states."""
         return [part(each) for each in items(self.asked.facts if self.asked else {}, name)]
+
+    def replayed(self) -> list[int]:
+        """Where the log says that a vault from before the erasure was brought up to its tombstone."""
+        stone = self.tombstone[0] if self.tombstone else None
+        return [
+            said.index
+            for said in self.trail.statements.get(REPLAYED, [])
+            if stone in items(said.body, "tombstones")
+            and is_signed(said.body, REPLAYED, self.trail.evidence_key)
+        ]
 
     def runs(self) -> list[tuple[Proof, GovernedRun | None]]:
         """Rewriting steps with the run that released what they wrote."""

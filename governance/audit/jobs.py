@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from governance.audit.declarations import part, words
-from governance.audit.ordinary import UNNAMED, Summary
+from governance.audit.ordinary import UNNAMED, Summary, seconds
 from governance.lineage.reading import ReadEvent
 
 Node: TypeAlias = tuple[str, str]
@@ -19,11 +19,12 @@ _CODE = re.compile(r"GOV-[0-9]{3}\b")
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """A START or FAIL of some job. ``code`` is ours, if the pipeline itself gave one."""
+    """A START or FAIL of some job. ``code`` is ours, if the pipeline itself gave one; ``time`` is the producer's."""
 
     index: int
     job: str
     code: str | None = None
+    time: float | None = None
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ class Jobs:
     writes: dict[Node, dict[Node, int]] = field(default_factory=dict)
     failed: list[TaskEvent] = field(default_factory=list)
     _starts: dict[str, TaskEvent] = field(default_factory=dict)
-    _ended: set[str] = field(default_factory=set)
+    _ended: dict[str, tuple[int, float | None]] = field(default_factory=dict)
 
     @property
     def started(self) -> int:
@@ -52,13 +53,22 @@ class Jobs:
         open_ = (task for run_id, task in self._starts.items() if run_id not in self._ended)
         return sorted(open_, key=lambda task: task.index)
 
+    def backwards(self) -> list[TaskEvent]:
+        """The ends whose own time is before that of their start, in order of the log."""
+        found = []
+        for run_id, (index, time) in self._ended.items():
+            start = self._starts.get(run_id)
+            if start is not None and time is not None and start.time is not None and time < start.time:
+                found.append(TaskEvent(index, start.job, time=time))
+        return sorted(found, key=lambda task: task.index)
+
     def take(self, index: int, event: ReadEvent, principal: str) -> None:
         """Take in one event."""
         job, run_id, kind = event.job, event.run_id, event.event_type
         if run_id is not None and kind == "START":
-            self._start(run_id, index, ".".join(job) if job else UNNAMED)
+            self._start(run_id, index, ".".join(job) if job else UNNAMED, _time(event))
         elif run_id is not None and kind in ("COMPLETE", "FAIL", "ABORT"):
-            self._ended.add(run_id)
+            self._end(run_id, index, _time(event))
             if kind != "COMPLETE":
                 name = ".".join(job) if job else UNNAMED
                 self.failed.append(TaskEvent(index, name, _code(event, principal)))
@@ -70,9 +80,10 @@ class Jobs:
 
     def add(self, summary: Summary) -> None:
         """Take in ordinary events in sum."""
-        for run_id, (index, number) in summary.starts.items():
-            self._start(run_id, index, summary.jobs[number])
-        self._ended.update(summary.ended)
+        for run_id, (index, number, time) in summary.starts.items():
+            self._start(run_id, index, summary.jobs[number], time)
+        for run_id, (index, time) in summary.ended.items():
+            self._end(run_id, index, time)
         for written, *names, index in summary.edges:
             dataset, job = (names[0], names[1]), (names[2], names[3])
             if written:
@@ -80,10 +91,15 @@ class Jobs:
             else:
                 _first(self.reads.setdefault(dataset, {}), job, index)
 
-    def _start(self, run_id: str, index: int, job: str) -> None:
+    def _start(self, run_id: str, index: int, job: str, time: float | None) -> None:
         known = self._starts.get(run_id)
         if known is None or index < known.index:
-            self._starts[run_id] = TaskEvent(index, job)
+            self._starts[run_id] = TaskEvent(index, job, time=time)
+
+    def _end(self, run_id: str, index: int, time: float | None) -> None:
+        known = self._ended.get(run_id)
+        if known is None or index < known[0]:
+            self._ended[run_id] = index, time
 
 
 def tasks_by_job(tasks: Iterable[TaskEvent]) -> Iterator[tuple[str, list[TaskEvent]]]:
@@ -98,6 +114,10 @@ def _first(known: dict[Node, int], of: Node, index: int) -> None:
     # A summary comes after entries that stand behind what it sums up.
     if index < known.setdefault(of, index):
         known[of] = index
+
+
+def _time(event: ReadEvent) -> float | None:
+    return seconds(words(event.body, "eventTime"))
 
 
 def _code(event: ReadEvent, principal: str) -> str | None:

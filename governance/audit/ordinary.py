@@ -6,6 +6,7 @@ A compiled decoder takes what conforms; what it does not take, for whatever reas
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ class OrdinaryEvent(msgspec.Struct, gc=False):
     """The members of a RunEvent that the trail looks at."""
 
     run: _Run
+    eventTime: str | None = None  # noqa: N815
     eventType: str | None = None  # noqa: N815
     job: _Named | None = None
     inputs: list[_Named] = []
@@ -62,15 +64,16 @@ class Summary(msgspec.Struct, array_like=True, gc=False):
     """What ordinary events say together, each thing with the first entry that says it.
 
     ``tally``: day, sender, number. ``senders``: sender, entry, when. ``starts``: run, entry, number of the job in
-    ``jobs``. ``edges``: whether it is an output, dataset, job, entry.
+    ``jobs``, event time in seconds since 1970. ``ended``: run, entry, event time. ``edges``: whether it is an output,
+    dataset, job, entry.
     """
 
     entries: int = 0
     tally: dict[str, dict[str, int]] = {}
     senders: dict[str, tuple[int, str]] = {}
     jobs: list[str] = []
-    starts: dict[str, tuple[int, int]] = {}
-    ended: list[str] = []
+    starts: dict[str, tuple[int, int, float | None]] = {}
+    ended: dict[str, tuple[int, float | None]] = {}
     edges: list[tuple[bool, str, str, str, str, int]] = []
 
 
@@ -82,8 +85,8 @@ class Summing:
         self._tally: dict[str, dict[str, int]] = {}
         self._senders: dict[str, tuple[int, str]] = {}
         self._jobs: dict[str, int] = {}
-        self._starts: dict[str, tuple[int, int]] = {}
-        self._ended: set[str] = set()
+        self._starts: dict[str, tuple[int, int, float | None]] = {}
+        self._ended: dict[str, tuple[int, float | None]] = {}
         self._edges: dict[tuple[Any, ...], int] = {}
 
     def take(self, index: int, envelope: Envelope, event: OrdinaryEvent) -> None:
@@ -102,9 +105,10 @@ class Summing:
         if kind == "START" and run_id:
             if run_id not in self._starts:
                 name = f"{job.namespace}.{job.name}" if job else UNNAMED
-                self._starts[run_id] = index, self._jobs.setdefault(name, len(self._jobs))
-        elif kind == "COMPLETE" and run_id:
-            self._ended.add(run_id)
+                number = self._jobs.setdefault(name, len(self._jobs))
+                self._starts[run_id] = index, number, seconds(event.eventTime)
+        elif kind == "COMPLETE" and run_id and run_id not in self._ended:
+            self._ended[run_id] = index, seconds(event.eventTime)
         if job is None:
             return
         for written, datasets in ((False, event.inputs), (True, event.outputs)):
@@ -121,9 +125,18 @@ class Summing:
             self._senders,
             list(self._jobs),
             self._starts,
-            sorted(self._ended),
+            self._ended,
             edges,
         )
+
+
+def seconds(time: str | None) -> float | None:
+    """An event time in seconds since 1970; one without a zone is UTC."""
+    try:
+        parsed = datetime.fromisoformat(time or "")
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 UNNAMED = "an unnamed job"

@@ -261,6 +261,13 @@ def _common_exceptions(trail: Trail) -> Iterable[Remark]:
             "received it. Entries are ordered by the log.",
             trail.skewed,
         )
+    for job, tasks in tasks_by_job(trail.backwards):
+        yield remark(
+            "negative-duration",
+            f"{job} ended before it began, by its own clock: {counted(len(tasks), 'time')}. Entries are ordered by the log.",
+            (task.index for task in tasks),
+            basis=Basis.DECLARED,
+        )
     if trail.repeated:
         yield remark(
             "evidence-repeated",

@@ -50,6 +50,8 @@ LEAVES: Mapping[str, str] = MappingProxyType(
             ("training+json", "model_trained"),
             ("clock+json", "clock_ran_out"),
             ("disclosure-membership-expired+json", "membership_expired"),
+            ("inventory+json", "storage_listed"),
+            ("tombstone-replay+json", "tombstone_replayed"),
         )
     }
 )

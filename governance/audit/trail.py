@@ -30,11 +30,12 @@ from governance.log.log import CONSENT_BATCH, CONTRACT, GENESIS, OPENLINEAGE_EVE
 from governance.model.canonical import digest
 from governance.model.erasure import TOMBSTONE
 from governance.model.evidence import Stage
-from governance.model.statements import LANDING, REQUEST, TRAINED
+from governance.model.statements import INVENTORY, LANDING, REPLAYED, REQUEST, TRAINED
 
 SKEW = timedelta(days=1)
 """An event time further than this from the log's own time is flagged."""
 
+_STATEMENTS = (REQUEST, TRAINED, LANDING, INVENTORY, REPLAYED)
 _RUN_IDENTITY = ("dataset", "version", "run_id", "map_index", "attempt")
 
 
@@ -160,6 +161,7 @@ class Trail:
     activity: SystemActivity = field(default_factory=SystemActivity)
     failed: list[TaskEvent] = field(default_factory=list)
     unended: list[TaskEvent] = field(default_factory=list)
+    backwards: list[TaskEvent] = field(default_factory=list)
     skewed: list[int] = field(default_factory=list)
     redacted: list[int] = field(default_factory=list)
     unparsable: list[int] = field(default_factory=list)
@@ -230,6 +232,7 @@ def read_trail(entries: Iterable[ReadEntry | Summary], size: int) -> Trail:
         jobs.failed,
         jobs.unended(),
     )
+    trail.backwards = jobs.backwards()
     trail.counts["tasks_started"], trail.counts["tasks_ended"] = jobs.started, jobs.ended
     return trail
 
@@ -325,11 +328,11 @@ def _leaf(trail: Trail, index: int, envelope: Envelope, body: bytes) -> None:
     media_type = envelope.media_type
     if media_type in (CONTRACT, POLICY):
         trail._documents[index] = (media_type, body)
-    elif media_type in (GENESIS, CONSENT_BATCH, REDACTION, TOMBSTONE, REQUEST, TRAINED, LANDING):
+    elif media_type in (GENESIS, CONSENT_BATCH, REDACTION, TOMBSTONE, *_STATEMENTS):
         said = _json(body)
         if said is None:
             trail.unparsable.append(index)
-        elif media_type in (REQUEST, TRAINED, LANDING):
+        elif media_type in _STATEMENTS:
             stated = Statement(index, envelope.principal, envelope.received_at, said)
             trail.statements.setdefault(media_type, []).append(stated)
         elif media_type == CONSENT_BATCH:

@@ -24,6 +24,7 @@ COMMANDS = {
     "detect": "check your own detectors, measure them on labelled notes, train on your own",
     "disclose": "write a released version for a recipient, sealed and recorded",
     "erase": "erase a subject: plan, suppress at once, rewrite and destroy, search",
+    "inventory": "list storage and hold it against the log: copies, backups of keys",
     "keys": "make, rotate and move keys, show how they were used and destroyed",
     "lineage": "ask which datasets, runs and columns led where",
     "lint": "check DAG files against contracts and policy",

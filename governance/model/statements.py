@@ -12,3 +12,9 @@ TRAINED: Final = "application/vnd.governance.training+json"
 
 LANDING: Final = "application/vnd.governance.landing+json"
 """Rows that a task made for a governed run to take in, and which released versions they come from."""
+
+INVENTORY: Final = "application/vnd.governance.inventory+json"
+"""What lay in listed storage places, held against the log: counts, and a signature by the evidence key."""
+
+REPLAYED: Final = "application/vnd.governance.tombstone-replay+json"
+"""That a subject vault was behind the log's tombstones and was brought up to them; signed by the evidence key."""

@@ -23,9 +23,11 @@ from governance.errors import ProtectionError
 from governance.keys.sealing import Altered, Sealer
 from governance.keys.store import Keyring
 from governance.keys.vault import SubjectVault
-from governance.log import Entry, Log
+from governance.log import Entry, Log, NewEntry
 from governance.model.canonical import canonical, instant, parse, timestamp
 from governance.model.erasure import TOMBSTONE
+from governance.model.signed_leaf import signed_leaf
+from governance.model.statements import REPLAYED
 
 REQUESTS = "erasure"
 """In the home: the sealed requests that are not finished."""
@@ -206,13 +208,19 @@ def tombstones(log: Log, home: Path, *, remember: bool = True) -> list[int]:
 def carry_out(log: Log, keyring: Keyring, vault: SubjectVault, home: Path) -> None:
     """Bring the vault up to the log's tombstones, or refuse it.
 
+    That it was behind, because it came out of a backup or a process was killed, is in the log from then on.
+
     Raises:
         ProtectionError: GOV-307 when the vault is from before an erasure whose request is gone, or is
             another one than the request was made with.
     """
-    if vault.tombstones < len(tombstones(log, home)):
+    if vault.tombstones < len(indexes := tombstones(log, home)):
         with erasing(home):
+            behind = vault.tombstones
             carry_out_alone(log, keyring, vault, home)
+            if replayed := indexes[behind : vault.tombstones]:
+                said = signed_leaf({"v": 1, "tombstones": replayed}, REPLAYED, keyring.evidence_signer)
+                log.append([NewEntry(canonical(said), REPLAYED, "evidence:pipeline")])
 
 
 def carry_out_alone(log: Log, keyring: Keyring, vault: SubjectVault, home: Path) -> None:

@@ -1,0 +1,187 @@
+"""Storage listed and held against the log: what lies there that no evidence accounts for.
+
+In the datasets' own root a file is known when evidence names its path, or the register of residues its kind.
+In every other place nothing is known: a file is a *copy* when its bytes are those of a file that evidence names, holds
+*wrapped keys* when it has the ids of keys that an erasure destroyed beside sealed keys, and is *unaccounted* otherwise.
+What lies in no listed place is not known to anybody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from governance.lineage.index import genesis_evidence_key
+from governance.lineage.signatures import Observed, RunKeys, verify_evidence
+from governance.log import Log
+from governance.model.canonical import digest, timestamp
+from governance.model.evidence import Stage
+from governance.model.signed_leaf import signed_leaf
+from governance.model.statements import INVENTORY
+from governance.pipeline.workspace import OPERATOR, Workspace
+from governance.protect.segment import SEGMENTS
+from governance.rights.residues import residue_of
+from governance.storage import storage_for
+
+KNOWN, COPY, WRAPPED, UNACCOUNTED = "known", "copies", "wrapped_keys", "unaccounted"
+
+_MARKS = (b'"governance_open"', b'"governance_protect"', b'"governance_erasure"')
+_SEALED = (b"SQLite format 3\x00", b"wrappedDEK", b"wrappedKEK", b"PGDMP", b"COPY ", b"INSERT INTO")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that evidence does not account for. ``of`` is the dataset and version it is a copy of."""
+
+    place: str
+    path: str
+    what: str
+    of: tuple[str, str] | None = None
+
+
+@dataclass(slots=True)
+class Expected:
+    """What the log says lies in storage: files of versions by dataset and path, and by digest; destroyed segments."""
+
+    files: set[tuple[str, str]] = field(default_factory=set)
+    digests: dict[str, tuple[str, str]] = field(default_factory=dict)
+    sizes: set[int] = field(default_factory=set)
+    destroyed: dict[str, set[str]] = field(default_factory=dict)
+
+    def take(self, verdict: Observed) -> None:
+        """Take in evidence of ``protect``, or of an erasure's step."""
+        if verdict.stage is Stage.ERASURE:
+            if verdict.facts.get("state") == "destroyed":
+                for segment in verdict.facts.get("doomed", ()):
+                    self.destroyed.setdefault(str(segment), set()).update(verdict.context.get("requests", ()))
+            return
+        context = verdict.context
+        dataset, version = str(context.get("dataset")), str(context.get("version"))
+        for segment in verdict.facts.get("segments") or ():
+            for file in segment.get("files") or ():
+                self.files.add((dataset, str(file["path"])))
+                self.digests[str(file["digest"])] = dataset, version
+                self.sizes.add(int(file["size"]))
+
+
+def expected_files(log: Log) -> Expected:
+    """What observed evidence says, and nothing else."""
+    key, keys, found = genesis_evidence_key(log), RunKeys(), Expected()
+    for entry in log.entries():
+        if entry.body is None or not any(mark in entry.body for mark in _MARKS):
+            continue
+        verdict = verify_evidence(entry, evidence_public_key=key, run_keys=keys)
+        if not isinstance(verdict, Observed):
+            continue
+        if verdict.stage is Stage.OPEN:
+            keys.admit(verdict)
+        elif verdict.stage in (Stage.PROTECT, Stage.ERASURE):
+            found.take(verdict)
+    return found
+
+
+def take_inventory(workspace: Workspace, places: Sequence[str] = ()) -> tuple[dict[str, Any], list[Found]]:
+    """List the datasets' root and ``places``, and record in the log what was found there, by count.
+
+    Args:
+        places: storage URIs or directories in which nothing governed should lie.
+
+    Returns:
+        The leaf's body, and every file that is not accounted for. Names of files are not in the log.
+
+    Raises:
+        StorageError: GOV-724 when a place cannot be listed or is not there; nothing is recorded then.
+    """
+    size = workspace.log.size()
+    expected = expected_files(workspace.log)
+    own = workspace.settings.datasets
+    counts = {_shown(own): Counter[str]()}
+    found: list[Found] = []
+    for each in _own(own, expected):
+        counts[_shown(own)][each.what] += 1
+        found += [each] if each.what != KNOWN else []
+    for place in dict.fromkeys(places):
+        tally = counts.setdefault(_shown(place), Counter())
+        for each in _elsewhere(place, expected):
+            tally[each.what] += 1
+            found.append(each)
+    said = {
+        "v": 1,
+        "taken_at": timestamp(workspace.clock()),
+        "log_size": size,
+        "places": [
+            {"place": place, **{what: tally[what] for what in (KNOWN, COPY, WRAPPED, UNACCOUNTED)}}
+            for place, tally in counts.items()
+        ],
+        "copies": _copies(found),
+        "wrapped_keys": sorted({r for f in found if f.what == WRAPPED for r in _requests(f, expected)}),
+    }
+    body = signed_leaf(said, INVENTORY, workspace.keyring.evidence_signer)
+    workspace.append_json(body, INVENTORY, OPERATOR)
+    workspace.log.checkpoint()
+    return body, found
+
+
+def _own(root: str, expected: Expected) -> Iterator[Found]:
+    storage = storage_for(root)
+    for path in storage.list():
+        dataset, _, inner = path.partition("/")
+        if inner.startswith(f"{SEGMENTS}/"):
+            known = (dataset, inner) in expected.files
+        else:
+            known = residue_of(f"datasets/{path}") is not None
+        yield Found(_shown(root), path, KNOWN if known else UNACCOUNTED)
+
+
+def _elsewhere(place: str, expected: Expected) -> Iterator[Found]:
+    if "://" not in place and not Path(place.removeprefix("file:")).is_dir():
+        from governance.errors import StorageError
+
+        raise StorageError("GOV-724", f"there is no directory {place}", "name a place that exists")
+    storage = storage_for(place)
+    for path in storage.list():
+        data = storage.read(path)
+        of = expected.digests.get(digest(data)) if len(data) in expected.sizes else None
+        if of is not None:
+            yield Found(_shown(place), path, COPY, of)
+        elif segment := _wrapped(data, expected.destroyed):
+            yield Found(_shown(place), path, WRAPPED, (segment, ""))
+        else:
+            yield Found(_shown(place), path, UNACCOUNTED)
+
+
+def _wrapped(data: bytes, destroyed: Iterable[str]) -> str | None:
+    """A destroyed segment whose key ids stand in a file that looks like one of sealed keys."""
+    if not any(mark in data for mark in _SEALED):
+        return None
+    return next((segment for segment in destroyed if f"seg.{segment}.".encode() in data), None)
+
+
+def _requests(found: Found, expected: Expected) -> set[str]:
+    return expected.destroyed.get(found.of[0], set()) if found.of else set()
+
+
+def _copies(found: Sequence[Found]) -> list[dict[str, Any]]:
+    counted = Counter((f.place, *f.of) for f in found if f.what == COPY and f.of)
+    names = ("place", "dataset", "version")
+    return [{**dict(zip(names, of, strict=True)), "files": n} for of, n in sorted(counted.items())]
+
+
+def _shown(place: str) -> str:
+    """A place without credentials."""
+    return _CREDENTIALS.sub("", place)
+
+
+def lines(body: Mapping[str, Any], found: Sequence[Found]) -> Iterator[str]:
+    """What the command prints."""
+    for place in body["places"]:
+        rest = ", ".join(f"{place[what]:,} {what.replace('_', ' ')}" for what in (COPY, WRAPPED, UNACCOUNTED))
+        yield f"{place['place']}: {place[KNOWN]:,} known, {rest}"
+    for each in found:
+        of = f" of {'@'.join(filter(None, each.of))}" if each.of else ""
+        yield f"  {each.what.replace('_', ' ')}{of}: {each.place}/{each.path}"
