@@ -93,7 +93,7 @@ def draft(
             [
                 *newest_support(trail),
                 *(index for d in (*every, *dark) for index in (d.proof.index, *d.supports)),
-                *_steps(trail, request),
+                *_opened(trail, request),
             ]
         ),
         extra={"series": series(rows), "omitted": omitted(inside)},
@@ -104,15 +104,19 @@ def _row(d: Disclosed) -> Row:
     made = row(d)
     cells: dict[str, Cell] = {
         **made.cells,
-        "held": declared("your records are in it", [d.proof.index], _LOOKED_UP),
+        "held": declared("Your records are in it", [d.proof.index], _LOOKED_UP),
     }
     return Row(made.id, made.title, {column.key: cells[column.key] for column in COLUMNS})
 
 
-def _steps(trail: Trail, request: str) -> list[int]:
-    """Where the register has the request."""
+def _opened(trail: Trail, request: str) -> list[int]:
+    """Where the register has the request; later steps are not the individual's to know of."""
     stated = trail.statements.get(REQUEST, [])
-    return [step.index for step in stated if request and step.body.get("request") == request]
+    return [
+        s.index
+        for s in stated
+        if request and (s.body.get("request"), s.body.get("step")) == (request, "opened")
+    ][:1]
 
 
 def _exceptions(trail: Trail, asked: set[str], known: dict[str, Proof], request: str) -> Iterator[Remark]:
@@ -124,7 +128,7 @@ def _exceptions(trail: Trail, asked: set[str], known: dict[str, Proof], request:
             basis=Basis.CONFLICTING,
             count=len(strange),
         )
-    if request and not _steps(trail, request):
+    if request and not _opened(trail, request):
         yield remark(
             "request-unknown",
             f"The register of requests has no request {request}.",

@@ -98,18 +98,16 @@ def _groups(found: Iterable[Action]) -> dict[tuple[str, str], list[Action]]:
 def _row(kind: str, who: str, actions: list[Action]) -> Row:
     cites = [action.index for action in actions]
     received = sorted(action.received_at for action in actions)
-    title = KINDS[kind].title
-    return Row(
-        f"{kind} {who}",
-        f"{title}: {who}",
-        {
-            "who": _who(actions),
-            "outcomes": observed(dict(sorted(Counter(a.outcome for a in actions).items())), cites),
-            "times": observed({"entries": len(actions), "from": received[0], "to": received[-1]}, cites),
-            "about": _about(kind, actions),
-            "reasons": _reasons(kind, actions),
-        },
-    )
+    cells = {
+        "who": _who(actions),
+        "outcomes": observed(dict(sorted(Counter(a.outcome for a in actions).items())), cites),
+        "times": observed({"entries": len(actions), "from": received[0], "to": received[-1]}, cites),
+    }
+    if told := Counter(said for action in actions if (said := KINDS[kind].about(action.said))):
+        cells["about"] = observed(_lines(told, "what"), cites)
+    if (member := KINDS[kind].reason) is not None:
+        cells["reasons"] = _reasons(member, actions)
+    return Row(f"{kind} {who}", f"{KINDS[kind].title}: {who}", cells)
 
 
 def _who(actions: list[Action]) -> Cell:
@@ -123,19 +121,11 @@ def _who(actions: list[Action]) -> Cell:
     return observed({"name": named, "sender": senders}, cites, note)
 
 
-def _about(kind: str, actions: list[Action]) -> Cell:
-    told = Counter(said for action in actions if (said := KINDS[kind].about(action.said)))
-    return observed(_lines(told, "what"), [action.index for action in actions])
-
-
-def _reasons(kind: str, actions: list[Action]) -> Cell:
-    cites, member = [action.index for action in actions], KINDS[kind].reason
-    if member is None:
-        return observed([], cites, "entries of this kind state none")
+def _reasons(member: str, actions: list[Action]) -> Cell:
     told = Counter(said for action in actions if (said := words(action.said, member)))
     missing = len(actions) - told.total()
     note = f"{counted(missing, 'entry states', 'entries state')} none" if missing else None
-    return observed(_lines(told, "reason"), cites, note)
+    return observed(_lines(told, "reason"), [action.index for action in actions], note)
 
 
 def _lines(told: Counter[str], name: str) -> list[dict[str, str | int]]:

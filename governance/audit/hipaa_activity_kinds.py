@@ -50,7 +50,7 @@ def _disclosure(said: Mapping[str, Any]) -> str | None:
 def _looked_up(said: Mapping[str, Any]) -> str | None:
     what = part(said, "what")
     # A pseudonym that was asked for stands in the entry; it has no place in a report.
-    return _text(what, "kind", "domain")
+    return _text(what, "kind", "report", "domain")
 
 
 def _requests(said: Mapping[str, Any]) -> str | None:

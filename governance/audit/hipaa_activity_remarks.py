@@ -100,7 +100,7 @@ def not_recorded(trail: Trail) -> Iterator[Remark]:
         policy = newest_policy(trail)
         yield remark(
             "hours-not-declared",
-            "Whether anybody acted out of hours: the policy declares no hours (`reviewHours`).",
+            "Whether anybody acted out of hours: the policy declares no reviewHours.",
             [policy.index if policy else trail.size - 1],
             basis=Basis.UNKNOWN,
             count=1,
