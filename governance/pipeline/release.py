@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from governance.errors import AccessError, ConsentError, GovernanceError, LogError, StorageError
 from governance.lineage import Observed, as_sent, verify_evidence
 from governance.log import verify_entry
@@ -115,11 +117,11 @@ def recover(workspace: Workspace, recorder: Recorder, dataset: str) -> bool:
     reference = RunReference(dataset, manifest.version, manifest.body["run"]["attempt"])
     context = resume_released(workspace, recorder, reference)
     if said := said_released(workspace.log, pointer, dataset):
-        _mark_released(context, pointer, *said)
+        _mark_released(context, pointer, manifest, *said)
         return False
     intended = workspace.log.entry(pointer.intended_index)
     facts = parse(intended.body or b"{}")["run"]["facets"]["governance_release"]["facts"]
-    _say_released(context, pointer, {**facts, "state": "released", "recovered": True})
+    _say_released(context, pointer, manifest, {**facts, "state": "released", "recovered": True})
     return True
 
 
@@ -160,22 +162,12 @@ def _consent_again(context: RunContext) -> tuple[int, int, int]:
     """Rewrite without subjects who withdrew or were erased since the opening; as of which position, how many
     withdrew, as of how many tombstones."""
     ledger, vault = context.workspace.ledger, context.workspace.vault
-    domain = context.contract.subject.domain
     checked, withdrawn = _checked_before(context)
     for _ in range(context.policy.late_withdrawal_rewrites + 1):
         position, tombstones = ledger.position, vault.tombstones
         if (position, tombstones) == checked:
             return position, withdrawn, tombstones
-        late = ledger.late(
-            context.policy.purposes[context.run.purpose],
-            domain,
-            context.workspace.clock(),
-            context.run.consent_position,
-            position,
-            vault.internal(domain),
-            opened_at=context.run.opened_at,
-            special_category=context.contract.special_category,
-        )
+        late = _late(context, position)
         if len(late) > withdrawn or (tombstones != checked[1] and _holds_erased(context)):
             if context.contract.on_late_withdrawal == "quarantine":
                 break
@@ -188,10 +180,26 @@ def _consent_again(context: RunContext) -> tuple[int, int, int]:
     else:
         if (ledger.position, vault.tombstones) == checked:
             return checked[0], withdrawn, checked[1]
+    rows = _rows_denied(context, _late(context, ledger.position))
     raise ConsentError(
         "GOV-204",
-        f"subjects in {context.run.dataset} withdrew or were erased while the run went on",
+        f"{rows:,} rows of {context.run.dataset} are of subjects who withdrew or were erased while the run went on",
         "start a new run: it opens at the ledger's present position",
+    )
+
+
+def _late(context: RunContext, position: int) -> np.ndarray:
+    """Vault ordinals of who withdrew between the opening and a position of the ledger."""
+    domain = context.contract.subject.domain
+    return context.workspace.ledger.late(
+        context.policy.purposes[context.run.purpose],
+        domain,
+        context.workspace.clock(),
+        context.run.consent_position,
+        position,
+        context.workspace.vault.internal(domain),
+        opened_at=context.run.opened_at,
+        special_category=context.contract.special_category,
     )
 
 
@@ -218,16 +226,22 @@ def _keep_checked(context: RunContext, position: int, tombstones: int, withdrawn
 
 def _holds_erased(context: RunContext) -> bool:
     """Whether a row of the version is of a subject that was erased since it was written."""
+    return _rows_denied(context, None, erased=True) > 0
+
+
+def _rows_denied(context: RunContext, late: np.ndarray | None, *, erased: bool = False) -> int:
+    """How many rows of the version may not go any more, ``late`` being who withdrew; or of the erased alone."""
     manifest = draft_manifest(context)
-    subjects = ReleasedSubjects([ConsentDecision.of_run(context)], context.workspace.vault)
+    subjects = ReleasedSubjects([ConsentDecision.of_run(context, late=late)], context.workspace.vault)
     batches = open_version(
         context.storage, manifest, context.workspace.keyring.segment_key, columns=subjects.columns
     )
+    rows = 0
     for batch in batches:
         reasons, ordinals = subjects.decide(batch)
-        if ((reasons == Reason.ERASED) | (ordinals.reshape(batch.num_rows, -1)[:, 0] < 0)).any():
-            return True
-    return False
+        gone = (reasons == Reason.ERASED) | (ordinals.reshape(batch.num_rows, -1)[:, 0] < 0)
+        rows += int((gone if erased else gone | (reasons != Reason.ALLOWED)).sum())
+    return rows
 
 
 _CHECKED = "consent-again.json"
@@ -326,20 +340,26 @@ def publish(
     moved = Released(context.run.version, manifest.digest, path, intended)
     storage.swap_pointer(POINTER, seen, moved.to_bytes())
     released = {**facts, "state": "released"}
-    _say_released(context, moved, released)
+    _say_released(context, moved, manifest, released)
     return released
 
 
-def _say_released(context: RunContext, pointer: Released, facts: dict[str, Any]) -> None:
+def _say_released(context: RunContext, pointer: Released, manifest: Manifest, facts: dict[str, Any]) -> None:
     signer = context.workspace.keyring.run_signer(context.run.version, context.run.attempt)
     index = context.recorder.record(stage_record(context, Stage.RELEASE, facts), signer)
     context.workspace.log.checkpoint()
-    _mark_released(context, pointer, index, facts)
+    _mark_released(context, pointer, manifest, index, facts)
 
 
-def _mark_released(context: RunContext, pointer: Released, index: int, facts: dict[str, Any]) -> None:
-    # An earlier try may have failed, by a store that was down.
+def _mark_released(
+    context: RunContext, pointer: Released, manifest: Manifest, index: int, facts: dict[str, Any]
+) -> None:
+    # An earlier try may have failed, by a store that was down, or have been killed while it sealed rows.
     context.storage.remove_tree(quarantine_folder(context))
+    named = {segment.segment_id for segment in manifest.segments}
+    for segment_id in {path.split("/")[1] for path in context.storage.list("segments")} - named:
+        if segment_id.startswith(f"{manifest.version}-"):
+            context.storage.remove_tree(f"segments/{segment_id}")
     context.storage.write(_marker(pointer.manifest_path), canonical({"facts": facts, "log_index": index}))
 
 
