@@ -171,6 +171,7 @@ def band(s: Summary) -> Cell:
 
 
 def _band(tokens: int) -> str:
+    # The bands could not be read in the template's text when this was written: they want checking.
     if tokens < _BILLION:
         return "less than 1 billion tokens"
     return (

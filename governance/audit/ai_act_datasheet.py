@@ -131,8 +131,8 @@ def system_exceptions(trail: Trail, system: System) -> Iterable[Remark]:
     if system.unproven:
         yield remark(
             "training-not-proven",
-            f"{counted(len(system.unproven), 'entry', 'entries')} say what {system.name} was trained on, and the pipeline "
-            "did not send them: they are not followed.",
+            f"What {system.name} was trained on by {counted(len(system.unproven), 'entry', 'entries')} of other senders than "
+            "the pipeline: not followed.",
             (leaf.index for leaf in system.unproven),
             basis=Basis.DECLARED,
         )

@@ -208,8 +208,7 @@ def _unreadable(register: Register) -> Iterable[Remark]:
     if register.unreadable:
         yield remark(
             "request-unreadable",
-            f"What {counted(len(register.unreadable), 'entry', 'entries')} of the register say: they are no steps of a "
-            "request.",
+            f"The meaning of {counted(len(register.unreadable), 'entry', 'entries')} in the register: no step of a request.",
             register.unreadable,
             basis=Basis.UNKNOWN,
         )

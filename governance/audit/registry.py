@@ -8,6 +8,7 @@ from types import MappingProxyType
 from governance.audit import (
     ai_act_datasheet,
     ai_act_log,
+    ai_act_training_summary,
     breach,
     ccpa_requests,
     compliance,
@@ -33,6 +34,7 @@ REPORTS: Mapping[str, ReportKind] = MappingProxyType(
         for report in (
             ai_act_datasheet.REPORT,
             ai_act_log.REPORT,
+            ai_act_training_summary.REPORT,
             breach.REPORT,
             ccpa_requests.REPORT,
             compliance.REPORT,

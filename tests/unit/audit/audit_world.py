@@ -126,6 +126,7 @@ class World:
         contract: tuple[int, str],
         run_id: str,
         kind: str = "training",
+        uri: str | None = None,
     ) -> Run:
         version = "v" + digest(f"{dataset} {run_id}".encode()).removeprefix("sha256:")[:24]
         context = {
@@ -149,7 +150,7 @@ class World:
             {
                 "source": {
                     "kind": "parquet",
-                    "uri": f"/lake/raw/{dataset}",
+                    "uri": uri or f"/lake/raw/{dataset}",
                     "digest": context["source_digest"],
                     "files": [{"name": "part-0.parquet", "size": 4096, "digest": digest(b"part 0")}],
                 },
