@@ -38,7 +38,7 @@ _FLAGS = frozenset(
         "criminal_record",
     }
 )  # fmt: skip
-_CHECKSUM_ONLY = ("credit_card", "npi", "national_id")
+_BY_CHANCE = ("credit_card", "npi", "national_id", "phone")
 _HIDDEN = frozenset(
     {
         "email", "ssn", "phone", "iban", "credit_card", "medical_record_number", "national_id", "secret", "person_name",
@@ -277,8 +277,8 @@ def _hidden(profile: ColumnProfile, values: ValueEvidence) -> Found | None:
     contains = dict(profile.contains)
     digits = values.statistics[STATISTICS.index("all digits")] if values.distinct else 0.0
     if digits > 0.5:
-        # One number in ten has a right check digit by chance.
-        for name in _CHECKSUM_ONLY:
+        # One number in ten has a right check digit by chance, and many have as many digits as a telephone.
+        for name in _BY_CHANCE:
             profile.contains.pop(name, None)
             contains.pop(name, None)
     hidden = sum(rows for name, rows in contains.items() if name in _HIDDEN)

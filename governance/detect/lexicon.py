@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
+import numpy as np
+
 from governance.detect import vocabulary
 from governance.detect.dictionaries import entries
 
@@ -93,6 +95,20 @@ def lookup(text: str) -> Iterator[tuple[int, int, str]]:
             if kind is not None:
                 yield words[at][0], words[at + step - 1][1], kind
             at += step
+
+
+def byte_lookup(data: bytes) -> Iterator[tuple[int, int, str]]:
+    """:func:`lookup` over UTF-8, with byte offsets."""
+    text = data.decode("utf-8", "replace")
+    if len(text) == len(data):
+        yield from lookup(text)
+        return
+    # A replaced byte becomes three, so offsets are taken from the text, and only where it round-trips.
+    widths = np.fromiter((len(c.encode()) for c in text), np.int64, len(text))
+    offsets = np.concatenate(([0], np.cumsum(widths)))
+    if int(offsets[-1]) == len(data):
+        for start, end, kind in lookup(text):
+            yield int(offsets[start]), int(offsets[end]), kind
 
 
 def _place(text: str, words: list[tuple[int, int, str]], at: int) -> tuple[int, str | None]:

@@ -6,6 +6,7 @@ find. Both work on whole arrays; only rows that hold something are rewritten.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 
@@ -20,7 +21,7 @@ from governance.detect.hits import Hits
 from governance.detect.known_values import without_known
 from governance.detect.noticed import Noticed
 from governance.detect.registry import Detectors, DetectorsLike, resolve
-from governance.detect.text import TextEngine, byte_lookup, engine
+from governance.detect.text import TextEngine, engine
 
 TAGS: Mapping[str, str] = {
     "person_name": "NAME", "given_name": "NAME", "family_name": "NAME", "email": "EMAIL", "phone": "PHONE",
@@ -110,6 +111,12 @@ def _without_found(texts: pa.Array, hits: Hits, detectors: TextEngine) -> pa.Arr
         for index in found:
             holders[index].append(place)
     flagged = texts.take(pa.array(hits.rows))
+    harmless = {place for index in detectors.harmless for place in holders[index]}
+    veiled = np.array([at for at in sorted(harmless) if not _VEILS.search(hits.texts[at])], dtype=np.int64)
+    if len(veiled):
+        flagged = _placed(
+            flagged, veiled, _rewritten(flagged.take(pa.array(veiled)), partial(_veiled, detectors))
+        )
     for index, detector in enumerate(detectors.detectors):
         if not detector.redact or not holders[index]:
             continue
@@ -123,7 +130,26 @@ def _without_found(texts: pa.Array, hits: Hits, detectors: TextEngine) -> pa.Arr
             rows = _rewritten(rows, partial(_checked, detectors, index))
         flagged = _placed(flagged, at, rows)
     flagged = _without_names(flagged, hits)
+    if len(veiled):
+        flagged = _placed(flagged, veiled, _rewritten(flagged.take(pa.array(veiled)), _unveiled))
     return _placed(texts, hits.rows, flagged)
+
+
+_VEIL = bytes.maketrans(b"0123456789.", bytes(range(0x0E, 0x19)))
+_VEILS = re.compile(rb"[\x0e-\x18]")
+_UNVEIL = bytes.maketrans(bytes(range(0x0E, 0x19)), b"0123456789.")
+"""Digits and stops of what is harmless become characters that no detector knows, until the others have looked."""
+
+
+def _veiled(detectors: TextEngine, text: bytes) -> bytes:
+    for index in detectors.harmless:
+        for start, end in detectors.found(index, text):
+            text = text[:start] + text[start:end].translate(_VEIL) + text[end:]
+    return text
+
+
+def _unveiled(text: bytes) -> bytes:
+    return text.translate(_UNVEIL)
 
 
 def _without_names(flagged: pa.Array, hits: Hits) -> pa.Array:
@@ -140,7 +166,7 @@ def _checked(detectors: TextEngine, index: int, text: bytes) -> bytes:
 
 def _named(text: bytes) -> bytes:
     tags = lexicon.REDACTED
-    return _spliced(text, [(s, e, tags[kind]) for s, e, kind in byte_lookup(text) if kind in tags])
+    return _spliced(text, [(s, e, tags[kind]) for s, e, kind in lexicon.byte_lookup(text) if kind in tags])
 
 
 def _spliced(text: bytes, spans: list[tuple[int, int, str]]) -> bytes:

@@ -26,6 +26,7 @@ from governance.detect.noticed import Noticed
 from governance.detect.registry import Detectors, DetectorsLike, TextDetector, builtin, resolve
 from governance.detect.secrets import are_secrets
 from governance.detect.validators import Validator, named
+from governance.model.classification import HARMLESS
 
 if TYPE_CHECKING:
     from governance.detect.learned.crf import CrfLike
@@ -89,6 +90,8 @@ class TextEngine:
             members = [i for i, d in enumerate(self.detectors) if d.sieve in names]
             if members:
                 self._groups.append((flag, _matcher([self._uncaptured(i) for i in members]), members))
+        self.harmless = frozenset(i for i, d in enumerate(self.detectors) if d.classification == HARMLESS)
+        """Detectors of what only looks like an identifier: their spans are covered and not reported."""
         own = [i for i, d in enumerate(self.detectors) if d.sieve == "own"]
         self.own = "|".join(self._uncaptured(i) for i in own)
 
@@ -185,7 +188,8 @@ class TextEngine:
         def take(start: int, end: int, classification: str, score: float) -> None:
             if covered.find(1, start, end) < 0:
                 covered[start:end] = b"\x01" * (end - start)
-                taken.append((start, end, classification, score))
+                if classification != HARMLESS:
+                    taken.append((start, end, classification, score))
 
         for index in sorted(candidates):
             detector = self.detectors[index]
@@ -194,7 +198,7 @@ class TextEngine:
                     end = _name_end(text, start, end)
                 take(start, end, detector.classification, detector.score)
         if names:
-            for start, end, kind in byte_lookup(text):
+            for start, end, kind in lexicon.byte_lookup(text):
                 take(start, end, lexicon.CLASSIFICATIONS[kind], lexicon.SCORES[kind])
         return sorted(taken)
 
@@ -229,16 +233,35 @@ class TextEngine:
         for place, found in enumerate(hits.detectors):
             alike.setdefault(found, []).append(place)
         for found, places in alike.items():
+            if not self.harmless.isdisjoint(found):
+                for place in places:
+                    named = self._beside_harmless(hits.texts[place], found)
+                    rows.update(named)
+                    persons[place] &= "person_name" not in named
+                continue
             for classification, doubtful in self._decided(found).items():
                 sure = self._confirmed(hits.texts, places, doubtful) if doubtful else places
                 rows[classification] += len(sure)
                 if classification == "person_name":
                     persons[sure] = False
         rows["person_name"] += sum(
-            any(kind == lexicon.PERSON for _, _, kind in byte_lookup(hits.texts[place]))
+            any(kind == lexicon.PERSON for _, _, kind in lexicon.byte_lookup(hits.texts[place]))
             for place in np.flatnonzero(persons).tolist()
         )
         return +rows
+
+    def _beside_harmless(self, text: bytes, found: tuple[int, ...]) -> set[str]:
+        """The classifications of a text that has more than what only looks like them."""
+        covered = [span for index in self.harmless.intersection(found) for span in self.found(index, text)]
+        return {
+            detector.classification
+            for index in found
+            if (detector := self.detectors[index]).score >= REPORTED_SCORE and index not in self.harmless
+            if any(
+                all(end <= first or last <= start for first, last in covered)
+                for start, end in self.found(index, text, unchecked=detector.redact_unchecked)
+            )
+        }
 
     def _decided(self, found: tuple[int, ...]) -> dict[str, list[int]]:
         """The classifications of matching detectors, each with those that have to be asked: none where one is sure."""
@@ -270,11 +293,11 @@ class TextEngine:
                     holding = are_secrets(spans).tolist()
                 else:
                     spans = spans.dictionary_encode()
-                    holds = [
+                    valid = [
                         check(each.decode("utf-8", "replace").strip())
                         for each in spans.dictionary.to_pylist()
                     ]
-                    holding = [at is not None and holds[at] for at in spans.indices.to_pylist()]
+                    holding = [at is not None and valid[at] for at in spans.indices.to_pylist()]
             for place, holds in zip(places, holding, strict=True):
                 if holds or next(self.found(index, texts[place]), None) is not None:
                     sure.append(place)
@@ -292,20 +315,6 @@ def engine(detectors: Detectors | None = None) -> TextEngine:
 @lru_cache(maxsize=4)
 def _engine(detectors: Detectors) -> TextEngine:
     return TextEngine(detectors.text)
-
-
-def byte_lookup(data: bytes) -> Iterator[tuple[int, int, str]]:
-    """:func:`governance.detect.lexicon.lookup` over UTF-8, with byte offsets."""
-    text = data.decode("utf-8", "replace")
-    if len(text) == len(data):
-        yield from lexicon.lookup(text)
-        return
-    # A replaced byte becomes three, so offsets are taken from the text, and only where it round-trips.
-    widths = np.fromiter((len(c.encode()) for c in text), np.int64, len(text))
-    offsets = np.concatenate(([0], np.cumsum(widths)))
-    if int(offsets[-1]) == len(data):
-        for start, end, kind in lexicon.lookup(text):
-            yield int(offsets[start]), int(offsets[end]), kind
 
 
 def _checked_end(text: bytes, start: int, end: int, check: Validator) -> int:

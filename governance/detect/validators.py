@@ -119,6 +119,16 @@ def phone_digits(value: str) -> bool:
     return 7 <= digits <= 25 and not date(value)
 
 
+def nanp(value: str) -> bool:
+    """A number of the North American Numbering Plan in digits alone, of an area that is assigned."""
+    module, digits = _module("phonenumbers"), value.removesuffix(".0").lstrip("+")
+    national = digits[1:] if len(digits) == 11 and digits[0] == "1" else digits
+    if len(national) != 10 or not national.isdecimal():
+        return False
+    number = module.PhoneNumber(country_code=1, national_number=int(national))
+    return bool(module.is_valid_number(number))
+
+
 def vin(value: str) -> bool:
     """ISO 3779 vehicle identification number with the check digit of 49 CFR 565.15."""
     text = value.upper()
@@ -242,6 +252,7 @@ VALIDATORS: Mapping[str, Validator] = MappingProxyType(
         "email": email,
         "phone": phone,
         "phone_digits": phone_digits,
+        "nanp": nanp,
         "vin": vin,
         "ip_address": ip,
         "date": date,

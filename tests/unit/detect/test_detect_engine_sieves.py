@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governance.detect import classify_text, lexicon, redact, sieves
-from governance.detect.text import REPORTED_SCORE, byte_lookup, engine
+from governance.detect.text import REPORTED_SCORE, engine
 
 PIECES = (
     *(text for detector in engine().detectors for text, must in detector.examples if must),
@@ -28,14 +28,18 @@ def _naive(rows: list[str | None]) -> Counter[str]:
         if row is None:
             continue
         data, found = row.encode(), set()
+        harmless = [span for index in matcher.harmless for span in matcher.found(index, data)]
         for index, detector in enumerate(matcher.detectors):
-            if detector.score < REPORTED_SCORE or (
-                detector.sieve == "capitals" and not any(c.isupper() or c > "\u0590" for c in row)
+            if (
+                index in matcher.harmless
+                or detector.score < REPORTED_SCORE
+                or (detector.sieve == "capitals" and not any(c.isupper() or c > "\u0590" for c in row))
             ):
                 continue
-            if next(matcher.found(index, data, unchecked=detector.redact_unchecked), None) is not None:
+            spans = matcher.found(index, data, unchecked=detector.redact_unchecked)
+            if any(all(e <= a or b <= s for a, b in harmless) for s, e in spans):
                 found.add(detector.classification)
-        if any(kind == lexicon.PERSON for _, _, kind in byte_lookup(data)):
+        if any(kind == lexicon.PERSON for _, _, kind in lexicon.byte_lookup(data)):
             found.add("person_name")
         counted.update(found)
     return counted

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import phonenumbers
+import pyarrow as pa
 import pytest
 
-from governance.detect import classify_text
+from governance.detect import classify_text, redact
+from governance.detect.text import engine
 
 REGIONS = [
     "US",
@@ -249,3 +251,22 @@ def test_phones_without_a_word_for_them(text: str) -> None:
 )
 def test_names_end_where_they_end(text: str, name: str) -> None:
     assert (name, "person_name") in _found(text)
+
+
+def test_a_version_is_no_address_and_the_address_beside_it_is_one() -> None:
+    texts = [
+        "updated to version 2.10.3.1 yesterday",
+        "version 2.10.3.1 on host 10.2.3.4, asked by anna@example.org",
+        "§ 10.2.3.4 of the act",
+        "host 10.2.3.4",
+        "odd \x0e version 2.10.3.1",
+        None,
+    ]
+    found = classify_text([text or "" for text in texts])
+    assert [[f.classification for f in row] for row in found] == [
+        [], ["ip_address", "email"], [], ["ip_address"], [], [],
+    ]  # fmt: skip
+    assert redact(pa.array(texts)).to_pylist() == [
+        texts[0], "version 2.10.3.1 on host [IP], asked by [EMAIL]", texts[2], "host [IP]", "odd \x0e version [IP]", None,
+    ]  # fmt: skip
+    assert engine().contained(pa.array(texts)) == {"ip_address": 2, "email": 1}
