@@ -34,6 +34,7 @@ def load_contract(
     policy: Policy | None = None,
     data: bytes | None = None,
     suites: Suites | None = None,
+    validated: str | None = None,
 ) -> Contract:
     """Read, validate and compile a contract and, with a policy, check it against it.
 
@@ -43,6 +44,8 @@ def load_contract(
         data: the bytes, where they lie in a storage instead of a local file.
         suites: reads the suites that the contract names; by default beside the local file. With ``data`` and
             without it, rules of suites are left out.
+        validated: the digest of bytes that were found to fit the standard before, as a run pins it; they are not
+            held against its schemas again.
 
     Returns:
         the contract; its digest is that of the file's bytes.
@@ -52,7 +55,7 @@ def load_contract(
             in file order. The code is GOV-101 (not YAML), or the one that all faults share (GOV-104
             purpose, GOV-105 subject column, GOV-108 protection, GOV-109 column name), else GOV-102.
     """
-    draft = read_contract(Path(path), policy, data, suites)
+    draft = read_contract(Path(path), policy, data, suites, validated)
     nowhere = Mark(1, 1)
     breaches = list(_breaches(draft.contract, policy)) if policy is not None else []
     raise_faults(draft, [Fault(_at(draft.places, b.about) or nowhere, b.message, b.code) for b in breaches])

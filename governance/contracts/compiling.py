@@ -68,19 +68,19 @@ class Draft:
 
 
 def read_contract(
-    path: Path, policy: Policy | None = None, data: bytes | None = None, suites: Suites | None = None
+    path: Path, policy: Policy | None, data: bytes | None, suites: Suites | None, validated: str | None
 ) -> Draft:
     """Read a contract without judging it against the policy, which only helps to word proposals.
 
     Raises:
         ContractError: GOV-101 when the file cannot be read as YAML.
     """
-    document, syntax = read_document(path, data)
+    document, syntax = read_document(path, data, validated)
     structure = without_echoes(syntax, structural_faults(document, (), document.root, "odcs", INVALID))
     if suites is None and data is None:
         suites = lambda name: (path.parent / name).read_bytes()
     draft = _Compiler(document, policy, suites).draft(structure)
-    if not draft.structure:
+    if not draft.structure and not document.validated:
         _by_package(draft)
     return draft
 

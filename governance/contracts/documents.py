@@ -42,13 +42,17 @@ _SAFE_INTEGER: Final = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed file. ``values`` and ``keys`` map a pointer to where the value, or its key, stands."""
+    """A parsed file. ``values`` and ``keys`` map a pointer to where the value, or its key, stands.
+
+    ``validated`` are bytes that were held against the schemas before, as a run that pinned them did.
+    """
 
     path: Path
     digest: str
     root: dict[str, Any]
     values: dict[Pointer, Mark] = field(repr=False)
     keys: dict[Pointer, Mark] = field(repr=False)
+    validated: bool = False
 
     def at(self, pointer: Pointer) -> Mark:
         """Where the value stands, or the nearest value that encloses it."""
@@ -65,8 +69,14 @@ def _nearest(marks: dict[Pointer, Mark], pointer: Pointer) -> Mark:
     return marks.get(pointer, Mark(1, 1))
 
 
-def read_document(path: Path, data: bytes | None = None) -> tuple[Document, list[Fault]]:
-    """Read a file whose top level is a mapping; ``data`` is what it holds where it is in no local file.
+def read_document(
+    path: Path, data: bytes | None = None, validated: str | None = None
+) -> tuple[Document, list[Fault]]:
+    """Read a file whose top level is a mapping.
+
+    Args:
+        data: what it holds, where it is in no local file.
+        validated: the digest of bytes that were validated before.
 
     Returns:
         the document, and the faults that do not keep it from being read (duplicate keys, ambiguous
@@ -88,8 +98,10 @@ def read_document(path: Path, data: bytes | None = None) -> tuple[Document, list
         what = "is empty" if builder.root is None else "holds no mapping at its top level"
         message = f"the file {what}; write `key: value` lines, beginning with `apiVersion:`"
         raise findings(path, [Fault(Mark(1, 1), message, SYNTAX)], SYNTAX)
-    document = Document(path, digest(data), builder.root, builder.values, builder.keys)
-    return document, builder.faults
+    found = digest(data)
+    return Document(
+        path, found, builder.root, builder.values, builder.keys, found == validated
+    ), builder.faults
 
 
 def _bytes(path: Path) -> bytes:

@@ -52,12 +52,19 @@ _SIX_YEARS_BEFORE: Final = Period(years=6).before(_SOME_DAY)
 _CODE: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 
 
-def load_policy(path: Path | str, methods: Collection[str] = METHODS, data: bytes | None = None) -> Policy:
+def load_policy(
+    path: Path | str,
+    methods: Collection[str] = METHODS,
+    data: bytes | None = None,
+    *,
+    validated: str | None = None,
+) -> Policy:
     """Read, validate and compile the policy.
 
     Args:
         methods: the protection methods that ``classifications`` may name.
         data: the bytes, where they lie elsewhere than in the local file ``path``.
+        validated: the digest of bytes that were found valid before, as a run pins it; they are not validated again.
 
     Returns:
         the policy; its digest is that of the file's bytes. A classification ``none`` is added at the
@@ -67,7 +74,7 @@ def load_policy(path: Path | str, methods: Collection[str] = METHODS, data: byte
     Raises:
         ContractError: GOV-101 when the file cannot be read, GOV-106 with every fault.
     """
-    document, syntax = read_document(Path(path), data)
+    document, syntax = read_document(Path(path), data, validated)
     structure = structural_faults(document, (), document.root, POLICY, _INVALID)
     known = without_echoes(syntax, structure)
     faults = without_echoes(known, _Meaning(document, methods).faults())

@@ -61,12 +61,14 @@ def _validator(name: str, definition: str | None) -> Any:
 def structural_faults(
     document: Document, pointer: Pointer, value: Any, name: str, code: str, definition: str | None = None
 ) -> list[Fault]:
-    """Faults of ``value``, which stands at ``pointer``, against a schema or one of its ``$defs``.
+    """Faults of ``value``, which stands at ``pointer``, against a schema or one of its ``$defs``; none if validated.
 
     Args:
         name: ``odcs``, or the file name of one of our schemas.
         code: the code the faults carry.
     """
+    if document.validated:
+        return []
     validator = _validator(name, definition)
     root = validator.schema
     faults: list[Fault] = []

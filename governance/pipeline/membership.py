@@ -108,7 +108,9 @@ def _ordered(pseudonyms: Pseudonyms) -> Pseudonyms:
     leading = np.ascontiguousarray(pseudonyms[:, :8]).view(">u8").astype(np.uint64).reshape(-1)
     numbered = np.sort((leading & ~rows) | np.arange(len(pseudonyms), dtype=np.uint64))
     # Whole records are gathered several times faster than rows of bytes.
-    taken = np.ascontiguousarray(pseudonyms).view(f"V{_WIDTH}").reshape(-1)[(numbered & rows).astype(np.int64)]
+    taken = (
+        np.ascontiguousarray(pseudonyms).view(f"V{_WIDTH}").reshape(-1)[(numbered & rows).astype(np.int64)]
+    )
     return taken.view(np.uint8).reshape(-1, _WIDTH)
 
 

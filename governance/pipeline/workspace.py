@@ -202,6 +202,12 @@ class Workspace:
         """The policy as its file stands now; a run pins its digest."""
         return load_policy(self.settings.policy)
 
+    def pinned_policy(self, digest: str) -> Policy:
+        """The same; bytes that a run found valid and pinned are not validated again in this process."""
+        if "policy" not in vars(self):
+            vars(self)["policy"] = load_policy(self.settings.policy, validated=digest)
+        return self.policy
+
     @cached_property
     def evidence_public_key(self) -> bytes:
         """32 bytes: the key that opens runs, signs manifests and disclosures."""
