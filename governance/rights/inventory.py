@@ -8,6 +8,7 @@ What lies in no listed place is not known to anybody.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from governance.errors import GovernanceError, StorageError
 from governance.lineage.index import genesis_evidence_key
 from governance.lineage.signatures import Observed, RunKeys, verify_evidence
 from governance.log import Log
@@ -22,6 +24,7 @@ from governance.model.canonical import digest, timestamp
 from governance.model.evidence import Stage
 from governance.model.signed_leaf import signed_leaf
 from governance.model.statements import INVENTORY
+from governance.pipeline.pointer import released_manifest
 from governance.pipeline.workspace import OPERATOR, Workspace
 from governance.protect.segment import SEGMENTS
 from governance.rights.residues import residue_of
@@ -29,7 +32,7 @@ from governance.storage import storage_for
 
 KNOWN, COPY, WRAPPED, UNACCOUNTED = "known", "copies", "wrapped_keys", "unaccounted"
 
-_MARKS = (b'"governance_open"', b'"governance_protect"', b'"governance_erasure"')
+_MARKS = tuple(f'"governance_{stage}"'.encode() for stage in ("open", "protect", "release", "erasure"))
 _SEALED = (b"SQLite format 3\x00", b"wrappedDEK", b"wrappedKEK", b"PGDMP", b"COPY ", b"INSERT INTO")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 
@@ -46,15 +49,18 @@ class Found:
 
 @dataclass(slots=True)
 class Expected:
-    """What the log says lies in storage: files of versions by dataset and path, and by digest; destroyed segments."""
+    """What the log says lies in storage: files of versions by dataset and path, and by digest; released versions, whose
+    manifests name what an erasure wrote; destroyed segments with the requests that they were destroyed for."""
 
     files: set[tuple[str, str]] = field(default_factory=set)
     digests: dict[str, tuple[str, str]] = field(default_factory=dict)
     sizes: set[int] = field(default_factory=set)
+    released: set[tuple[str, str]] = field(default_factory=set)
+    protected: set[tuple[str, str]] = field(default_factory=set)
     destroyed: dict[str, set[str]] = field(default_factory=dict)
 
     def take(self, verdict: Observed) -> None:
-        """Take in evidence of ``protect``, or of an erasure's step."""
+        """Take in evidence of ``protect``, of a release or of an erasure's step."""
         if verdict.stage is Stage.ERASURE:
             if verdict.facts.get("state") == "destroyed":
                 for segment in verdict.facts.get("doomed", ()):
@@ -62,11 +68,19 @@ class Expected:
             return
         context = verdict.context
         dataset, version = str(context.get("dataset")), str(context.get("version"))
+        if verdict.stage is Stage.RELEASE and verdict.facts.get("state") == "released":
+            self.released.add((dataset, version))
+        elif verdict.stage is Stage.PROTECT:
+            self.protected.add((dataset, version))
         for segment in verdict.facts.get("segments") or ():
             for file in segment.get("files") or ():
-                self.files.add((dataset, str(file["path"])))
-                self.digests[str(file["digest"])] = dataset, version
-                self.sizes.add(int(file["size"]))
+                self.add(dataset, version, str(file["path"]), str(file["digest"]), int(file["size"]))
+
+    def add(self, dataset: str, version: str, path: str, digest: str, size: int) -> None:
+        """Expect a file."""
+        self.files.add((dataset, path))
+        self.digests.setdefault(digest, (dataset, version))
+        self.sizes.add(size)
 
 
 def expected_files(log: Log) -> Expected:
@@ -80,7 +94,7 @@ def expected_files(log: Log) -> Expected:
             continue
         if verdict.stage is Stage.OPEN:
             keys.admit(verdict)
-        elif verdict.stage in (Stage.PROTECT, Stage.ERASURE):
+        elif verdict.stage in (Stage.PROTECT, Stage.RELEASE, Stage.ERASURE):
             found.take(verdict)
     return found
 
@@ -99,6 +113,12 @@ def take_inventory(workspace: Workspace, places: Sequence[str] = ()) -> tuple[di
     """
     size = workspace.log.size()
     expected = expected_files(workspace.log)
+    for dataset, version in sorted(expected.released - expected.protected):
+        # A manifest that is gone went with its version; one that was altered accounts for nothing.
+        with contextlib.suppress(GovernanceError):
+            for segment in released_manifest(workspace, dataset, version).segments:
+                for file in segment.files:
+                    expected.add(dataset, version, file.path, file.digest, file.size)
     own = workspace.settings.datasets
     counts = {_shown(own): Counter[str]()}
     found: list[Found] = []
@@ -140,8 +160,6 @@ def _own(root: str, expected: Expected) -> Iterator[Found]:
 
 def _elsewhere(place: str, expected: Expected) -> Iterator[Found]:
     if "://" not in place and not Path(place.removeprefix("file:")).is_dir():
-        from governance.errors import StorageError
-
         raise StorageError("GOV-724", f"there is no directory {place}", "name a place that exists")
     storage = storage_for(place)
     for path in storage.list():
