@@ -237,7 +237,7 @@ def _exceptions(same: list[Given]) -> Iterator[Remark]:
         each
         for each in same
         if (said := each.declared()) is not None
-        and each.exemption()[0] is None
+        and each.exemption() == (None, None)
         and not words(said, "protocol")
         and not words(said, "criteria")
     ]

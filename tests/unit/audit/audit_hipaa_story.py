@@ -26,8 +26,8 @@ reviewHours: {days: [monday, tuesday, wednesday, thursday, friday], from: "07:00
 """
 
 
-def leaf(world: World, kind: str, principal: str, **said: Any) -> int:
-    return world.put(canonical({"v": 1, **said}), f"{KIND}{kind}", principal)
+def leaf(world: World, media: str, principal: str, /, **said: Any) -> int:
+    return world.put(canonical({"v": 1, **said}), f"{KIND}{media}", principal)
 
 
 def looked_up(world: World, caller: str, reason: str, principal: str = "audit:ines") -> int:
