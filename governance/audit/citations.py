@@ -7,7 +7,7 @@ entry that is proved, that the counts fit, and that neither more nor less is wit
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from governance.audit.audience import AUDIENCES, WHOLE, Audience, shown_to
@@ -45,8 +45,8 @@ def before(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_citations(
     record: Mapping[str, Any], entries: Mapping[int, BundledEntry], checkpoint: Checkpoint
-) -> Iterator[str]:
-    """What holds, in lines.
+) -> Counter[str]:
+    """Cells that rest on an entry whose body is withheld, by column.
 
     Raises:
         Failed: at the first thing that does not. KeyError, TypeError and their like: the record is malformed.
@@ -81,13 +81,7 @@ def check_citations(
             _cites(item["cites"], entries, f"{member[:-1]} {number} ({item['code']})")
     if not all(same(verdict[name], value) for name, value in counts.items()):
         raise Failed(RECORD, "verdict: counts other rows, cells, exceptions or unknowns than there are")
-    columns = ", ".join(f"{key} ({count:,})" for key, count in sorted(unseen.items()) if count)
-    yield (
-        f"{len(record['rows']):,} rows: every entry they cite is here and under the checkpoint. They were not computed "
-        f"again, because {len(withheld):,} of {len(described):,} bodies are withheld: what they say rests on the "
-        "operator's signature. The bundle for the organisation itself computes them."
-    )
-    yield f"Body withheld for this audience: {unseen.total():,} cells{': ' if columns else ''}{columns}."
+    return +unseen
 
 
 def _is_described(entry: BundledEntry, said: Mapping[str, Any]) -> bool:

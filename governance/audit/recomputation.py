@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import governance
@@ -38,16 +39,11 @@ class Recomputation:
     def run(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> None:
         """Raises :class:`Failed` at the first cell, member or page that comes out otherwise.
 
-        What is withheld from an audience is not computed; then only what is cited is checked.
+        What needs a body that is withheld from the audience is not computed; then what is cited is checked.
         """
         self.audience = stated_audience(self._record)
         if self.withheld:
-            self._kind()
-            try:
-                self.lines += check_citations(self._record, entries, checkpoint)
-                self.rows = len(self._record["rows"])
-            except MALFORMED:
-                raise Failed(RECORD, "is not of the form records have") from None
+            self._narrowed(entries, checkpoint)
             self._html()
             return
         made = shown_to(self._again(entries, checkpoint), self.audience)
@@ -80,6 +76,45 @@ class Recomputation:
             )
         self.same_version = version == ours
         self._html()
+
+    def _narrowed(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> None:
+        self._kind()
+        try:
+            unseen = check_citations(self._record, entries, checkpoint)
+            self.rows = len(self._record["rows"])
+            of = int(self._record["audience"]["bodies"])
+        except MALFORMED:
+            raise Failed(RECORD, "is not of the form records have") from None
+        rest = (
+            "They were computed again from the bodies that are here and are the same."
+            if self._needs_none_withheld(entries, checkpoint)
+            else "They were not computed again: what they say rests on the operator's signature. The bundle for the "
+            "organisation itself computes them."
+        )
+        self.lines.append(
+            f"{self.rows:,} rows: every entry they cite is here and under the checkpoint. {rest}"
+        )
+        columns = ", ".join(f"{key} ({count:,})" for key, count in sorted(unseen.items()))
+        self.lines.append(
+            f"Body withheld for this audience: {unseen.total():,} cells{': ' if columns else ''}{columns}; "
+            f"{self.withheld:,} of {of:,} bodies."
+        )
+
+    def _needs_none_withheld(self, entries: Mapping[int, BundledEntry], checkpoint: Checkpoint) -> bool:
+        """Whether the record comes out the same with an empty body in place of each that is withheld."""
+        if not self.audience.senders:
+            return False
+        hidden = {e["index"] for e in self._record["entries"] if e["body"] == "withheld"}
+        filled = {i: replace(e, body=b"{}", salt=b"") if i in hidden else e for i, e in entries.items()}
+        try:
+            made = shown_to(self._again(filled, checkpoint), self.audience)
+        except Failed:
+            return False
+        said = dict(self._record)
+        for record in (said, made):
+            record["report"] = {**record["report"], "generator": None}
+            record["population"] = {**record["population"], "whole_log": None}
+        return first_difference(said, made) is None
 
     @property
     def withheld(self) -> int:

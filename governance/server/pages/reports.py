@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from governance.audit.forms import dpv
 from governance.errors import AccessError
 from governance.server.asked import Auditor, Reason
 from governance.server.marquez.asking import Asks
@@ -44,7 +45,7 @@ FORMS = (
     ("xlsx", "Excel"),
     ("csv", "CSV"),
     ("oscal", "OSCAL, for tools of auditors"),
-    ("dpv", "DPV, for tools of privacy officers (record of processing only)"),
+    ("dpv", "DPV, for tools of privacy officers"),
 )
 LANGUAGES = (("en", "English"), ("de", "German"), ("fr", "French"), ("es", "Spanish"))
 
@@ -82,7 +83,7 @@ def router(_served: ServedStore) -> APIRouter:
             title=f"Make: {found['title']}",
             kind=found,
             labels=LABELS,
-            forms=FORMS,
+            forms=[form for form in FORMS if form[0] != "dpv" or kind == dpv.KIND],
             languages=LANGUAGES,
         )
 
