@@ -82,8 +82,10 @@ def test_from_the_list_to_the_verdict(page: Any, home: Home, server: Server, tmp
     frame = page.frame_locator("iframe.report")
     assert frame.locator("h1").inner_text() == "Breach assessment"
     assert "An outside auditor" in frame.locator("table.control").inner_text()
-    frame.locator("a.ref").first.click()
     shot(page, "3-report")
+    frame.locator("a.ref").first.click()
+    sync_api.expect(frame.locator("tr:target")).to_be_in_viewport()
+    shot(page, "3-report-entry")
     with page.expect_download() as csv:
         page.get_by_role("link", name="csv", exact=True).click()
     assert csv.value.suggested_filename.startswith("breach-auditor-")
