@@ -39,7 +39,7 @@ _UNKNOWN: dict[int | str, dict[str, Any]] = {
 _ZIP = {
     "requestBody": {
         "required": True,
-        "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
 _LARGE: dict[int | str, dict[str, Any]] = {413: {"description": "Larger than is read."}}
