@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from governance.errors import GovernanceError
@@ -22,6 +24,7 @@ STATUS: Mapping[str, int] = {
     "GOV-506": 400,
     "GOV-508": 400,
     "GOV-510": 503,
+    "GOV-525": 503,
     "GOV-610": 401,
     "GOV-611": 403,
     "GOV-612": 404,
@@ -59,3 +62,15 @@ def refusal(fault: GovernanceError) -> tuple[int, dict[str, str], bytes]:
     status = STATUS.get(fault.code, 500)
     error = {"code": fault.code, "message": fault.message, "remedy": fault.remedy}
     return status, dict(_HEADERS.get(status, {})), json.dumps({"error": error}).encode()
+
+
+def unexpected() -> tuple[int, dict[str, str], bytes]:
+    """What is answered to a fault of ours."""
+    return 500, {}, json.dumps({"error": UNEXPECTED}).encode()
+
+
+def named_fault(fault: BaseException) -> str:
+    """An unexpected fault's type and place in this package, without its text: that may quote data."""
+    frames = [frame for frame in traceback.extract_tb(fault.__traceback__) if "governance" in frame.filename]
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(fault).__name__}{place}"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request
@@ -33,7 +31,7 @@ from governance.server import (
     token_routes,
 )
 from governance.server.access import allow
-from governance.server.answers import REFUSALS, UNEXPECTED, refusal
+from governance.server.answers import REFUSALS, UNEXPECTED, named_fault, refusal, unexpected
 from governance.server.ingest import Answer, Ingest
 from governance.server.request_body import BodyReader
 from governance.server.served import ServedStore
@@ -143,13 +141,6 @@ def build_app(
     return app
 
 
-def named_fault(fault: BaseException) -> str:
-    """An unexpected fault's type and place in this package, without its text: that may quote data."""
-    frames = [frame for frame in traceback.extract_tb(fault.__traceback__) if "governance" in frame.filename]
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(fault).__name__}{place}"
-
-
 async def _guarded(
     take: Callable[..., Awaitable[Answer | None]], scope: Scope, receive: Receive
 ) -> Answer | None:
@@ -157,8 +148,7 @@ async def _guarded(
         return await take(scope, receive)
     except Exception as fault:
         _log.error("unexpected %s", named_fault(fault))
-        response = JSONResponse({"error": UNEXPECTED})
-        return 500, {}, bytes(response.body)
+        return unexpected()
 
 
 async def _send(answer: Answer | None, send: Send) -> None:
@@ -194,7 +184,8 @@ def _malformed(_request: Request, fault: Exception) -> JSONResponse:
 
 def _http(_request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, HTTPException)  # noqa: S101 - narrows the handler's type
-    error = {"code": "GOV-612", "message": str(fault.detail), "remedy": "see /openapi.json for what there is"}
+    code = "GOV-617" if fault.status_code == 405 else "GOV-612"
+    error = {"code": code, "message": str(fault.detail), "remedy": "see /openapi.json for what there is"}
     return JSONResponse({"error": error}, fault.status_code, fault.headers)
 
 

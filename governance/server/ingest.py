@@ -8,7 +8,8 @@ event is scanned once for its outline, never built as objects.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -20,7 +21,7 @@ from governance.lineage.reading import read_event, unparsable
 from governance.lineage.signatures import evidence_keys
 from governance.log import NewEntry
 from governance.server.access import bearer
-from governance.server.answers import refusal
+from governance.server.answers import named_fault, refusal, unexpected
 from governance.server.joining import JoinedAppends
 from governance.server.metrics import IngestCounts
 from governance.server.request_body import BodyReader, Disconnected, Receive
@@ -31,10 +32,15 @@ _OURS = PREFIX.encode()
 _LARGE = 256 << 10
 """Bytes from which parsing and hashing leave the event loop for a thread."""
 
-_SMALL = 64 << 10
-"""Bytes up to which a batch is worth no thread."""
+SMALL = 64 << 10
+"""Bytes up to which a batch is worth no thread, and an event no task."""
 
 Answer = tuple[int, Mapping[str, str], bytes]
+Headers = Iterable[tuple[bytes, bytes]]
+
+_TAKEN: Answer = (201, {}, b"")
+
+_log = logging.getLogger(__name__)
 
 
 class _Outline(msgspec.Struct):
@@ -118,6 +124,29 @@ class Ingest:
         """Take one event; None when the client went away."""
         return await self._answered(self._one, scope, receive)
 
+    def take(self, headers: Headers, body: bytes, answered: Callable[[Answer], None]) -> None:
+        """Take one event whose body is whole and plain; ``answered`` is called once, now or later."""
+        timed = self.counts.timed()
+
+        def told(fault: BaseException | None) -> None:
+            if fault is None:
+                self.counts.took(1, len(body))
+                answer = _TAKEN
+            elif isinstance(fault, GovernanceError):
+                answer = refusal(fault)
+            else:
+                _log.error("unexpected %s", named_fault(fault))
+                answer = unexpected()
+            timed.status = answer[0]
+            timed.end()
+            answered(answer)
+
+        try:
+            caller = bearer(self._served, headers, ("ingest", "evidence"))
+            self._joined.submit([entry_of(body, caller)], told)
+        except Exception as fault:
+            told(fault)
+
     async def batch(self, scope: Mapping[str, Any], receive: Receive) -> Answer | None:
         """Take a JSON array of events; those that cannot be taken are named, the others are durable."""
         return await self._answered(self._batch, scope, receive)
@@ -143,10 +172,10 @@ class Ingest:
             future = await asyncio.to_thread(lambda: self._served.group.submit([entry_of(body, caller)]))
             await asyncio.wrap_future(future)
         self.counts.took(1, len(body))
-        return 201, {}, b""
+        return _TAKEN
 
     async def _batch(self, caller: Caller, body: bytes) -> Answer:
-        if len(body) < _SMALL:
+        if len(body) < SMALL:
             entries, failed, submitted = self._submitted(body, caller)
         else:
             entries, failed, submitted = await asyncio.to_thread(self._submitted, body, caller)

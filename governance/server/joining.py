@@ -12,7 +12,10 @@ from concurrent.futures import Future
 from governance.errors import LogError
 from governance.log import GroupCommit, NewEntry
 
-_Waiting = tuple[Sequence[NewEntry], "asyncio.Future[None]"]
+Told = Callable[[BaseException | None], None]
+"""Called once, on the event loop, when entries are durable or why they are not."""
+
+_Waiting = tuple[Sequence[NewEntry], Told]
 
 
 class JoinedAppends:
@@ -34,13 +37,25 @@ class JoinedAppends:
         Raises:
             LogError: as :meth:`GroupCommit.submit` and its future.
         """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def told(fault: BaseException | None) -> None:
+            if done.done():
+                return
+            if fault is None:
+                done.set_result(None)
+            else:
+                done.set_exception(fault)
+
+        self.submit(entries, told)
+        await done
+
+    def submit(self, entries: Sequence[NewEntry], told: Told) -> None:
+        """As :meth:`append`, for who waits in no task. To be called on the event loop."""
         if not self._waiting:
             # Whatever else the loop has to run now comes before it, and may add to it.
-            loop.call_soon(self._submit)
-        self._waiting.append((entries, done))
-        await done
+            asyncio.get_running_loop().call_soon(self._submit)
+        self._waiting.append((entries, told))
 
     def _submit(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -62,9 +77,8 @@ class JoinedAppends:
             self._failed(waiting, fault)
             return
         self._durable(ended.result())
-        for _, done in waiting:
-            if not done.done():
-                done.set_result(None)
+        for _, told in waiting:
+            told(None)
 
     def _failed(self, waiting: list[_Waiting], fault: BaseException) -> None:
         refused = isinstance(fault, LogError) and fault.code not in ("GOV-501", "GOV-510")
@@ -73,12 +87,6 @@ class JoinedAppends:
             for alone in waiting:
                 self._hand_over([alone])
             return
-        for _, done in waiting:
-            if not done.done():
-                # One exception raised in many tasks would gather all their tracebacks.
-                one = (
-                    LogError(fault.code, fault.message, fault.remedy)
-                    if isinstance(fault, LogError)
-                    else fault
-                )
-                done.set_exception(one)
+        for _, told in waiting:
+            # One exception raised in many tasks would gather all their tracebacks.
+            told(LogError(fault.code, fault.message, fault.remedy) if isinstance(fault, LogError) else fault)

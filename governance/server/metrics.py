@@ -57,6 +57,10 @@ class _Timed:
     def __exit__(
         self, _kind: type[BaseException] | None, _fault: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """The request was answered."""
         spent = time.perf_counter() - self._begun
         self._counts.answers[self.status] += 1
         self._counts.seconds += spent

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from governance.config import Settings
 from governance.errors import SettingError
@@ -19,6 +18,7 @@ from governance.log import Log, open_storage
 from governance.pipeline.workspace import Workspace, now
 from governance.server.app import build_app
 from governance.server.broker_settings import BrokerSettings
+from governance.server.protocol import Protocol
 from governance.server.request_body import BodyReader
 from governance.server.served import ServedStore
 from governance.server.settings import ServerSettings
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from governance.server.broker import Broker
     from governance.server.reporting import Reporting
 
-_LONGEST_HEAD = 64 << 10
 _DRAIN_S = 30
 _SWITCH_S = 0.0005
 
@@ -68,7 +67,7 @@ def serve(home: Settings | None, store: str, settings: ServerSettings, *, create
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=Protocol,
         ws="none",
         lifespan="on",
         root_path=settings.root_path,
@@ -184,29 +183,6 @@ def _check_tls(certificate: Path, key: Path) -> None:
             f"the TLS certificate and key cannot be used: {type(error).__name__}",
             "pass a PEM certificate chain with --tls-cert and its unencrypted key with --tls-key",
         ) from None
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose request heads are bounded: a head is kept before anybody was asked for a token."""
-
-    _head = 0
-
-    def data_received(self, data: bytes) -> None:
-        """Close the connection when a request line with its headers is larger than 64 KiB."""
-        self._head += len(data)
-        super().data_received(data)
-        if self._head > _LONGEST_HEAD:
-            self.transport.close()
-
-    def on_headers_complete(self) -> None:
-        """The head is over; what follows is a body, which its reader bounds."""
-        super().on_headers_complete()
-        self._head = -(1 << 62)
-
-    def on_message_complete(self) -> None:
-        """What follows is the next request."""
-        super().on_message_complete()
-        self._head = 0
 
 
 class _Announced(uvicorn.Server):
