@@ -12,27 +12,24 @@ from governance.cli.options import home_options, json_option, settings, show
 if TYPE_CHECKING:
     from governance.pipeline.workspace import Workspace
 
-INDIVIDUAL = "hipaa-528-individual"
-
 
 def looked_up(
     workspace: Workspace, kind: str, domain: str, identifier: str, request: str | None
 ) -> tuple[str, dict[str, Any]]:
     """The kind of a report for one person, and what it is asked; an accounting says what is suspended, to whoever makes it."""
-    if kind not in ("hipaa-528", INDIVIDUAL):
-        from governance.rights.access_answer import asked_of
-
-        return kind, asked_of(workspace, domain, identifier)
     from governance.rights.accounting_answer import accounting_of
+    from governance.rights.look_ups import ACCOUNTING, look_up
 
-    answer = accounting_of(workspace, domain, identifier, request=request)
+    if kind not in ("hipaa-528", ACCOUNTING):
+        return kind, look_up(workspace, kind, domain, identifier)
+    answer = accounting_of(workspace, domain, identifier, request=request, by=getpass.getuser())
     for recipient, until in sorted(answer.suspended.items()):
         click.secho(
             f"left out until {until[:10]}, and not to be told: disclosures to {recipient} (45 CFR 164.528(a)(2))",
             fg="yellow",
             err=True,
         )
-    return INDIVIDUAL, answer.asked
+    return ACCOUNTING, answer.asked
 
 
 @click.command("suspend")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,15 +33,16 @@ class AccountingAnswer:
 
 
 def accounting_of(
-    workspace: Workspace, domain: str, identifier: str, *, request: str | None = None
+    workspace: Workspace, domain: str, identifier: str, *, request: str | None = None, by: str | None = None
 ) -> AccountingAnswer:
     """Which disclosures hold one individual, and of which it cannot be told.
 
     Each disclosure's own membership answers; where none is kept, its version does, and what that cannot say is unsure.
-    That it is asked stands in the log before the answer does; of whom does not.
+    That it is asked stands in the log before the answer does; of whom does not. A service leaves its own trace.
 
     Args:
         request: the accounting request in the register; its suspensions leave disclosures out.
+        by: who asks, as the system knows them; ``None`` where whoever calls leaves the trace.
 
     Raises:
         ConsentError: GOV-203 for an individual the vault does not know. AccessError: GOV-607 for an unknown request,
@@ -50,7 +50,8 @@ def accounting_of(
     """
     suspended = suspended_recipients(workspace.log, workspace.clock(), request)
     ordinal = known_subject(workspace, domain, identifier)
-    _leave_trace(workspace, domain, request)
+    if by is not None:
+        _leave_trace(workspace, domain, request, by)
     internal = workspace.vault.internal(domain)[[ordinal]]
     kept = disclosures_holding(workspace, internal)
     own = {
@@ -105,13 +106,13 @@ def _state(
     return NOT_HELD if state == NOT_HELD else "unsure"
 
 
-def _leave_trace(workspace: Workspace, domain: str, request: str | None) -> None:
+def _leave_trace(workspace: Workspace, domain: str, request: str | None, by: str) -> None:
     workspace.append_json(
         {
             "v": 1,
             "id": str(uuid.uuid4()),
             "at": timestamp(workspace.clock()),
-            "caller": getpass.getuser(),
+            "caller": by,
             "token_id": None,
             "what": {"kind": "accounting of disclosures", "domain": domain},
             "reason": f"accounting request {request}" if request else "45 CFR 164.528",

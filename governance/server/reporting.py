@@ -115,11 +115,18 @@ class Reporting:
             )
 
     def _looked_up(self, kind: ReportKind, wanted: Wanted) -> dict[str, Any]:
-        from governance.rights.access_answer import asked_of
+        from governance.rights.look_ups import look_up
 
         if not wanted.subject or not wanted.domain:
             raise AccessError("GOV-613", f"{kind.kind} is for one person", "state `subject` and `domain`")
-        found = asked_of(self._workspace, wanted.domain, wanted.subject)
+        request = wanted.asked.get("request")
+        found = look_up(
+            self._workspace,
+            kind.kind,
+            wanted.domain,
+            wanted.subject,
+            request if isinstance(request, str) else None,
+        )
         return {name: value for name, value in found.items() if name in kind.parameters}
 
     def seen(self, caller: Caller, shelved: Iterable[Shelved] | None = None) -> list[Shelved]:
