@@ -91,7 +91,12 @@ def _serve(settings: Settings, environment: dict[str, str]) -> dict[str, str]:
     if not token.exists():
         log = Workspace.open(settings).log
         made = create_token(
-            log, name="airflow", scopes=("read",), namespaces=None, expires_at=None, principal="admin:up"
+            log,
+            name="airflow",
+            scopes=("read", "audit"),
+            namespaces=None,
+            expires_at=None,
+            principal="admin:up",
         )
         log.close()
         write_secret(token, made)
