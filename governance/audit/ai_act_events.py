@@ -32,6 +32,11 @@ class Event:
     people: Mapping[str, Any] | None = None
     cites: tuple[int, ...] = ()
 
+    @property
+    def routine(self) -> bool:
+        """A step of a run that went as it should, in which no person had a part."""
+        return RISK not in self.serves and OPERATION in self.serves and not self.people
+
 
 def events(trail: Trail, found: Iterable[System]) -> list[Event]:
     """Every event about the systems and the datasets that went into them, in log order."""

@@ -38,11 +38,15 @@ COLUMNS = (
 
 
 def draft(trail: Trail, asked: tuple[str, str] | None, dataset: str | None = None) -> Draft:
-    """The events of the last six months, or of the period asked. ``dataset``: a training set, or ``models/NAME``."""
+    """The events of the last six months, or of the period asked.
+
+    ``dataset``: a training set, or ``models/NAME``. Without it routine steps of all systems are counted only.
+    """
     period = looked_back(trail, asked, KEPT, "Art. 19(1), 26(6): logs are kept for at least six months")
     found = systems(trail, dataset)
     every = events(trail, found)
     inside = [e for e in every if _inside(e, period)]
+    shown = [e for e in inside if dataset is not None or not e.routine]
     span, enough = kept(trail, KEPT)
     counts = Counter(serving for e in inside for serving in e.serves)
     datasets = sorted({used.dataset for system in found for used in system.used})
@@ -51,12 +55,17 @@ def draft(trail: Trail, asked: tuple[str, str] | None, dataset: str | None = Non
             "organisation": newest_organisation(trail).to_json(),
             "datasets": datasets,
             "contains": "Every event that evidence, training tasks and governed reads put into the log about the system's "
-            "training data and its training, received in the period. Keys and reads are counted by day.",
+            "training data and its training, received in the period. Keys and reads are counted by day"
+            + (
+                "."
+                if dataset is not None
+                else "; where no system is asked for, what went as it should is counted, not listed."
+            ),
         },
         period=period,
         columns=COLUMNS,
         rows=[
-            *(_row(e) for e in inside),
+            *(_row(e) for e in shown),
             *([Row("retention", "How long this log is kept", {"kept": span})] if found else []),
         ],
         exceptions=[
@@ -72,6 +81,7 @@ def draft(trail: Trail, asked: tuple[str, str] | None, dataset: str | None = Non
             "systems": len(found),
             "events": len(every),
             "in_period": len(inside),
+            "listed": len(shown),
             "outside_period": len(every) - len(inside),
             "risk_or_modification": counts[RISK],
             "post_market_monitoring": counts[MONITORING],

@@ -173,18 +173,34 @@ def test_every_departure_is_told(made: dict[str, MadeReport]) -> None:
     assert log["run-quarantined"] == log["training-not-proven"] == 1
 
 
-def test_the_log_extract_counted_again(world: World, made: dict[str, MadeReport]) -> None:
-    record = made["ai-act-log"].record
-    wanted = {index for index, _, _ in true_facets(world)}
-    wanted |= {index for index, sender, _ in leaves(world, "training") if sender == "evidence:pipeline"}
-    assert {row["id"] for row in record["rows"]} == {f"entry {index}" for index in wanted} | {"retention"}
-    for row in record["rows"]:
+def test_the_log_extract_counted_again(world: World, made: dict[str, MadeReport], tmp_path: Path) -> None:
+    found = true_facets(world)
+    trainings = {
+        index: {each["dataset"] for each in body["inputs"]}
+        for index, sender, body in leaves(world, "training")
+        if sender == "evidence:pipeline"
+    }
+    one = make_report(world, "ai-act-log", tmp_path, asked={"dataset": "clinical_encounters"}).record
+    wanted = {index for index, _, f in found if f["context"]["dataset"] == "clinical_encounters"}
+    assert {row["id"] for row in one["rows"]} == {f"entry {index}" for index in wanted} | {"retention"}
+    churn = make_report(world, "ai-act-log", tmp_path, asked={"dataset": "models/churn"}).record
+    own = {
+        index
+        for index, _, body in leaves(world, "training")
+        if body["model"] == "churn" and index in trainings
+    }
+    wanted = {index for index, _, f in found if f["context"]["dataset"] == "customer_profiles"} | own
+    assert {row["id"] for row in churn["rows"]} == {f"entry {index}" for index in wanted} | {"retention"}
+    for row in churn["rows"]:
         if "what" in row["cells"]:
             assert f"entry {row['cells']['what']['cites'][0]}" == row["id"]
+
+    record = made["ai-act-log"].record
     examined = record["population"]["examined"]
-    # Every training, a quarantine, a late withdrawal, and a contract that another run did not have.
-    trainings = [1 for _, sender, _ in leaves(world, "training") if sender == "evidence:pipeline"]
-    assert examined["risk_or_modification"] == len(trainings) + 3
+    assert examined["events"] == len(found) + len(trainings)
+    # Of all systems: every training, a quarantine, a late withdrawal, a contract that the run before did not have.
+    assert examined["risk_or_modification"] == examined["listed"] == len(trainings) + 3
+    assert len(record["rows"]) == examined["listed"] + 1
     assert cells(record, "retention")["kept"]["basis"] == "declared"
 
 
