@@ -5,6 +5,7 @@ Row numbers, sieves and detectors of the flagged rows, no text: seven bytes each
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,6 +95,34 @@ class NoticedTexts:
         combinations = self._combinations
         detectors = [combinations[code] for code in kept.codes.tolist()]
         return Noticed(kept.rows.astype(np.int64), kept.flags, detectors)
+
+    def to_bytes(self) -> bytes:
+        """What is kept, for :meth:`from_bytes` in another process. Detectors go by their number: it needs the same ones."""
+        head = {
+            "combinations": self._combinations,
+            "kept": [[*key, *kept.texts, len(kept.rows)] for key, kept in self._kept.items()],
+        }
+        said = json.dumps(head).encode()
+        arrays = (part for kept in self._kept.values() for part in (kept.rows, kept.flags, kept.codes))
+        return b"".join([len(said).to_bytes(8, "little"), said, *(array.tobytes() for array in arrays)])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> NoticedTexts:
+        """Of what :meth:`to_bytes` gave; whoever hands it over has seen to it that it was not altered."""
+        texts, at = cls(limit=0), 8 + int.from_bytes(data[:8], "little")
+        head = json.loads(data[8:at])
+        texts._combinations = [tuple(each) for each in head["combinations"]]
+        for column, batch, length, summed, count in head["kept"]:
+            rows = np.frombuffer(data, "<u4", count, at)
+            flags = np.frombuffer(data, np.uint8, count, at + 4 * count)
+            codes = np.frombuffer(data, "<u2", count, at + 5 * count)
+            texts._kept[column, batch] = _Kept((length, summed), rows, flags, codes)
+            at += _ROW_BYTES * count
+        return texts
+
+    def __len__(self) -> int:
+        """How many batches something is kept of."""
+        return len(self._kept)
 
     def _code(self, detectors: tuple[int, ...]) -> int:
         code = self._codes.get(detectors)
