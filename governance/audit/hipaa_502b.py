@@ -94,7 +94,7 @@ def draft(trail: Trail, asked: tuple[str, str] | None) -> Draft:
 
 def _row(same: list[Given]) -> Row:
     last, cites = same[-1], [each.index for each in same]
-    name = f"{last.title or last.role}, for {last.purpose}"
+    name = f"{last.title or last.role} ({last.purpose})"
     said = last.declared()
     policy = [last.policy.index] if last.policy else []
     exemption, doubt = last.exemption()

@@ -12,7 +12,7 @@ from governance.audit.declarations import items, part, words
 from governance.audit.hipaa_activity_kinds import KINDS, actor_of
 from governance.audit.newest import newest_policy
 from governance.audit.record import counted, listed
-from governance.audit.system_activity import Action
+from governance.audit.system_activity import DONE, Action
 from governance.audit.trail import Trail
 from governance.lineage.reading import instant_of
 
@@ -46,7 +46,8 @@ def action_exceptions(found: list[Action]) -> Iterator[Remark]:
             (action.index for action in same),
             basis=Basis.DECLARED,
         )
-    bare = (a for a in found if a.kind == "subject_or_body_looked_up" and not words(a.said, "reason"))
+    looked_up = (a for a in found if (a.kind, a.outcome) == ("subject_or_body_looked_up", DONE))
+    bare = (a for a in looked_up if not (words(a.said, "reason") or "").strip())
     for who, same in _by_who(bare):
         yield remark(
             "reason-missing",
@@ -85,7 +86,7 @@ def out_of_hours(trail: Trail, found: list[Action]) -> Iterator[Remark]:
     for who, same in _by_who(late):
         yield remark(
             "out-of-hours",
-            f"{who} acted {counted(len(same), 'time')} outside {begins} to {ends} UTC on {listed(days, 7)}: "
+            f"{who} acted {counted(len(same), 'time')} outside {begins} to {ends} UTC on {', '.join(days)}: "
             f"{listed(KINDS[action.kind].title.lower() for action in same)}.",
             (*(action.index for action in same), *cite),
             count=len(same),
