@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from governance.detect import TableScanner
+from governance.detect.noticed import NoticedTexts
 from governance.errors import ContractError, ContractFindings
 from governance.lineage.corrections import correction_of
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification
@@ -14,8 +15,10 @@ from governance.model.correction import Correction
 from governance.model.evidence import DatasetLineage, Stage
 from governance.model.policy import Policy
 from governance.pipeline.corrections import corrections_before
+from governance.pipeline.noticing import hand_over, hands_over
 from governance.pipeline.open import DATASETS, source_lineage
-from governance.pipeline.step import RunContext, prove, reported, stage_record
+from governance.pipeline.step import AHEAD, RunContext, prove, reported, stage_record
+from governance.protect.channel import read_ahead
 
 AGREES, STRICTER, DIFFERS, UNDECLARED = "agrees", "stricter", "differs", "undeclared"
 
@@ -41,17 +44,21 @@ def classify(context: RunContext, *, sample: int | None = None) -> dict[str, Any
         )
     stage = Stage.CLASSIFY
     with reported(context.recorder, stage, stage_record(context, stage, {}).context):
+        left = NoticedTexts() if hands_over(context) else None
         scanner = TableScanner(
             context.source_schema,
             sample=sample,
             detectors=context.detectors,
-            noticed=context.memory.texts if context.memory else None,
+            noticed=context.memory.texts if context.memory else left,
         )
         rows = 0
-        for batch in context.read_source(stage):
-            rows += batch.num_rows
-            scanner.update(batch)
+        with read_ahead(context.read_source(stage), AHEAD) as batches:
+            for batch in batches:
+                rows += batch.num_rows
+                scanner.update(batch)
         found = scanner.finish()
+        if left is not None:
+            hand_over(context, left)
         people = corrections_before(context.workspace, context.run.corrections_position)
         columns = [compared(context, column, found, people) for column in context.contract.columns]
         read_whole = all(column["miss_bound"] is None for column in columns)

@@ -21,8 +21,9 @@ from governance.model.policy import Policy
 from governance.pipeline.memory import ResolvedSubjects, digest_of
 from governance.pipeline.open import released_columns, source_lineage
 from governance.pipeline.pinned import is_derived
-from governance.pipeline.step import RunContext, prove, reported, stage_record
+from governance.pipeline.step import AHEAD, RunContext, prove, reported, stage_record
 from governance.pipeline.workspace import Workspace
+from governance.protect.channel import read_ahead
 from governance.protect.transforms.identity import blocks_of
 
 UNKNOWN_REGIME = 255
@@ -284,15 +285,16 @@ def consent(context: RunContext) -> dict[str, Any]:
         by_regime = np.zeros(256, np.int64)
         population = len(decision.snapshot.backdated)
         allowed, denied = np.zeros(population, bool), np.zeros(population, bool)
-        for batch in context.read_source(stage, decision.columns):
-            ordinals, applicable = decision.subjects(batch), decision.regimes(batch)
-            reasons = decision.decide(ordinals, applicable)
-            by_reason += np.bincount(reasons, minlength=len(Reason))
-            by_regime += np.bincount(applicable, minlength=256)
-            passed = reasons == Reason.ALLOWED
-            for people in ordinals.reshape(batch.num_rows, -1).T:
-                allowed[people[passed & (people >= 0)]] = True
-                denied[people[~passed & (people >= 0)]] = True
+        with read_ahead(context.read_source(stage, decision.columns), AHEAD) as batches:
+            for batch in batches:
+                ordinals, applicable = decision.subjects(batch), decision.regimes(batch)
+                reasons = decision.decide(ordinals, applicable)
+                by_reason += np.bincount(reasons, minlength=len(Reason))
+                by_regime += np.bincount(applicable, minlength=256)
+                passed = reasons == Reason.ALLOWED
+                for people in ordinals.reshape(batch.num_rows, -1).T:
+                    allowed[people[passed & (people >= 0)]] = True
+                    denied[people[~passed & (people >= 0)]] = True
         # The stranger stands for many unknown identifiers at once, and so does the erased one.
         allowed[-2:] = denied[-2:] = False
         rows, passes = int(by_reason.sum()), int(by_reason[Reason.ALLOWED])

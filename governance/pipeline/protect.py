@@ -15,6 +15,7 @@ from governance.pipeline.carried import rewrite_carried, stated_segment
 from governance.pipeline.classify import require_declared, require_uncontested
 from governance.pipeline.consent import ConsentDecision, audience
 from governance.pipeline.deidentifying import deidentified
+from governance.pipeline.noticing import discard_noticed, handed_over
 from governance.pipeline.open import DATASETS as DATASETS
 from governance.pipeline.open import source_lineage
 from governance.pipeline.pinned import is_derived
@@ -51,7 +52,8 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
         redact = redactor(
             context.detectors, columns, ner=context.policy.text_ner, crf=context.policy.text_crf
         )
-        recalled = context.memory and not (context.policy.text_ner or context.policy.text_crf)
+        models = context.policy.text_ner or context.policy.text_crf
+        texts = context.memory.texts if context.memory else handed_over(context)
         plan = RewritePlan(
             columns=columns,
             decide=decision,
@@ -60,7 +62,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             pseudonyms=_pseudonyms(context),
             token_key=lambda domain: context.workspace.keyring.secret(f"token:{domain}"),
             redact=redact,
-            redact_rows=recalling(redact, context.memory.texts) if context.memory and recalled else None,
+            redact_rows=recalling(redact, texts) if texts is not None and not models else None,
             beside=beside(context.detectors, columns),
             year=context.run.opened_at.year,
             segment_prefix=context.run.version,
@@ -100,6 +102,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
         except BaseException:
             _remove(context, facts)
             raise
+        discard_noticed(context)
         if superseded is not None:
             # What a repetition replaces holds rows that may have to go: late withdrawals.
             _remove(context, superseded)

@@ -34,6 +34,9 @@ Progress = Callable[[str, int], None]
 _TYPES = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 
 
+AHEAD = 2
+"""Batches that are decoded while a stage works on the one before."""
+
 SCHEMA = "schema.arrow"
 """In a run's staging folder: the Arrow schema of its source, so that no step has to find it again."""
 

@@ -90,6 +90,14 @@ RESIDUES = (
         How.NOT,
     ),
     Residue(
+        ("datasets/*/staging/*/*/noticed/*",),
+        "numbers of the source's rows whose free text holds an identifier, and of which kind; no text, no subject",
+        "a segment key of its own",
+        "with protect; where that never runs, with the version",
+        "removed with the version's staging folder",
+        How.NOT,
+    ),
+    Residue(
         ("datasets/*/staging/**", "datasets/*/quarantine/*/reasons.json"),
         "names, counts, digests, the contract; no values",
         "none",
@@ -172,6 +180,15 @@ RESIDUES = (
         "made anew from the log",
         "deleted when an entry was redacted",
         How.LOG,
+    ),
+    Residue(
+        ("reports/**",),
+        "reports that were made; what is for one person says by internal pseudonym which versions hold the subject",
+        "none, mode 0700",
+        "as long as it must be shown that a request was answered",
+        "not erased: the pseudonym leads nowhere once the vault has forgotten it",
+        How.BYTES,
+        "answers to the subject's own requests, under a pseudonym that leads nowhere",
     ),
     Residue(
         ("erasure/*.sealed", "erasure/erasing.lock"),
