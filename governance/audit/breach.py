@@ -241,13 +241,17 @@ def _subjects(found: list[Version]) -> Cell:
     if not found:
         return unknown("no version is shown to be readable")
     cites = [p.index for v in found if (p := v.run.stages.get(Stage.CONSENT))]
-    by_dataset: dict[str, list[int]] = {}
+    fewest: dict[str, int] = {}
+    most = 0
     for v in found:
         if v.subjects is None:
             return unknown("not every version's subjects were counted", [*cites, v.released.index])
-        by_dataset.setdefault(v.run.dataset, []).append(v.subjects)
-    least = max(max(each) for each in by_dataset.values())
-    return observed({"at_least": least, "at_most": sum(map(sum, by_dataset.values()))}, cites)
+        fewest[v.run.dataset] = max(fewest.get(v.run.dataset, 0), v.fewest)
+        most += v.subjects
+    cites += [
+        index for v in found for index in (v.released.index, *([v.contract.index] if v.contract else []))
+    ]
+    return observed({"at_least": max(fewest.values()), "at_most": most}, cites)
 
 
 def _nature(found: list[Version]) -> Cell:
@@ -364,7 +368,7 @@ REPORT = ReportKind(
     kind="breach",
     title="Breach assessment",
     law="Regulation (EU) 2016/679 (GDPR), Articles 33 and 34; 45 CFR 164.402",
-    template_version=1,
+    template_version=2,
     takes_period=True,
     draft=draft,
     present=present,

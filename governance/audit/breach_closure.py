@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from governance.audit.declarations import items, part
+from governance.audit.declarations import ContractLeaf, items, part
 from governance.audit.jobs import Node
 from governance.audit.trail import GovernedRun, Proof, Trail
 from governance.model.evidence import Stage
@@ -72,6 +72,7 @@ class Version:
     released: Proof
     keys: dict[str, set[str]] = field(default_factory=dict)
     destroyed: set[str] = field(default_factory=set)
+    contract: ContractLeaf | None = None
 
     @property
     def protect(self) -> Proof | None:
@@ -119,9 +120,24 @@ class Version:
         return found if isinstance(found, int) else None
 
     @property
+    def fewest(self) -> int:
+        """Of :attr:`subjects`, how many stand in it at least: each row that was let in and is not there may have been
+        the only one about as many people as rows of the dataset can be."""
+        consent = self.run.stages.get(Stage.CONSENT)
+        allowed = consent.facts.get("allowed") if consent else None
+        if self.subjects is None or self.rows is None or not isinstance(allowed, int):
+            return 0
+        gone = max(0, allowed - self.rows)
+        if self.contract is None:
+            return min(self.rows, 1) if gone else self.subjects
+        people = 1 + len(items(part(self.contract.governance, "subject"), "others"))
+        return max(min(self.rows, 1), self.subjects - gone * people)
+
+    @property
     def cites(self) -> list[int]:
         stages = (self.run.stages.get(stage) for stage in (Stage.CLASSIFY, Stage.CONSENT, Stage.PROTECT))
-        return [self.run.opened.index, *(p.index for p in stages if p), self.released.index]
+        contract = [self.contract.index] if self.contract else []
+        return [self.run.opened.index, *contract, *(p.index for p in stages if p), self.released.index]
 
 
 def versions(trail: Trail) -> list[Version]:
@@ -140,7 +156,8 @@ def versions(trail: Trail) -> list[Version]:
             }
         if (released := run.release("released")) is not None:
             destroyed = {name for name in keys[own] if gone.get((run.dataset, name), -1) > released.index}
-            found.append(Version(run, released, keys[own], destroyed))
+            contract = trail.contract(part(run.opened.facts, "contract"))
+            found.append(Version(run, released, keys[own], destroyed, contract))
     return found
 
 

@@ -6,17 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import governance
 from governance.audit.cells import Basis, Cell, Column, Remark, Row, remark
-from governance.audit.jobs import tasks_by_job
+from governance.audit.jobs import TaskEvent, tasks_by_job
 from governance.audit.law import AS_OF
 from governance.audit.trail import ReadEntry, Trail
 from governance.errors import AuditError
 from governance.log.envelope import Envelope
 from governance.log.note import Checkpoint
 from governance.log.tree import leaf_hash
+from governance.model.canonical import timestamp
 
 FORMAT = "governance-report/1"
 
@@ -264,7 +266,8 @@ def _common_exceptions(trail: Trail) -> Iterable[Remark]:
     for job, tasks in tasks_by_job(trail.backwards):
         yield remark(
             "negative-duration",
-            f"{job} ended before it began, by its own clock: {counted(len(tasks), 'time')}. Entries are ordered by the log.",
+            f"{job} ended before it began, by its own clock: {counted(len(tasks), 'time')}, first at {_instant(tasks[0])}. "
+            "Entries are ordered by the log.",
             (task.index for task in tasks),
             basis=Basis.DECLARED,
         )
@@ -276,6 +279,10 @@ def _common_exceptions(trail: Trail) -> Iterable[Remark]:
             (index for pair in trail.repeated for index in pair),
             count=len(trail.repeated),
         )
+
+
+def _instant(task: TaskEvent) -> str:
+    return timestamp(datetime.fromtimestamp(task.time or 0, UTC))
 
 
 def _common_unknowns(trail: Trail) -> Iterable[Remark]:

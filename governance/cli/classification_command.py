@@ -56,6 +56,8 @@ def explain(
             click.echo(
                 f"{source['namespace']}={source['dataset']} was read too, and no column lineage says what came of it"
             )
+        if answer["unresolved"]:
+            click.echo(f"treated as {answer['unresolved']['sensitivity'] or 'sensitive'} for that")
 
     show(answer, as_json, text)
 

@@ -315,24 +315,22 @@ def explained(
     Args:
         column: only this one.
         sources: the datasets it was made from. Those from which no column edge leads here are listed as
-            ``without_column_lineage``: what came from them nobody knows.
+            ``without_column_lineage``: what came from them nobody knows, so the dataset counts as ``unresolved``, of the
+            policy's highest sensitivity.
     """
     explainer = Explainer(known, levels)
     columns = explainer.columns(namespace, name)
     asked = {"as_of": known.size, "namespace": namespace, "name": name}
     fields = index.arrow(rows_of.FIELDS, asked)["field"].to_pylist()
     listed = sorted({*columns, *fields}) if column is None else [column]
+    silent = sorted(set(sources) - explainer.sources(namespace, name) - {(namespace, name)})
     return {
         "namespace": namespace,
         "dataset": name,
         "as_of": known.size,
         "columns": [explainer.column((namespace, name, each)) for each in listed],
-        "without_column_lineage": [
-            {"namespace": space, "dataset": source}
-            for space, source in sorted(
-                set(sources) - explainer.sources(namespace, name) - {(namespace, name)}
-            )
-        ],
+        "without_column_lineage": [{"namespace": space, "dataset": source} for space, source in silent],
+        "unresolved": {"sensitivity": levels.order[-1] if levels.order else None} if silent else None,
     }
 
 
