@@ -101,7 +101,7 @@ class Shelf:
         Raises:
             What :func:`governance.audit.making.make_report` raises.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".making-", dir=self.folder) as making:
             made = make_report(
                 workspace,

@@ -232,7 +232,10 @@ def test_what_is_for_one_person_needs_rights_a_reason_and_leaves_a_trace_at_each
     wanted = {"kind": "gdpr-art15", "reason": "DSR-7", "subject": subject, "domain": "customer"}
     assert service("read", "audit").post(API, json=wanted).json()["error"]["code"] == "GOV-611"
     officer = service("read", "audit", "rights")
-    assert officer.post(API, json=wanted | {"subject": "nobody@example.com"}).status_code == 404
+    for stranger in ({"subject": "nobody@example.com"}, {"domain": "nothing"}, {"domain": "a\x00/../b"}):
+        assert officer.post(API, json=wanted | stranger).status_code in (400, 404), stranger
+    accounting = {**wanted, "kind": "hipaa-528-individual", "asked": {"request": "no such request"}}
+    assert officer.post(API, json=accounting).status_code == 400
     answer = officer.post(API, json=wanted)
     assert answer.status_code == 201, answer.text
     report = answer.json()
