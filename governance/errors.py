@@ -125,6 +125,7 @@ CODES = MappingProxyType(
         "GOV-723": "a file of a version was altered, swapped, dropped or added",
         "GOV-724": "a storage location cannot be used",
         "GOV-741": "a stage was called out of order or for another run",
+        "GOV-742": "a run was opened by another release of this package",
         # 8xx audit
         "GOV-801": "a bundle cannot be read",
         "GOV-802": "a bundle does not verify",

@@ -80,10 +80,13 @@ class GovernedApprovalOperator(GovernedOperator, ApprovalOperator):  # type: ign
         return answer
 
     def _resumed(self, context: Context) -> RunContext:
+        from governance.pipeline.opened_by import require_same_package
         from governance.pipeline.step import RunReference, resume
 
         workspace, recorder = self.opened(context)
-        return resume(workspace, RunReference.from_json(self.reference), recorder)
+        reference = RunReference.from_json(self.reference)
+        require_same_package(workspace, reference)
+        return resume(workspace, reference, recorder)
 
 
 def _form(digest: str) -> ParamsDict:

@@ -117,6 +117,7 @@ class GovernedStageOperator(GovernedOperator):
         from governance.airflow.observing import observing
         from governance.model.evidence import Stage
         from governance.pipeline.landing import discard
+        from governance.pipeline.opened_by import require_same_package
         from governance.pipeline.pointer import released_manifest
         from governance.pipeline.run import STEPS
         from governance.pipeline.step import RunReference, resume
@@ -126,6 +127,7 @@ class GovernedStageOperator(GovernedOperator):
             raise AirflowSkipException("there is no opened run")
         reference = RunReference.from_json(self.reference)
         with observing(workspace, reference.dataset, self.stage, context):
+            require_same_package(workspace, reference)
             run = resume(workspace, reference, recorder, _logged_progress(self.log))
             facts = STEPS[Stage(self.stage)](run)
         self.log.info("%s %s: %s", self.stage, reference.dataset, _counts(facts))

@@ -9,8 +9,9 @@
         assert outcome.released["newsletter_readers"].num_rows == 1
         assert outcome.facts["newsletter_readers"]["consent"]["by_reason"] == {"allowed": 1, "withdrawn": 1}
 
-Tasks run in this process, in the order of the DAG and by their trigger rules; stages are the real ones over
-real stores. What is left out is Airflow's scheduler, its XCom backend and its OpenLineage provider.
+Tasks run in this process, in the order of the DAG and by their trigger rules, every instance of a mapped one; stages
+are the real ones over real stores. What is left out is Airflow's scheduler, its XCom backend and its OpenLineage
+provider, and that a task takes in what all instances of a mapped one returned.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from governance.airflow.expansion import UNMAPPED, index_before, map_indexes, named
 from governance.config import Settings
 from governance.errors import AccessError, GovernanceError
 from governance.keys.file import create_file_key
@@ -50,8 +52,9 @@ class Outcome:
     """What became of a DAG.
 
     ``states`` is by task: ``success``, ``failed``, ``skipped`` or ``upstream_failed``; ``errors`` by failed
-    task. ``facts`` is by dataset and stage what the stage proved, ``released`` by dataset the rows as a
-    governed reader gets them. ``events`` are the OpenLineage events of the run, in log order.
+    task. A mapped task's instances are named ``TASK[INDEX]``. ``facts`` is by dataset and stage what the stage proved,
+    of a mapped one the last instance's; ``released`` by dataset the rows as a governed reader gets them. ``events``
+    are the OpenLineage events of the run, in log order.
     """
 
     states: Mapping[str, str]
@@ -144,6 +147,8 @@ class GovernedHome:
         params: Mapping[str, Any] | None = None,
         approver: str | None = None,
         triggered_by: str | None = None,
+        logical_date: datetime | None = None,
+        partition_key: str | None = None,
     ) -> Outcome:
         """Run every task of a DAG once.
 
@@ -151,9 +156,12 @@ class GovernedHome:
             params: over the DAG's own.
             approver: answers every request for approval; without one such tasks fail with GOV-646.
             triggered_by: the user who starts the run.
+            logical_date: of a scheduled or backfilled run, for templates; the clock is another thing.
+            partition_key: of a run over one partition of an asset.
         """
         first = self.workspace.log.size()
-        run = _Run(self, dag, f"test-{next(self._runs)}", params or {}, approver, triggered_by)
+        started = _Started(f"test-{next(self._runs)}", approver, triggered_by, logical_date, partition_key)
+        run = _Run(self, dag, started, params or {})
         run.go()
         entries = self.workspace.log.entries(first)
         events = [parse(e.body or b"{}") for e in entries if "openlineage" in e.envelope.media_type]
@@ -175,63 +183,79 @@ def _only_beside(policy: Path) -> Any:
     return left_out
 
 
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """What Airflow knows of a run."""
+
+    run_id: str
+    approver: str | None
+    triggered_by: str | None
+    logical_date: datetime | None
+    partition_key: str | None
+
+
 class _Run:
     """One walk over the DAG."""
 
-    def __init__(
-        self,
-        home: GovernedHome,
-        dag: DAG,
-        run_id: str,
-        params: Mapping[str, Any],
-        approver: str | None,
-        triggered_by: str | None,
-    ) -> None:
-        self._home, self._dag, self._run_id = home, dag, run_id
-        self._approver, self._triggered_by = approver, triggered_by
+    def __init__(self, home: GovernedHome, dag: DAG, started: _Started, params: Mapping[str, Any]) -> None:
+        self._home, self._dag, self._started = home, dag, started
+        self._run_id = started.run_id
         self._params = {**{name: dag.params[name] for name in dag.params}, **params}
-        self._results: dict[str, Any] = {}
-        self._references: dict[str, RunReference] = {}
+        self._results: dict[tuple[str, int], Any] = {}
+        self._indexes: dict[str, range] = {}
+        self._references: dict[str, list[RunReference]] = defaultdict(list)
         self.states: dict[str, str] = {}
         self.errors: dict[str, BaseException] = {}
 
     def go(self) -> None:
+        for task in self._dag.topological_sort():
+            try:
+                self._indexes[task.task_id] = map_indexes(task, self._context(task, UNMAPPED))
+            except Exception:
+                # What it is mapped over was never returned.
+                self._indexes[task.task_id] = range(UNMAPPED, 0)
+            for map_index in self._indexes[task.task_id]:
+                self._go(task, map_index)
+
+    def _go(self, task: Any, map_index: int) -> None:
         from airflow.sdk.exceptions import AirflowSkipException
 
-        for task in self._dag.topological_sort():
-            if (barred := self._barred(task)) is not None:
-                self.states[task.task_id] = barred
-                continue
-            try:
-                self._results[task.task_id] = self._executed(task)
-                self.states[task.task_id] = "success"
-            except AirflowSkipException:
-                self.states[task.task_id] = "skipped"
-            except Exception as error:
-                self.errors[task.task_id] = error
-                self.states[task.task_id] = "failed"
+        name = named(task.task_id, map_index)
+        if (barred := self._barred(task, map_index)) is not None:
+            self.states[name] = barred
+            return
+        try:
+            self._results[task.task_id, map_index] = self._executed(task, map_index)
+            self.states[name] = "success"
+        except AirflowSkipException:
+            self.states[name] = "skipped"
+        except Exception as error:
+            self.errors[name] = error
+            self.states[name] = "failed"
 
-    def _barred(self, task: Any) -> str | None:
+    def _barred(self, task: Any, map_index: int) -> str | None:
         """The state of a task whose trigger rule does not let it run; other rules than two always do."""
         rule = getattr(task.trigger_rule, "value", task.trigger_rule)
         if rule not in ("all_success", "none_failed"):
             return None
-        before = {self.states[name] for name in task.upstream_task_ids}
+        before = set()
+        for name in task.upstream_task_ids:
+            own = index_before(task, map_index, self._dag.task_dict[name])
+            for index in self._indexes[name] if own is None else [own]:
+                before.add(self.states[named(name, index)])
         if before & {"failed", "upstream_failed"}:
             return "upstream_failed"
         return "skipped" if rule == "all_success" and "skipped" in before else None
 
-    def _executed(self, task: Any) -> Any:
+    def _executed(self, task: Any, map_index: int) -> Any:
         from airflow.providers.standard.operators.hitl import ApprovalOperator
-        from airflow.sdk.definitions.mappedoperator import MappedOperator
 
         from governance.airflow.approval import GovernedApprovalOperator
         from governance.airflow.operators import GovernedOperator
 
-        if isinstance(task, MappedOperator):
-            return [self._executed(task.unmap(given)) for given in self._expanded(task)]
-        task, context = copy.copy(task), self._context(task)
+        task, context = copy.copy(task), self._context(task, map_index)
         task.render_template_fields(context)
+        task = context["task"] if task.is_mapped else task
         if isinstance(task, GovernedApprovalOperator):
             return self._approved(RunReference.from_json(task.reference))
         if isinstance(task, ApprovalOperator):
@@ -242,14 +266,8 @@ class _Run:
         recorder = local_recorder(workspace, task.task_id.rpartition(".")[0] or task.task_id, self._run_id)
         result = task.step(workspace, recorder, context)
         if isinstance(result, dict) and set(result) == {"dataset", "version", "attempt"}:
-            self._references[result["dataset"]] = RunReference.from_json(result)
+            self._references[result["dataset"]].append(RunReference.from_json(result))
         return result
-
-    def _expanded(self, task: Any) -> list[dict[str, Any]]:
-        """What each instance of a mapped task is given, of the one argument that is expanded."""
-        [(name, values)] = task.expand_input.value.items()
-        listed = self._results[values.operator.task_id] if hasattr(values, "operator") else values
-        return [{name: value} for value in listed]
 
     def _approved(self, reference: RunReference) -> None:
         from airflow.sdk.exceptions import AirflowSkipException
@@ -258,14 +276,14 @@ class _Run:
         context = resume(workspace, reference, local_recorder(workspace, reference.dataset, self._run_id))
         if reference.dataset in workspace.policy.observed:
             raise AirflowSkipException("the policy only observes this dataset: nothing is released")
-        request = approval_request(context, triggered_by=self._triggered_by)
+        request = approval_request(context, triggered_by=self._started.triggered_by)
         if request is None:
             raise AirflowSkipException("the policy asks for no approval of this version")
         approve(
             context,
             digest=request.digest,
-            approver=self._approver or "nobody",
-            triggered_by=self._triggered_by,
+            approver=self._started.approver or "nobody",
+            triggered_by=self._started.triggered_by,
             decided_at=workspace.clock(),
             reason="",
             by_way_of="test",
@@ -274,8 +292,8 @@ class _Run:
     def _answered(self, task: Any) -> None:
         """Another approval than a release's: given by an approver of the policy who did not start the run."""
         if (
-            self._approver == self._triggered_by
-            or self._approver not in self._home.workspace.policy.approvers
+            self._started.approver == self._started.triggered_by
+            or self._started.approver not in self._home.workspace.policy.approvers
         ):
             raise AccessError(
                 "GOV-646",
@@ -283,35 +301,44 @@ class _Run:
                 "name one of the policy's approvers, not who started the run: run(dag, approver=…)",
             )
 
-    def _context(self, task: Any) -> dict[str, Any]:
-        def pulled(task_ids: str, **_: Any) -> Any:
-            return self._results.get(task_ids)
+    def _context(self, task: Any, map_index: int) -> Any:
+        def pulled(task_ids: str, map_indexes: Any = None, **_: Any) -> Any:
+            return self._results.get((task_ids, map_indexes if isinstance(map_indexes, int) else UNMAPPED))
 
+        def before(upstream: Any, **_: Any) -> int | None:
+            return index_before(task, map_index, upstream)
+
+        started, dag_id = self._started, self._dag.dag_id
         instance = SimpleNamespace(
-            task_id=task.task_id, dag_id=self._dag.dag_id, run_id=self._run_id, map_index=-1, try_number=1,
-            xcom_pull=pulled, xcom_push=lambda *_, **__: None,
+            task=task, task_id=task.task_id, dag_id=dag_id, run_id=self._run_id, map_index=map_index, try_number=1,
+            xcom_pull=pulled, xcom_push=lambda *_, **__: None, get_relevant_upstream_map_indexes=before,
         )  # fmt: skip
+        run = SimpleNamespace(
+            run_id=self._run_id, conf=self._params, triggering_user_name=started.triggered_by,
+            logical_date=started.logical_date, partition_key=started.partition_key,
+        )  # fmt: skip
+        date = started.logical_date
         return {
             "dag": self._dag,
-            "dag_run": SimpleNamespace(
-                run_id=self._run_id, conf=self._params, triggering_user_name=self._triggered_by
-            ),
+            "dag_run": run,
             "task": task,
             "ti": instance,
             "task_instance": instance,
             "params": self._params,
             "run_id": self._run_id,
             "ts_nodash": self._home.workspace.clock().strftime("%Y%m%dT%H%M%S"),
-            "outlet_events": defaultdict(lambda: SimpleNamespace(extra={})),
+            "partition_key": started.partition_key,
+            "outlet_events": defaultdict(lambda: SimpleNamespace(extra={}, add_partitions=lambda *_: None)),
             "inlet_events": defaultdict(list),
+            **({"logical_date": date, "ds": f"{date:%Y-%m-%d}"} if date else {}),
         }
 
     def facts(self, events: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """By dataset and stage. A release leaves its facts in the log only."""
         found: dict[str, dict[str, Any]] = {}
-        for dataset, reference in self._references.items():
+        for dataset, references in self._references.items():
             workspace = self._home.workspace
-            context = resume(workspace, reference, local_recorder(workspace, dataset, self._run_id))
+            context = resume(workspace, references[-1], local_recorder(workspace, dataset, self._run_id))
             found[dataset] = {str(s): context.facts(s) for s in Stage if context.has_run(s)}
         for event in events:
             facet = event.get("run", {}).get("facets", {}).get("governance_release")
@@ -325,15 +352,18 @@ class _Run:
 
         from governance.access import read_released
         from governance.pipeline.pointer import released_manifest
+        from governance.protect.types import schema_of
 
         found = {}
-        for dataset, reference in self._references.items():
+        for dataset, references in self._references.items():
             workspace = self._home.workspace
             try:
                 manifest = released_manifest(workspace, dataset)
             except GovernanceError:
                 continue
-            if manifest.version == reference.version:
+            if manifest.version in {reference.version for reference in references}:
                 purpose = manifest.body["run"]["purpose"]
-                found[dataset] = pa.Table.from_batches(read_released(workspace, dataset, purpose=purpose))
+                rows = list(read_released(workspace, dataset, purpose=purpose))
+                schema = None if rows else schema_of(manifest.body["schema"])
+                found[dataset] = pa.Table.from_batches(rows, schema)
         return found

@@ -16,7 +16,7 @@ from governance.model.decision import Reason
 from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
 from governance.pipeline.manifest import segments_of
 from governance.pipeline.membership import subject_columns
-from governance.pipeline.pointer import released_manifest
+from governance.pipeline.standing import DECIDED_ON, keep_stood_on, may_join, present, settled
 from governance.pipeline.step import RunContext
 from governance.protect import carried_segments
 from governance.protect.resegment import Mask, rewrite_segment, rows_matching
@@ -39,9 +39,12 @@ def rewrite_carried(
         StorageError: GOV-723. ProtectionError: GOV-303. ContractError: GOV-102 when the carried segments name
         people in other columns than the contract does. Nothing half-written remains.
     """
-    if context.contract.mode is LoadMode.FULL or not context.run.previous_version:
+    if context.contract.mode is LoadMode.FULL:
         return []
-    previous = released_manifest(context.workspace, context.run.dataset)
+    previous = present(context)
+    keep_stood_on(context, DECIDED_ON, None)
+    if previous is None or (late is None and may_join(context) and settled(context, previous)):
+        return []
     carried = carried_segments(previous, context.contract.mode, segments_of(written))
     subjects = ReleasedSubjects([ConsentDecision.of_run(context, late=late)], context.workspace.vault)
     if carried and set(subject_columns(previous)) != set(subjects.people):
@@ -55,6 +58,7 @@ def rewrite_carried(
     def denied(batch: pa.RecordBatch) -> Mask:
         return np.asarray(subjects.decide(batch)[0] != Reason.ALLOWED, bool)
 
+    keep_stood_on(context, DECIDED_ON, previous)
     storage, keys = context.storage, context.workspace.keyring
     made: list[dict[str, Any]] = []
     try:

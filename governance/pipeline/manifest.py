@@ -3,49 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from governance.errors import StorageError
+from governance.model.canonical import timestamp
 from governance.model.contract import LoadMode
 from governance.model.dataset import Manifest, Segment, SegmentFile
 from governance.model.evidence import Stage
-from governance.pipeline.pointer import current_pointer, released_manifest
+from governance.pipeline.pointer import current_pointer
+from governance.pipeline.standing import present
 from governance.pipeline.step import RunContext
 from governance.protect import build_manifest, carried_segments, sign_manifest
 
 
-def draft_manifest(context: RunContext) -> Manifest:
-    """The manifest as it stands after protect, not signed: what validate reads the version through."""
-    return _manifest(context, checkpoint=None, extra={})
+def draft_manifest(context: RunContext, released: Manifest | None = None) -> Manifest:
+    """The manifest as it stands after protect, not signed: what validate reads the version through.
+
+    ``released`` is what it stands on, where that was read already.
+    """
+    return _manifest(context, released or _stands_on(context), checkpoint=None, extra={})
 
 
 def signed_manifest(
-    context: RunContext, evident: Sequence[Stage], *, consent_position: int, late_withdrawals: int
+    context: RunContext,
+    evident: Sequence[Stage],
+    *,
+    consent_position: int,
+    late_withdrawals: int,
+    carried_decided_at: datetime | None = None,
 ) -> tuple[Manifest, bytes]:
     """The manifest under the home's evidence key; embeds the checkpoint that covers the evidence.
 
-    ``evident`` are the stages whose evidence the release stands on.
+    ``evident`` are the stages whose evidence the release stands on; ``carried_decided_at`` is an instant at which
+    nobody in the carried segments was denied.
+
+    Raises:
+        StorageError: GOV-721 when another release came while it was made.
     """
+    released, previous = _stands_on(context), _previous(context)
+    if released is not None and (previous or {}).get("manifest_digest") != released.digest:
+        raise moved_meanwhile(context.run.dataset)
+    decided = {"carried_decided_at": timestamp(carried_decided_at)} if carried_decided_at else {}
     manifest = _manifest(
         context,
+        released,
         checkpoint=context.workspace.log.checkpoint().note,
         extra={
             "evidence": {str(stage): context.log_index(stage) for stage in evident},
             "consent_position_at_publish": consent_position,
             "late_withdrawals": late_withdrawals,
-            "previous": _previous(context),
+            "previous": previous,
+            **decided,
         },
     )
     return manifest, sign_manifest(manifest, context.workspace.keyring.evidence_signer)
 
 
-def _manifest(context: RunContext, *, checkpoint: str | None, extra: Mapping[str, Any]) -> Manifest:
+def moved_meanwhile(dataset: str) -> StorageError:
+    """GOV-721: the version does not stand on the one that is released now."""
+    return StorageError(
+        "GOV-721",
+        f"{dataset} was released by another run since this one opened",
+        "start a new run on top of the present version",
+    )
+
+
+def _stands_on(context: RunContext) -> Manifest | None:
+    return None if context.contract.mode is LoadMode.FULL else present(context)
+
+
+def _manifest(
+    context: RunContext, previous: Manifest | None, *, checkpoint: str | None, extra: Mapping[str, Any]
+) -> Manifest:
     facts = context.facts(Stage.PROTECT)
     written = segments_of(facts["segments"])
-    previous = (
-        released_manifest(context.workspace, context.run.dataset)
-        if context.contract.mode is not LoadMode.FULL and context.run.previous_version
-        else None
-    )
     carried = carried_segments(previous, context.contract.mode, written)
     rewritten = {s["from"]: s for s in facts.get("carried", ())}
     kept = [s for s in carried if s.segment_id not in rewritten]

@@ -25,6 +25,7 @@ from governance.model.run import OpenedRun, version_id
 from governance.pipeline.deidentifying import deidentified
 from governance.pipeline.pinned import SEALED, pin_source
 from governance.pipeline.pointer import current_version
+from governance.pipeline.standing import keep_opened_on
 from governance.pipeline.step import SCHEMA, RunReference, event_context, reported, source_types
 from governance.pipeline.workspace import Workspace
 from governance.storage import Storage
@@ -129,6 +130,7 @@ def open_run(
         for name, _ in contract.suites:
             storage.write(f"{reference.folder}/{name}", (contract_path.parent / name).read_bytes())
         storage.write(f"{reference.folder}/{SCHEMA}", schema.serialize().to_pybytes())
+        keep_opened_on(storage, reference, previous)
         storage.write(f"{reference.folder}/run.json", canonical(run.to_json()))
         record = StageRecord(
             Evidence(Stage.OPEN, opened_facts(run, contract, contract_index, policy_index, text_models)),

@@ -96,7 +96,7 @@ def released_manifest(workspace: Workspace, dataset: str, version: str | None = 
         if version in (None, manifest.version):
             return manifest
         link = manifest.body["previous"]
-        manifest = _linked(workspace, storage, dataset, link) if link else None
+        manifest = linked_manifest(workspace, storage, dataset, link) if link else None
     raise AccessError(
         "GOV-603",
         f"{dataset} has no released version{' ' + version if version else ''}",
@@ -113,7 +113,7 @@ def released_chain(workspace: Workspace, dataset: str) -> Iterator[Manifest]:
     while manifest is not None:
         yield manifest
         link = manifest.body["previous"]
-        manifest = _linked(workspace, storage, dataset, link) if link else None
+        manifest = linked_manifest(workspace, storage, dataset, link) if link else None
 
 
 def released_contract(workspace: Workspace, manifest: Manifest) -> Contract:
@@ -148,7 +148,7 @@ def _confirmed(
         if pointer is None:
             return None, None
         try:
-            manifest = _linked(workspace, storage, dataset, pointer.link)
+            manifest = linked_manifest(workspace, storage, dataset, pointer.link)
             require_logged(workspace.log, storage, pointer, manifest, workspace.evidence_public_key)
         except StorageError:
             # Another release may have come between the pointer and the log.
@@ -158,7 +158,8 @@ def _confirmed(
             return pointer, manifest
 
 
-def _linked(workspace: Workspace, storage: Storage, dataset: str, link: dict[str, Any]) -> Manifest:
+def linked_manifest(workspace: Workspace, storage: Storage, dataset: str, link: dict[str, Any]) -> Manifest:
+    """The verified manifest that a pointer or a later manifest names. Raises StorageError GOV-722."""
     path = link["manifest_path"]
     if not storage.exists(path):
         raise StorageError(
@@ -252,7 +253,7 @@ def newest_release(workspace: Workspace, dataset: str) -> Released:
     if newest is None:
         raise AccessError("GOV-603", f"the log names no release of {dataset}", "run the governed pass first")
     storage = workspace.dataset_storage(dataset)
-    manifest = _linked(workspace, storage, dataset, newest.link)
+    manifest = linked_manifest(workspace, storage, dataset, newest.link)
     require_logged(workspace.log, storage, newest, manifest, workspace.evidence_public_key)
     return newest
 

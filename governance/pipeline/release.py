@@ -7,6 +7,7 @@ stays; killed after it, the next opening finds the pointer moved and records the
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from governance.model.key_grant import Claim, Operation
 from governance.pipeline.approval import evident
 from governance.pipeline.classify import require_declared
 from governance.pipeline.consent import ConsentDecision, ReleasedSubjects
-from governance.pipeline.manifest import draft_manifest, signed_manifest
+from governance.pipeline.joining import TURNS, join
+from governance.pipeline.loose import remove_loose
+from governance.pipeline.manifest import draft_manifest, moved_meanwhile, signed_manifest
 from governance.pipeline.membership import index_members
 from governance.pipeline.pointer import (
     POINTER,
@@ -34,6 +37,7 @@ from governance.pipeline.pointer import (
 )
 from governance.pipeline.protect import DATASETS, protect
 from governance.pipeline.quarantine import quarantine_folder, quarantine_version
+from governance.pipeline.standing import Settled, may_join
 from governance.pipeline.step import (
     RunContext,
     RunReference,
@@ -67,27 +71,51 @@ def release(context: RunContext) -> dict[str, Any]:
             path = f"versions/{context.run.version}/{context.run.attempt}.manifest.json"
             try:
                 _require_enforced(context)
-                _require_evidence(context)
-                position, late, tombstones = _consent_again(context)
-                if late:
+                for _ in range(TURNS):
+                    carried = join(context)
                     _require_evidence(context)
-                manifest, envelope = signed_manifest(
-                    context, evident(context), consent_position=position, late_withdrawals=late
-                )
-                context.storage.write(
-                    contract_path(manifest),
-                    context.storage.read(f"{context.reference.folder}/contract.odcs.yaml"),
-                )
-                context.storage.write(path, envelope)
-                facts = publish(context, manifest, path, position, late, tombstones)
+                    facts = _published(context, path, carried)
+                    if facts is not None:
+                        break
             except GovernanceError as fault:
                 # What was published is not set aside, nor what was only asked for too early.
                 if fault.code not in _TOO_EARLY and not _moved(context, path):
                     quarantine_version(context, fault)
                 raise
+            if facts is None:
+                # Others went first each time: its next try goes on, so it is not set aside.
+                raise moved_meanwhile(context.run.dataset)
         record = stage_record(context, stage, facts, outputs=(_released_dataset(context, facts),))
         context.recorder.completed(stage, record.context, record)
     return facts
+
+
+def _published(context: RunContext, path: str, carried: Settled | datetime | None) -> dict[str, Any] | None:
+    """Publish the version as it stands; ``None`` where another release came first and it may stand on that one."""
+    position, late, tombstones = _consent_again(context)
+    if isinstance(carried, Settled) and carried.position != position:
+        # Records came in between: whoever they are about may be in what is carried.
+        return None
+    if late:
+        _require_evidence(context)
+    try:
+        manifest, envelope = signed_manifest(
+            context,
+            evident(context),
+            consent_position=position,
+            late_withdrawals=late,
+            carried_decided_at=carried.at if isinstance(carried, Settled) else carried,
+        )
+        context.storage.write(
+            contract_path(manifest),
+            context.storage.read(f"{context.reference.folder}/contract.odcs.yaml"),
+        )
+        context.storage.write(path, envelope)
+        return publish(context, manifest, path, position, late, tombstones)
+    except StorageError as fault:
+        if fault.code != "GOV-721" or not may_join(context):
+            raise
+        return None
 
 
 def _require_enforced(context: RunContext) -> None:
@@ -306,19 +334,19 @@ def publish(
     """
     workspace, storage = context.workspace, context.storage
     pointer, seen = current_pointer(storage)
-    if (pointer.version if pointer else None) != context.run.previous_version:
-        raise StorageError(
-            "GOV-721",
-            f"{context.run.dataset} was released by another run since this one opened",
-            "start a new run on top of the present version",
-        )
+    stands_on = pointer.link if pointer else None
+    present = pointer.version if pointer else None
+    if stands_on != manifest.body["previous"] or (
+        present != context.run.previous_version and not may_join(context)
+    ):
+        raise moved_meanwhile(context.run.dataset)
     index_members(context, manifest)
     checkpoint = workspace.log.checkpoint()
     facts: dict[str, Any] = {
         "state": "intended",
         "manifest_digest": manifest.digest,
         "manifest_path": path,
-        "previous_version": context.run.previous_version,
+        "previous_version": present,
         "consent_position": position,
         "late_withdrawals": late,
         "checkpoint": {"size": checkpoint.size, "root": checkpoint.root.hex()},
@@ -356,10 +384,7 @@ def _mark_released(
 ) -> None:
     # An earlier try may have failed, by a store that was down, or have been killed while it sealed rows.
     context.storage.remove_tree(quarantine_folder(context))
-    named = {segment.segment_id for segment in manifest.segments}
-    for segment_id in {path.split("/")[1] for path in context.storage.list("segments")} - named:
-        if segment_id.startswith(f"{manifest.version}-"):
-            context.storage.remove_tree(f"segments/{segment_id}")
+    remove_loose(context, manifest)
     context.storage.write(_marker(pointer.manifest_path), canonical({"facts": facts, "log_index": index}))
 
 

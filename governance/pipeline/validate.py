@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from governance.detect import TableScanner
 from governance.errors import GovernanceError, ValidationError
 from governance.model.canonical import parse
 from governance.model.classification import HARMLESS, ColumnClassification
-from governance.model.contract import RuleScope
+from governance.model.contract import LoadMode, RuleScope
 from governance.model.dataset import Manifest, Segment
 from governance.model.decision import Reason
 from governance.model.evidence import Assertion, DatasetLineage, Stage
@@ -22,6 +23,14 @@ from governance.pipeline.manifest import draft_manifest
 from governance.pipeline.pointer import released_manifest
 from governance.pipeline.protect import DATASETS
 from governance.pipeline.quarantine import quarantine_version
+from governance.pipeline.standing import (
+    VALIDATED_ON,
+    judged_apart,
+    keep_stood_on,
+    may_join,
+    present,
+    settled,
+)
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 from governance.protect import open_version, unsealed_files, verify_files
 from governance.protect.types import schema_of
@@ -39,9 +48,11 @@ def validate(context: RunContext, *, late: np.ndarray | None = None) -> dict[str
     stage = Stage.VALIDATE
     with reported(context.recorder, stage, stage_record(context, stage, {}).context):
         try:
-            facts, lineage = _judged(context, draft_manifest(context), late)
+            released = None if context.contract.mode is LoadMode.FULL else present(context)
+            facts, lineage = _judged(context, draft_manifest(context, released), late, released)
             record = stage_record(context, stage, facts, inputs=(lineage,))
             prove(context, stage, record)
+            keep_stood_on(context, VALIDATED_ON, released)
             require_sound(context, facts)
         except GovernanceError as fault:
             quarantine_version(context, fault)
@@ -51,8 +62,9 @@ def validate(context: RunContext, *, late: np.ndarray | None = None) -> dict[str
 
 
 def _judged(
-    context: RunContext, manifest: Manifest, late: np.ndarray | None
+    context: RunContext, manifest: Manifest, late: np.ndarray | None, released: Manifest | None
 ) -> tuple[dict[str, Any], DatasetLineage]:
+    manifest, carried = _to_read_back(context, manifest, late, released)
     presence = _SubjectPresence(context, late)
     schema = schema_of(manifest.body["schema"])
     rescan = _Rescan(context, schema)
@@ -91,6 +103,7 @@ def _judged(
         "rows": rows,
         "results": results,
         **({"profiles": profiles} if profiles else {}),
+        **({"carried": carried} if carried else {}),
         "rescan": rescan.finish(),
         "checks": checks,
     }
@@ -102,6 +115,22 @@ def _judged(
         assertions=(*verdict.assertions, *(Assertion(DRIFT, r["success"], r["column"]) for r in moved)),
     )
     return facts, lineage
+
+
+def _to_read_back(
+    context: RunContext, manifest: Manifest, late: np.ndarray | None, released: Manifest | None
+) -> tuple[Manifest, dict[str, Any] | None]:
+    """The version without what it carries, and what that is, where the run that released it read it back."""
+    if late is not None or released is None or not (may_join(context) and judged_apart(context)):
+        return manifest, None
+    before = {segment.segment_id for segment in released.segments}
+    own = tuple(segment for segment in manifest.segments if segment.segment_id not in before)
+    carried = len(manifest.segments) - len(own)
+    if not carried or settled(context, released) is None:
+        return manifest, None
+    rows = sum(s.rows for s in manifest.segments) - sum(s.rows for s in own)
+    said = {"version": released.version, "segments": carried, "rows": rows}
+    return replace(manifest, segments=own), said
 
 
 class _Rescan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from governance.validate.drift import Drift
 from governance.validate.judge import judge
 from governance.validate.results import ValidationResult
-from governance.validate.rules import check, expectations
+from governance.validate.rules import by_part, check, expectations
 from governance.validate.source import SourceRules
 
-__all__ = ["Drift", "SourceRules", "ValidationResult", "check", "expectations", "judge"]
+__all__ = ["Drift", "SourceRules", "ValidationResult", "by_part", "check", "expectations", "judge"]

@@ -60,6 +60,14 @@ def check(rules: Iterable[Rule], schema: pa.Schema | None = None) -> None:
     compiled(rules, schema)
 
 
+def by_part(rules: Iterable[Rule]) -> bool:
+    """Whether each rule that holds of two parts of a version holds of both together."""
+    listed = list(rules)
+    return not any(rule.expectation == DRIFT for rule in listed) and all(
+        each.by_row and not isinstance(each.check, Unique) for each in compiled(listed)
+    )
+
+
 def compiled(
     rules: Iterable[Rule], schema: pa.Schema | None = None, *, diverting: bool = False
 ) -> list[Compiled]:
