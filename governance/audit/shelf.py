@@ -30,6 +30,7 @@ from governance.model.canonical import canonical, digest, parse, timestamp
 _NAME = re.compile("[0-9a-f]{32}")
 _FILE = re.compile(r"report(\.[a-z]{2})?(\.[a-z]{3,6}){1,2}")
 _MADE = "made.json"
+_ABANDONED_S = 86_400.0
 BUNDLE, PAGE, RECORD_FILE = "report.zip", "report.html", "report.json"
 HOLD_BODIES = ("zip", "pdf")
 """Endings of files that hold bodies of log entries: the bundle, and the PDF it is attached to."""
@@ -102,6 +103,7 @@ class Shelf:
             What :func:`governance.audit.making.make_report` raises.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sweep(at)
         with tempfile.TemporaryDirectory(prefix=".making-", dir=self.folder) as making:
             made = make_report(
                 workspace,
@@ -155,6 +157,13 @@ class Shelf:
         """Reports that rest on any of these log entries, the newest first."""
         wanted = sorted(set(entries))
         return [one for one in self.listed() if _shares(_cited(one.folder), wanted)] if wanted else []
+
+    def _sweep(self, at: datetime) -> None:
+        """Take away what a process that was killed left half done, a day later."""
+        for path in [*self.folder.glob(".making-*"), *self.folder.glob(".taking-*")]:
+            with contextlib.suppress(OSError):
+                if at.timestamp() - path.stat().st_mtime > _ABANDONED_S:
+                    shutil.rmtree(path)
 
     def _take(self, making: Path, target: Path) -> None:
         if not target.exists():
