@@ -47,10 +47,12 @@ def open_run(
     purpose: str,
     run_id: str,
     map_index: int = -1,
+    validated: str | None = None,
 ) -> RunReference:
     """Pin everything the run stands on and record it.
 
     Args:
+        validated: the digest of a contract that was found to fit the standard a moment ago.
         source: a path or URI that :mod:`governance.sources` can read.
         run_id: the orchestrator's id of this run; with ``map_index`` it makes the version id.
 
@@ -66,7 +68,7 @@ def open_run(
     asked = {"dataset": contract_path.name.split(".")[0], "run_id": run_id, "purpose": purpose}
     with reported(recorder, Stage.OPEN, asked):
         policy = workspace.policy
-        contract = load_contract(contract_path, policy)
+        contract = load_contract(contract_path, policy, validated=validated)
         detectors = resolve(policy.detectors or None)
         text_models = ready(ner=policy.text_ner, crf=policy.text_crf)
         require_purpose(contract, policy, purpose)

@@ -101,7 +101,8 @@ def open_pass(
     map_index: int = -1,
 ) -> RunReference:
     """Finish a release that was killed half-way, then open a run. Raises what :func:`open_run` raises."""
-    recover(workspace, recorder, load_contract(contract_path).dataset)
+    contract = load_contract(contract_path)
+    recover(workspace, recorder, contract.dataset)
     return open_run(
         workspace,
         recorder,
@@ -110,4 +111,5 @@ def open_pass(
         purpose=purpose,
         run_id=run_id,
         map_index=map_index,
+        validated=contract.digest,
     )

@@ -94,7 +94,7 @@ def _named(result: dict[str, Any], stage: str) -> dict[str, Any]:
 
 
 def experiments(quick: bool, rows: int | None) -> list[Experiment]:
-    size = rows or (500_000 if quick else 10_000_000)
+    size = rows or (1_000_000 if quick else 10_000_000)
     floor = Floor(("copy", str(dataset.source(size)), str(OUT / "work" / "copy")))
     context = {"rows": size, "columns": 9}
     made = []
