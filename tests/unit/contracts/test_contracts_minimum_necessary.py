@@ -11,18 +11,18 @@ from governance.contracts import load_policy
 from governance.errors import ContractError
 
 Changed = Callable[..., Path]
-AFTER = "lateWithdrawalRewrites: 3\n"
 ROW = "  - {role: northlake-research, purpose: research, classifications: [age], protocol: MN-7}\n"
 HOURS = "reviewHours: {days: [monday], from: '06:00', to: '20:00'}\n"
 
 
-def said(changed: Changed, text: str) -> Path:
-    return changed("policy.yaml", (AFTER, AFTER + text))
+def said(changed: Changed, examples: Path, text: str) -> Path:
+    shipped = (examples / "policy.yaml").read_text("utf-8").partition("minimumNecessary:")
+    return changed("policy.yaml", ("".join(shipped[1:]), text))
 
 
-def test_roles_of_every_kind_are_taken(changed: Changed) -> None:
+def test_roles_of_every_kind_are_taken(changed: Changed, examples: Path) -> None:
     more = "  - {role: pipeline, purpose: treatment, exemption: treatment}\n"
-    load_policy(said(changed, f"minimumNecessary:\n{ROW}{more}{HOURS}"))
+    load_policy(said(changed, examples, f"minimumNecessary:\n{ROW}{more}{HOURS}"))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_roles_of_every_kind_are_taken(changed: Changed) -> None:
         (HOURS.replace("monday", "someday"), "days"),
     ],
 )
-def test_faults_are_named(changed: Changed, text: str, says: str) -> None:
+def test_faults_are_named(changed: Changed, examples: Path, text: str, says: str) -> None:
     with pytest.raises(ContractError) as refused:
-        load_policy(said(changed, text))
+        load_policy(said(changed, examples, text))
     assert refused.value.code == "GOV-106" and says in str(refused.value)
