@@ -13,6 +13,7 @@ from governed_home import Home
 from served_process import Server, make_token
 
 from governance.audit import verify_bundle
+from governance.model.evidence import Stage
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -121,3 +122,11 @@ def test_from_the_list_to_the_verdict(page: Any, home: Home, server: Server, tmp
     page.goto(f"{server.url}/pages/")
     assert page.get_by_role("cell", name="Breach assessment").count() >= 2
     shot(page, "7-overview")
+    run_id = home.evidence(Stage.OPEN, "customer_profiles")[0]["context"]["run_id"]
+    for name, path in (
+        ("8-run", f"airflow/customer_profiles/{run_id}"),
+        ("9-dataset", "dataset?namespace=gov&name=customer_profiles"),
+    ):
+        page.goto(f"{server.url}/pages/{path}")
+        assert page.get_by_role("cell", name="Breach assessment").count() >= 1, name
+        shot(page, name)

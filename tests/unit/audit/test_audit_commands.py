@@ -12,7 +12,7 @@ import pytest
 from audit_world import World
 from click.testing import CliRunner
 
-from governance.audit import REPORTS, MadeReport
+from governance.audit import REPORTS, MadeReport, make_report
 from governance.cli import cli
 
 MAIN = "from governance.cli import main; main()"
@@ -29,8 +29,12 @@ def bundle(accounting: MadeReport) -> str:
 
 
 def test_the_list_names_every_kind() -> None:
-    code, output = run("report", "list", "--json")
-    assert code == 0 and [k["kind"] for k in json.loads(output)] == list(REPORTS)
+    code, output = run("report", "list", "--kinds", "--json")
+    kinds = {k["kind"]: k for k in json.loads(output)}
+    assert code == 0 and list(kinds) == list(REPORTS)
+    for name, kind in REPORTS.items():
+        assert kinds[name]["parameters"] == sorted(kind.parameters)
+        assert (kinds[name]["period"], kinds[name]["for_one_subject"]) == (kind.takes_period, kind.personal)
     code, output = run("report", "list")
     assert code == 0 and "45 CFR 164.528" in output
 
@@ -51,6 +55,16 @@ def test_a_good_bundle_exits_0(world: World, bundle: str, tmp_path: Path) -> Non
     )
     said = json.loads(output)
     assert code == 0 and said["ok"] and said["rows_checked"] == 2 and said["code"] is None
+
+
+def test_what_an_audience_is_not_given_is_said(world: World, tmp_path: Path) -> None:
+    made = make_report(world, "gdpr-art17", tmp_path, bundle=True, audience="partner")
+    code, output = run("verify", str(made.bundle), "--key", world.vkey)
+    assert code == 0 and "Made for a recipient or a customer (audience partner)." in output
+    assert "Body withheld for this audience: " in output
+    code, output = run("verify", str(made.bundle), "--key", world.vkey, "--json")
+    said = json.loads(output)
+    assert (said["audience"], said["bodies_withheld"]) == ("partner", made.record["audience"]["withheld"])
 
 
 def test_without_a_key_it_exits_3(bundle: str) -> None:
