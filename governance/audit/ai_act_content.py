@@ -17,6 +17,8 @@ SOURCES = ("public", "licensed", "third_party", "crawled", "user_data", "synthet
 """The template's list of sources, by the contract's word."""
 
 _BILLION = 10**9
+_MOST_TOKENS = 10**15
+"""As the contract's schema has it; a hundred times what the largest models read."""
 _CONTACT = ("name", "address", "country", "email")
 
 
@@ -159,7 +161,11 @@ def _size(used: Used) -> tuple[dict[str, Any] | None, list[int]]:
 def band(s: Summary) -> Cell:
     """The template's band for text. Bytes are compressed and encrypted, so tokens are known only where declared."""
     said = {d.used.dataset: d.said.get("tokens") for d in s.content}
-    counts = {dataset: n for dataset, n in said.items() if isinstance(n, int) and not isinstance(n, bool)}
+    counts = {
+        dataset: n
+        for dataset, n in said.items()
+        if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= _MOST_TOKENS
+    }
     if not counts:
         return unknown("no contract declares tokens, and none are counted", s.cites)
     total = sum(counts.values())

@@ -177,7 +177,7 @@ def _reads(trail: Trail, datasets: set[str]) -> Iterator[Event]:
             key = tuple(str(action.said.get(n)) for n in ("dataset", "version", "purpose"))
             same.setdefault((*key, action.received_at[:10]), []).append(action)
     for actions in same.values():
-        about = {name: actions[0].said.get(name) for name in ("dataset", "version", "purpose")}
+        about = {name: words(actions[0].said, name) for name in ("dataset", "version", "purpose")}
         first = actions[0]
         made = Event(
             first.index, first.received_at, words(first.said, "read_at"), "read", about,
@@ -191,10 +191,10 @@ def _trainings(systems: Iterable[System]) -> Iterator[Event]:
         for leaf in system.trainings:
             inputs = [part(i) for i in items(leaf.body, "inputs")]
             outcome = {
-                "digest": leaf.body.get("digest"),
+                "digest": words(leaf.body, "digest"),
                 "trained_on": [f"{i.get('dataset')} {i.get('version')}" for i in inputs],
             }
-            about = {"model": system.name.removeprefix(MODELS), "purpose": leaf.body.get("purpose")}
+            about = {"model": system.name.removeprefix(MODELS), "purpose": words(leaf.body, "purpose")}
             yield Event(
                 leaf.index, leaf.received_at, None, "model trained", about, outcome, (RISK, OPERATION), signed=False
             )  # fmt: skip

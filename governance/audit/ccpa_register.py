@@ -160,14 +160,18 @@ def _open_at(c: Consumer, start: datetime) -> bool:
     return c.request.decided_at is None or c.request.decided_at >= start
 
 
+_TEXTS = (
+    *("request", "step", "at", "kind", "regime", "domain", "received_at", "manner", "result", "method"),
+    *("reason", "decision", "recipient", "role", "impossible"),
+)
+_LISTS = {"evidence": str, "holds": dict}
+
+
 def _is_step(leaf: Statement) -> bool:
-    """Whether a leaf's members are of the kinds that the register writes."""
-    return all(
-        isinstance(value, str)
-        or (key == "v" and isinstance(value, int))
-        or (key == "evidence" and isinstance(value, list) and all(isinstance(e, str) for e in value))
-        or (key == "holds" and isinstance(value, list) and all(isinstance(h, dict) for h in value))
-        for key, value in leaf.body.items()
+    """Whether the members of a leaf that are read here are of the kinds that the register writes."""
+    return all(isinstance(leaf.body.get(name, ""), str) for name in _TEXTS) and all(
+        isinstance(said := leaf.body.get(name, []), list) and all(isinstance(each, kind) for each in said)
+        for name, kind in _LISTS.items()
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from audit_rights_story import training as lineage_of_a_training
 from audit_story import CUSTOMERS, regenerate, released
-from audit_training_story import DECLARED, HOSTILE, declaring, trained, training
+from audit_training_story import DECLARED, HOSTILE, PIPELINE, declaring, trained, training
 from audit_world import FROZEN, World
 from jsonschema import Draft202012Validator
 from test_audit_records import cells, codes, golden
@@ -20,6 +20,7 @@ from governance.audit import MadeReport, make_report, verify_bundle
 from governance.contracts import load_contract, load_policy
 from governance.errors import ContractError
 from governance.model.resources import schemas
+from governance.model.statements import TRAINED
 
 KINDS = ("ai-act-datasheet", "ai-act-log", "ai-act-training-summary")
 
@@ -257,7 +258,8 @@ def test_lineage_of_others_names_datasets_and_so_every_version(tmp_path: Path) -
 
 def test_missing_and_strange_declarations_are_unknown(tmp_path: Path) -> None:
     world = World(tmp_path / "w")
-    strange = "      aiAct: {intendedPurpose: [1], gaps: {a: 1}, content: {source: 7, tokens: true, languages: de}}\n"
+    content = "{source: 7, tokens: 99999999999999999999, languages: de}"
+    strange = f"      aiAct: {{intendedPurpose: [1], gaps: {{a: 1}}, content: {content}}}\n"
     policy = world.policy(lambda text: text + "\naiSystems: {churn: [1], m: {continuouslyTrained: maybe}}\n")
     contract = world.contract("customer_profiles", declaring(strange))
     run = world.open("customer_profiles", "model_training", policy=policy, contract=contract, run_id="r")
@@ -265,6 +267,13 @@ def test_missing_and_strange_declarations_are_unknown(tmp_path: Path) -> None:
     for model in ("churn", "m"):
         trained(world, model, run)
     trained(world, "empty")
+    inputs = [
+        3,
+        {"dataset": "customer_profiles", "version": [1]},
+        {"dataset": "customer_profiles", "version": "v0"},
+    ]
+    odd = {"model": "odd", "digest": 2**60, "purpose": 2**60, "inputs": inputs}
+    world.put(json.dumps(odd).encode(), TRAINED, PIPELINE)
     for kind in KINDS:
         made = make_report(world, kind, tmp_path / "o", bundle=True)
         assert made.bundle and verify_bundle(made.bundle, world.vkey).ok

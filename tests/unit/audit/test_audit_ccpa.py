@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_california_story import HOSTILE, california, opened
+from audit_california_story import HOSTILE, california, opened, step
 from audit_story import regenerate
 from audit_world import FROZEN, World
 from jsonschema import Draft202012Validator
@@ -18,7 +18,9 @@ from test_audit_records import cells, codes, golden
 from test_audit_recount import true_facets
 
 from governance.audit import MadeReport, make_report, verify_bundle
+from governance.log import CONSENT_BATCH
 from governance.model.resources import schemas
+from governance.model.statements import REQUEST
 
 KIND = "ccpa-requests"
 
@@ -192,3 +194,20 @@ def test_a_policy_that_lets_the_log_be_pruned_too_early(tmp_path: Path) -> None:
     opened(world, "CA-1", "opt-out")
     record = make_report(world, KIND, tmp_path / "o").record
     assert "kept-too-short" in codes(record, "exceptions")
+
+
+def test_strange_leaves_are_told_and_break_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path / "w")
+    opened(world, "CA-1", "erasure")
+    for body in ({"step": 1}, [1], {"request": "CA-1", "step": "decided", "at": "x", "evidence": 7}, {}):
+        world.put(json.dumps(body).encode(), REQUEST, "admin:cli")
+    step(world, "CA-1", "suspended", written=True)  # a step that this report does not read
+    odd = {"position": 1, "recorded_at": 7, "opt_outs": {"*": {"opened": 2**60, "gpc": "x"}, "odd": 3}}
+    world.put(json.dumps(odd).encode(), CONSENT_BATCH, "admin:cli")
+    made = make_report(world, KIND, tmp_path / "o", bundle=True)
+    # The list is not even an object: nobody can tell what it is.
+    assert codes(made.record, "unknowns")["request-unreadable"] == 3
+    assert codes(made.record, "unknowns")["entry-unreadable"] == 1
+    assert cells(made.record, "request CA-1")["nature"]["value"] == "delete"
+    assert cells(made.record, "opt-outs *")["in_force"]["value"]["at_most"] == 0
+    assert made.bundle and verify_bundle(made.bundle, world.vkey).ok
