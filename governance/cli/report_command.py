@@ -66,7 +66,9 @@ def list_kinds(kinds: bool, as_json: bool) -> None:
     metavar="NAME",
     help="Only this request for erasure; the request of an accounting. By the name in the log.",
 )
-@click.option("--dataset", metavar="NAME", help="Only this dataset.")
+@click.option(
+    "--dataset", metavar="NAME", help="Only this dataset; for the AI Act's reports also models/NAME."
+)
 @click.option("--key", metavar="KEY", help="What this segment key opens.")
 @click.option(
     "--subject",

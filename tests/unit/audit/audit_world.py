@@ -127,6 +127,7 @@ class World:
         run_id: str,
         kind: str = "training",
         uri: str | None = None,
+        previous: str | None = None,
     ) -> Run:
         version = "v" + digest(f"{dataset} {run_id}".encode()).removeprefix("sha256:")[:24]
         context = {
@@ -164,7 +165,7 @@ class World:
                 "policy": {"digest": policy[1], "log_index": policy[0]},
                 "run_public_key": run.key.text,
                 "consent_position": 2,
-                "previous_version": None,
+                "previous_version": previous,
                 "engine": {"governance": "0.1.0", "python": "3.11", "pyarrow": "26.0", "duckdb": "2.0"},
             },
             signer=self.root,

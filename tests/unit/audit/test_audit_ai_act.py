@@ -256,6 +256,26 @@ def test_lineage_of_others_names_datasets_and_so_every_version(tmp_path: Path) -
     assert codes(outside, "unknowns")["trained-on-outside"] == 1 and outside["rows"] == []
 
 
+def test_segments_that_are_carried_on_went_into_it_too(tmp_path: Path) -> None:
+    world = World(tmp_path / "w")
+    policy = world.policy()
+    appending = world.contract("customer_profiles", lambda t: t.replace("loadMode: full", "loadMode: append"))
+    full = world.contract("customer_profiles")
+    versions: list[str] = []
+    for run_id, contract in (("a", full), ("b", full), ("c", appending), ("d", appending)):
+        previous = versions[-1] if versions else None
+        run = world.open(
+            "customer_profiles", "model_training", policy=policy, contract=contract, run_id=run_id, previous=previous
+        )  # fmt: skip
+        released(run, CUSTOMERS)
+        versions.append(run.context["version"])
+    trained(world, "m", run)
+    made = make_report(world, "ai-act-datasheet", tmp_path / "o", bundle=True, asked={"dataset": "models/m"})
+    # d adds to c and c to b, which replaced a.
+    assert [row["id"].rpartition(" ")[2] for row in made.record["rows"]] == versions[:0:-1]
+    assert made.bundle and verify_bundle(made.bundle, world.vkey).ok
+
+
 def test_missing_and_strange_declarations_are_unknown(tmp_path: Path) -> None:
     world = World(tmp_path / "w")
     content = "{source: 7, tokens: 99999999999999999999, languages: de}"
