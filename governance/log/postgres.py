@@ -17,6 +17,7 @@ from governance.errors import LogError, SettingError
 from governance.log.archive_rows import ArchiveReads, ArchiveWrites
 from governance.log.storage import (
     PAGE,
+    SPAN,
     TABLES,
     NewRow,
     Redaction,
@@ -39,11 +40,12 @@ if TYPE_CHECKING:
 # Advisory locks are per database; the second key, the table's or schema's oid, tells logs apart.
 _TURN_LOCK = 0x474F5631
 _MIGRATION_LOCK = 0x474F5632
-_ROW = (
+_ROWS = (
     "SELECT e.idx, e.nodes, e.leaf, e.salt, e.body, r.leaf FROM governance_log_entry e"
-    " LEFT JOIN governance_log_redaction r USING (idx)"
-    " WHERE e.idx >= %b AND e.idx < %b ORDER BY e.idx LIMIT %b"
+    " LEFT JOIN governance_log_redaction r USING (idx) WHERE e.idx >= %b AND e.idx < %b"
 )
+_ROW = f"{_ROWS} ORDER BY e.idx LIMIT %b"
+_MARKED = f"{_ROWS} AND position(%b::bytea in e.leaf) > 0 ORDER BY e.idx"
 _TABLES = {name: f"governance_log_{name}" for name in TABLES}
 _MARKERS = "SELECT digest, idx FROM governance_log_marker WHERE digest = ANY(%b)"
 _START = (
@@ -138,6 +140,13 @@ class PostgresStorage(ArchiveReads):
                 return
             yield from rows
             start, page = rows[-1].index + 1, next_page(rows)
+
+    def marked(self, mark: bytes, start: int, stop: int) -> Iterator[StoredEntry]:
+        for first in range(start, stop, SPAN):
+            with self._connected() as connection:
+                span = (first, min(first + SPAN, stop), mark)
+                rows = [StoredEntry(*row) for row in _all(connection, _MARKED, span)]
+            yield from rows
 
     def nodes(self, nodes: Sequence[Node]) -> list[bytes]:
         with self._connected() as connection:

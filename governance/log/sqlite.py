@@ -22,6 +22,7 @@ from governance.log.archive_rows import ArchiveReads, ArchiveWrites
 from governance.log.sqlite_markers import ROWS, STATEMENTS, MarkersRead, RecentMarkers, parts
 from governance.log.storage import (
     PAGE,
+    SPAN,
     TABLES,
     NewRow,
     Redaction,
@@ -40,11 +41,12 @@ FILE = "log.sqlite"
 _WAIT_MS = 60_000
 _CACHE_KIB = 16_384
 _TABLES = {name: name for name in TABLES}
-_ROW = (
+_ROWS = (
     "SELECT e.idx, e.nodes, e.leaf, e.salt, e.body, r.leaf"
-    " FROM entry e LEFT JOIN redaction r ON r.idx = e.idx"
-    " WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx LIMIT ?"
+    " FROM entry e LEFT JOIN redaction r ON r.idx = e.idx WHERE e.idx >= ? AND e.idx < ?"
 )
+_ROW = f"{_ROWS} ORDER BY e.idx LIMIT ?"
+_MARKED = f"{_ROWS} AND instr(e.leaf, ?) ORDER BY e.idx"
 
 _HEAD = (
     "SELECT idx, nodes, (SELECT min(idx) FROM recent), EXISTS (SELECT 1 FROM redaction)"
@@ -145,6 +147,13 @@ class SqliteStorage(ArchiveReads):
                 return
             yield from rows
             start, page = rows[-1].index + 1, next_page(rows)
+
+    def marked(self, mark: bytes, start: int, stop: int) -> Iterator[StoredEntry]:
+        for first in range(start, stop, SPAN):
+            with self._connected() as connection:
+                span = (first, min(first + SPAN, stop), mark)
+                rows = list(map(_entry, connection.execute(_MARKED, span)))
+            yield from rows
 
     def nodes(self, nodes: Sequence[Node]) -> list[bytes]:
         with self._connected() as connection:

@@ -16,6 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from governance.errors import LogError
 from governance.log.archive_rows import ArchiveRow
 from governance.log.note import check_name
@@ -23,11 +25,12 @@ from governance.log.tree import HASH_SIZE, Node, completed_by, home
 
 PAGE = 128
 PAGE_BYTES = 8 << 20
+SPAN = 50_000
+"""How many leaves are looked at for a mark at a time."""
 TABLES = ("entry", "marker", "redaction", "checkpoint", "meta", "archive", "leftover")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
+class StoredEntry(msgspec.Struct, frozen=True, gc=False):
     """A row. ``nodes`` is the leaf hash and the interior nodes this leaf completes, 32 bytes each.
 
     ``salt`` and ``body`` are None after a redaction, whose leaf is then ``redacted_by``, and when they lie
@@ -138,6 +141,9 @@ class Storage(Protocol):
 
     def read(self, start: int, stop: int) -> Iterator[StoredEntry]:
         """Rows with ``start <= index < stop`` in order of index, page by page."""
+
+    def marked(self, mark: bytes, start: int, stop: int) -> Iterator[StoredEntry]:
+        """Those of :meth:`read` whose leaf holds these bytes; of the others no body is read."""
 
     def nodes(self, nodes: Sequence[Node]) -> list[bytes]:
         """Tree nodes, in the order asked for. Raises GOV-504 when one is missing."""

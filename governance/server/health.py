@@ -14,10 +14,10 @@ def router(served: ServedStore) -> APIRouter:
 
     @routes.get("/healthz", responses={503: {"description": "The store does not answer."}})
     def healthz(response: Response) -> dict[str, str]:
-        """``ok``, or the code of what is wrong with the store."""
+        """``ok``, or the code of what is wrong with the store; ``index`` while it is built after a start."""
         fault = served.fault
         if fault is None:
-            return {"status": "ok"}
+            return {"status": "ok"} | ({"index": "catching up"} if served.building else {})
         response.status_code = 503
         return {"status": fault}
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from governance.errors import GovernanceError
-from governance.lineage.index import Index
+from governance.errors import GovernanceError, LogError
+from governance.lineage.index import Index, genesis_evidence_key
 from governance.lineage.snapshot import open_snapshot, write_snapshot
 from governance.log import Checkpoint, GroupCommit, Log
 from governance.server.conformance_book import ConformanceBook
@@ -27,6 +27,12 @@ _SLICE = 1_000
 _SHARE = 9.0
 """Indexing and judging pause so many times as long as they worked: they must not take the time that making
 events durable needs. Whoever asks through :meth:`ServedStore.fresh` gets all of it anyway."""
+
+_AHEAD = 20_000
+"""Entries that the index may have to read before the server listens; more are read behind its back."""
+
+_BUILD_SLICE = 60_000
+"""So many are read then between two looks at whether to stop."""
 
 _PATIENCE_S = 2.0
 """So long a question waits for a graph that is drawn anew; then it is answered from the former one."""
@@ -67,13 +73,19 @@ class ServedStore:
         self.group = GroupCommit(log)
         self._memory = memory
         self.index = _opened(log, evidence_public_key, snapshots, memory)
+        size = log.size()
+        self._built = threading.Event()
+        if size - self.index.size <= _AHEAD:
+            self.index.catch_up(log, size)
+            self._built.set()
         self._snapshots = snapshots
         self._kept = 0
         self.tokens = TokenBook(self.index, clock)
+        self.tokens.follow(log, size)
         self.conformance = ConformanceBook()
         self.fault: str | None = None
         """The code of what keeps the store from answering now."""
-        self.known_size = self.index.size
+        self.known_size = size
         self.checkpoint: Checkpoint | None = None
         self._graph: Graph | None = None
         self._current: Current | None = None
@@ -84,6 +96,9 @@ class ServedStore:
         self._folding = threading.Lock()
         self._stopping = threading.Event()
         self._checkpoint_every = checkpoint_every
+        self._builder = threading.Thread(target=self._build, name="governance-build", daemon=True)
+        if self.building:
+            self._builder.start()
         self._thread = threading.Thread(target=self._follow, name="governance-follow", daemon=True)
         self._thread.start()
         self._warmer = threading.Thread(target=self._keep_warm, name="governance-warm", daemon=True)
@@ -98,12 +113,23 @@ class ServedStore:
             )
             self._keeper.start()
 
+    @property
+    def building(self) -> bool:
+        """Whether the index still reads what the log held when this was opened."""
+        return not self._built.is_set()
+
     def fresh(self) -> Index:
         """The index, caught up to what the log held when this was called.
 
         Raises:
-            LogError: GOV-501 when the store does not answer.
+            LogError: GOV-501 when the store does not answer, GOV-525 while the index is built.
         """
+        if self.building:
+            raise LogError(
+                "GOV-525",
+                f"the index has read {self.index.size} of {self.known_size} entries",
+                "ask again later; /healthz says when it has read them all. Events are taken meanwhile.",
+            )
         size = self.log.size()
         self.tokens.follow(self.log, size)
         if self.index.size < size:
@@ -151,6 +177,8 @@ class ServedStore:
         """Append what waits, then let go of log and index."""
         self._stopping.set()
         self._thread.join()
+        if self._builder.is_alive():
+            self._builder.join()
         if self._snapshots is not None:
             self._keeper.join()
         if self._warmer.is_alive():
@@ -179,7 +207,7 @@ class ServedStore:
                     _log.error("the store does not answer: %s", fault.code)
                 self.fault = fault.code
                 continue
-            if time.monotonic() >= rest_until:
+            if time.monotonic() >= rest_until and not self.building:
                 began = time.monotonic()
                 self._index(min(size, self.index.size + _SLICE) if busy else size)
                 self._judge(min(size, self.conformance.size + _SLICE // (10 if busy else 2)))
@@ -188,8 +216,23 @@ class ServedStore:
                 signed = time.monotonic()
                 self._sign()
 
+    def _build(self) -> None:
+        try:
+            size = self.log.size()
+            while self.index.size < size and not self._stopping.is_set():
+                with self._catching_up:
+                    self.index.catch_up(self.log, min(size, self.index.size + _BUILD_SLICE))
+        except GovernanceError as fault:
+            _log.error("the index is not built: %s", fault.code)
+        except Exception as fault:
+            _log.error("the index is not built: unexpected %s", type(fault).__name__)
+        # Where it failed, questions try again and say why.
+        self._built.set()
+
     def _keep_warm(self) -> None:
         warmed, share = -1, 0.0
+        while self.building and not self._stopping.wait(_FOLLOW_S):
+            pass
         while not self._stopping.is_set():
             began = time.monotonic()
             if self.index.size != warmed:
@@ -249,10 +292,7 @@ class ServedStore:
 
 def _opened(log: Log, key: bytes | None, snapshots: Path | None, memory: str) -> Index:
     index = None if snapshots is None else open_snapshot(snapshots, log, key, memory_limit=memory)
-    if index is None:
-        return Index.build(log, evidence_public_key=key, memory_limit=memory)
-    index.catch_up(log)
-    return index
+    return index or Index(genesis_evidence_key(log) if key is None else key, memory_limit=memory)
 
 
 def _done(work: Future[None], until: float) -> bool:

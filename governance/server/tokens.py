@@ -105,8 +105,6 @@ def issued_tokens(log: Log, size: int | None = None) -> list[dict[str, Any]]:
     issued: dict[str, dict[str, Any]] = {}
     ended: dict[str, int] = {}
     for index, row in _token_rows(log, 0, log.size() if size is None else size):
-        if row is None:
-            continue
         revokes, token_id, _, name, scopes, namespaces, until = row
         if revokes:
             ended.setdefault(token_id, index)
@@ -122,15 +120,14 @@ def issued_tokens(log: Log, size: int | None = None) -> list[dict[str, Any]]:
     return [token | {"revoked_by": ended.get(token_id)} for token_id, token in issued.items()]
 
 
-def _token_rows(log: Log, start: int, stop: int) -> Iterator[tuple[int, tuple[Any, ...] | None]]:
-    """What each entry says of tokens, None where nothing. Events are not read, only their envelopes."""
-    for entry in log.entries(start, stop):
-        row = None
-        if _MARK in entry.leaf and entry.body is not None:
-            envelope = entry.envelope
-            if envelope.media_type in TOKEN_MEDIA_TYPES:
-                row = token_row(entry.body, envelope.media_type, envelope.principal)
-        yield entry.index, row
+def _token_rows(log: Log, start: int, stop: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """What entries say of tokens, those that say it. Events are not read."""
+    for entry in log.marked(_MARK, start, stop):
+        envelope = entry.envelope
+        if entry.body is not None and envelope.media_type in TOKEN_MEDIA_TYPES:
+            row = token_row(entry.body, envelope.media_type, envelope.principal)
+            if row is not None:
+                yield entry.index, row
 
 
 _NOBODY: tuple[None, str, None] = (None, "sha256:", None)
@@ -159,7 +156,7 @@ class TokenBook:
         return sum(until is None or until > now for _, _, until in list(self._known.values()))
 
     def follow(self, log: Log, size: int) -> None:
-        """Learn which tokens were made and revoked up to a log size. Reads no event, only its envelope.
+        """Learn which tokens were made and revoked up to a log size. Reads no event.
 
         Raises:
             LogError: GOV-501 when the store does not answer.
@@ -168,9 +165,9 @@ class TokenBook:
             return
         with self._following:
             for index, row in _token_rows(log, self._seen, size):
-                if row is not None:
-                    self._learn(row)
+                self._learn(row)
                 self._seen = index + 1
+            self._seen = max(self._seen, size)
 
     def skip(self, indexes: Sequence[int]) -> None:
         """Entries that this server appended itself as events need not be read again to find no token in them."""

@@ -91,6 +91,18 @@ def test_an_append_is_refused_when_anything_speaks_against_it(log: Log, open_log
     assert [stored.body for stored in storage.read(size, size + 9)] == [b"body"] * 3
 
 
+def test_entries_are_found_by_a_mark_in_their_leaf(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("sqlite", "postgres"):
+        monkeypatch.setattr(f"governance.log.{module}.SPAN", 3)
+    log.append([event(n, "ingest:rare" if n % 4 == 1 else "ingest:airflow") for n in range(10)])
+    log.redact(5, "ground", "rights:dpo")
+    found = list(log.marked(b"ingest:rare", 1, 10))
+    assert [(e.index, e.body) for e in found] == [(1, event(1).body), (5, None), (9, event(9).body)]
+    assert found == [log.entry(index) for index in (1, 5, 9)]
+    assert [e.index for e in log.marked(b"ingest:rare", 2, 9)] == [5]
+    assert list(log.marked(b"'", 0, 11)) == []
+
+
 def test_writers_that_take_turns_stay_dense(log: Log, open_log: Callable[..., Log]) -> None:
     """Whatever one expects of the head, the other moved it: nothing is lost, doubled or out of order."""
     logs = [log, open_log()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from governance.errors import LogError
+from governance.lineage.index import Index
 from governance.log import Log, NewEntry, open_storage
 from governance.pipeline.workspace import now
+from governance.server.app import build_app
 from governance.server.served import ServedStore
 from governance.server.tokens import create_token
 
@@ -114,7 +117,8 @@ def test_what_is_not_there_is_said_as_json(client: TestClient) -> None:
     answer = client.get("/nowhere")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "GOV-612")
     answer = client.put("/api/v1/audit/log")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "GOV-612")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "GOV-617")
+    assert answer.headers["allow"] == "GET"
 
 
 def test_the_index_is_kept_between_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,12 +135,47 @@ def test_the_index_is_kept_between_starts(tmp_path: Path, monkeypatch: pytest.Mo
     first.log.append([NewEntry(EVENT % 9, MEDIA_TYPE, "ingest:x")])
     first.fresh()
     first.close()
-    monkeypatch.setattr("governance.lineage.index.Index.build", lambda *_, **__: pytest.fail("it was built"))
+    monkeypatch.setattr("governance.server.served.Index", lambda *_, **__: pytest.fail("it was built"))
     second = opened()
     assert second.index.size == 5
     assert len(second.index.runs()) == 4
     assert second.tokens.caller(made) is not None
     second.close()
+
+
+def test_a_long_log_is_read_behind_the_back_of_a_server_that_takes_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(open_storage(str(tmp_path / "store"), create=True), signer=None, clock=now)
+    log.append([NewEntry(EVENT % n, MEDIA_TYPE, "ingest:x") for n in range(50)])
+    made = create_token(
+        log, name="x", scopes=["ingest", "read"], namespaces=None, expires_at=None, principal="admin:x"
+    )
+    may_read, catch_up = threading.Event(), Index.catch_up
+
+    def slow(index: Index, *arguments: Any) -> int:
+        assert may_read.wait(30)
+        return catch_up(index, *arguments)
+
+    monkeypatch.setattr("governance.server.served._AHEAD", 10)
+    monkeypatch.setattr("governance.server.served._BUILD_SLICE", 7)
+    monkeypatch.setattr(Index, "catch_up", slow)
+    served = ServedStore(log, clock=now, warm=True)
+    with TestClient(build_app(served)) as client:
+        client.headers["authorization"] = f"Bearer {made}"
+        assert client.post("/api/v1/lineage", content=EVENT % 99).status_code == 201
+        assert client.get("/pages/?q=j").status_code == 503
+        for path in ("/api/v1/jobs", "/api/v1/search?q=j", "/api/v1/lineage?nodeId=job:n:j"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1"), path
+        assert client.get("/api/v1/jobs").json()["error"]["code"] == "GOV-525"
+        assert client.get("/healthz").json() == {"status": "ok", "index": "catching up"}
+        assert metric(client, "governance_index_lag_entries") > 50
+        may_read.set()
+        wait_until(lambda: not served.building)
+        assert client.get("/healthz").json() == {"status": "ok"}
+        assert client.get("/api/v1/jobs").json()["totalCount"] == 1
+        assert served.index.size == log.size() == 52
 
 
 def test_the_graph_and_the_present_are_read_ahead(tmp_path: Path) -> None:
