@@ -99,6 +99,7 @@ KINDS: Mapping[str, ActionKind] = MappingProxyType(
         "erasure_step": ActionKind("Steps of erasures", _requests),
         "erasure_approved": ActionKind("Erasures approved", _nothing, "approver", person=True),
         "subject_suppressed": ActionKind("Subjects suppressed", _requests),
+        "tombstone_replayed": ActionKind("Tombstones replayed after a restore", _requests),
         "request_step": ActionKind("Steps of subjects' requests", _step, "by", "reason", person=True),
         "classification_corrected": ActionKind(
             "Classifications corrected", _column, "by", "because", person=True
@@ -122,6 +123,7 @@ KINDS: Mapping[str, ActionKind] = MappingProxyType(
         "model_trained": ActionKind("Models trained", lambda s: _text(s, "model")),
         "membership_expired": ActionKind("Membership of old disclosures destroyed", _nothing),
         "clock_ran_out": ActionKind("Statutory clocks that ran out", lambda s: _text(s, "clock")),
+        "storage_listed": ActionKind("Storage held against the log", _nothing),
         "log_archived": ActionKind("Bodies archived", _nothing),
         "log_pruned": ActionKind("Bodies pruned", _nothing),
         "log_timestamped": ActionKind("Log timestamped", _nothing),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from audit_hipaa_story import APRIL, FORMULA, KIND, MARCH, SCRIPT, hipaa_world
 from audit_world import World
 
 from governance.audit import MadeReport, make_report, verify_bundle
+from governance.audit.hipaa_activity_kinds import KINDS
+from governance.audit.system_activity import LEAVES, STAGES
 
 PERIODS = {"march": "/".join(MARCH), "april": "/".join(APRIL)}
 
@@ -103,6 +106,16 @@ def test_april_names_who_is_new_late_and_forged(april: MadeReport) -> None:
     assert found["review-not-signed"] == ["No signed review of activity covers 2026-03-02 to 2026-03-31."]
     unknowns = remarks(april.record, "unknowns")
     assert len(unknowns["not-recorded"]) == 3 and "hours-not-declared" not in unknowns
+
+
+def test_every_kind_of_leaf_has_a_name() -> None:
+    """Of leaves; what signs bundles and manifests is no entry of the log."""
+    import governance
+
+    code = "".join(p.read_text("utf-8") for p in Path(governance.__file__).parent.rglob("*.py"))
+    found = set(re.findall(r'"(application/vnd\.governance\.[a-z-]+\+[a-z]+)"', code))
+    assert sorted(found - set(LEAVES)) == [f"{KIND}bundle-manifest+json", f"{KIND}manifest+json"]
+    assert set(LEAVES.values()) - {"log_opened"} <= set(KINDS) and set(STAGES.values()) <= set(KINDS)
 
 
 def test_names_run_nothing_and_pseudonyms_stay_out(april: MadeReport, log: World) -> None:
