@@ -94,7 +94,8 @@ def draft(
         exceptions=list(_exceptions(breach)),
         unknowns=list(_unknowns(breach)),
         examined={
-            "datasets_reached": len(breach.reached),
+            "datasets_reached": sum(r.kind == "dataset" for r in breach.reached),
+            "jobs_at_the_end": sum(r.kind == "job" for r in breach.reached),
             "versions": {state: len(breach.of(state)) for state in _STATES},
             "disclosures": len(breach.disclosures),
             "outside": len(breach.outside),

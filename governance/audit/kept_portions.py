@@ -22,6 +22,8 @@ from governance.durable import replace_file
 from governance.model.evidence import Signer
 
 _MAGIC = b"governance-portion/1\n"
+"""The number changes whenever the same entries would give another portion."""
+
 _SIGNATURE = 64
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Portion).decode

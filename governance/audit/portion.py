@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -113,6 +113,21 @@ def _is_sound(envelope: Envelope, body: bytes | None) -> bool:
     if body is None or not envelope.principal.startswith(EVIDENCE_PRINCIPAL) or body.rfind(_OURS) < 0:
         return False
     try:
-        return is_sound(read_event(body).body)
+        return is_sound(_without_repetition(body) or read_event(body).body)
     except GovernanceError:
         return False
+
+
+def _without_repetition(body: bytes) -> dict[str, Any] | None:
+    """An event in which no member is repeated, many times faster than with a look at each object.
+
+    Without escapes each text has two quotation marks; a member that was repeated is missing when it is written again.
+    """
+    if not body.isascii() or b"\\" in body:
+        return None
+    try:
+        event = msgspec.json.decode(body)
+        whole = msgspec.json.encode(event).count(b'"') == body.count(b'"')
+    except (ValueError, OverflowError, RecursionError):
+        return None
+    return event if whole and isinstance(event, dict) and isinstance(event.get("run"), dict) else None

@@ -18,13 +18,17 @@ import binascii
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import rfc8785
 
 from governance.lineage.naming import EVIDENCE_PRINCIPAL, PREFIX, facet_key
 from governance.model.canonical import canonical, canonical_parsed, digest
 from governance.model.evidence import Signer, Stage
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 ALGORITHM = "ed25519"
 _ROOT_SIGNED = frozenset({Stage.OPEN, Stage.DISCLOSE, Stage.ERASURE, Stage.KEY_GRANT, Stage.SIGN_OFF})
@@ -339,10 +343,16 @@ def _bytes(text: Any) -> bytes | None:
 
 def _holds(public_key: bytes, value: bytes, signed: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(value, signed)
+        _verifier(public_key).verify(value, signed)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@lru_cache(64)
+def _verifier(public_key: bytes) -> Ed25519PublicKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    return Ed25519PublicKey.from_public_bytes(public_key)

@@ -116,6 +116,8 @@ def test_10_a_breach_reaches_what_a_recount_in_plain_python_does_and_counts_peop
     found = {tuple(name.split("/")[1:]) for name in rows if name.startswith("dataset/")}
     assert found == reached - {start} and len(found) > 10
     assert {name.rpartition("/")[2] for name in rows if name.startswith("job/")} >= ends
+    examined = said["population"]["examined"]
+    assert (examined["datasets_reached"], examined["jobs_at_the_end"]) == (len(reached), len(ends))
     assert remarks(said, "reached-outside")[0]["basis"] == "unknown"
 
     version = released.manifest(CUSTOMERS)
