@@ -49,6 +49,9 @@ COLUMNS = (
 )
 
 
+_UNANSWERED = "it is not answered"
+
+
 @dataclass(slots=True)
 class Consumer:
     """A request with the leaves it was folded from. ``now`` is the trail's end."""
@@ -244,14 +247,14 @@ def _due(c: Consumer) -> Cell:
 
 def _responded(c: Consumer) -> Cell:
     if c.request.decided_at is None:
-        return unknown("it is not answered", c.cites)
+        return unknown(_UNANSWERED, c.cites)
     cell = _at(c, "decided", c.request.decided_at)
     return Cell({"at": cell.value, "days": c.days}, cell.basis, cell.cites, cell.note)
 
 
 def _response(c: Consumer) -> Cell:
     if c.request.decision is None:
-        return unknown("it is not answered", c.cites)
+        return unknown(_UNANSWERED, c.cites)
     value = {"decision": c.request.decision, "reason": c.request.reason, "evidence": list(c.request.evidence)}
     note = (
         f"{c.request.conflicting} later steps did not fit and changed nothing"
@@ -262,6 +265,8 @@ def _response(c: Consumer) -> Cell:
 
 
 def _denial(c: Consumer) -> Cell:
+    if c.request.decision is None:
+        return unknown(_UNANSWERED, c.cites)
     if not c.denied:
         return declared(None, c.of("decided") or c.cites, "not denied")
     holds = [{k: str(h.get(k) or "") for k in ("regime", "ground")} for h in c.request.holds]
@@ -282,6 +287,8 @@ def _told(c: Consumer, told_of: bool) -> Cell:
             for s in c.request.told
         ]
         return declared(value, c.of("told"))
+    if c.request.decision is None and c.nature != "know":
+        return unknown(_UNANSWERED, c.cites)
     if not c.complied or c.nature == "know":
         return declared(None, c.cites, "nobody had to be told")
     if not told_of:
@@ -310,12 +317,16 @@ def _done(c: Consumer, opt_outs: list[tuple[int, datetime]]) -> Cell:
                 "which of their records is this one the log does not hold",
             )
         return unknown("no opt-out was recorded in the consent ledger since it came", c.cites)
+    if c.request.decision is None:
+        return unknown(_UNANSWERED, c.cites)
     if not c.complied:
         return declared(None, c.cites, "nothing to carry out")
     return unknown("no evidence of its execution goes by its name", c.cites)
 
 
 def _backups(c: Consumer) -> Cell:
+    if c.request.kind == "erasure" and c.request.decision is None:
+        return unknown(_UNANSWERED, c.cites)
     if c.request.kind != "erasure" or not c.complied:
         return declared(None, c.cites, "not a deletion that was granted")
     if not c.erasures:
