@@ -89,7 +89,7 @@ def _nothing(_: Mapping[str, Any]) -> str | None:
 KINDS: Mapping[str, ActionKind] = MappingProxyType(
     {
         "subject_or_body_looked_up": ActionKind(
-            "Subjects and bodies of entries looked up", _looked_up, "caller", "reason", person=True
+            "Subjects, bodies of entries and reports looked up", _looked_up, "caller", "reason", person=True
         ),
         "version_read": ActionKind("Released versions read", _version),
         "keys_asked_for": ActionKind("Keys asked of the key broker", _keys, "workload", "reason"),
