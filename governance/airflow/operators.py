@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from governance.airflow.recording import TaskRecorder
     from governance.lineage.recorder import OpenLineageRecorder
     from governance.model.key_grant import TaskTry
+    from governance.pipeline.step import RunContext
     from governance.pipeline.workspace import Workspace
 
 
@@ -136,6 +137,9 @@ class GovernedStageOperator(GovernedOperator):
         discard(workspace, reference.dataset, run.run.source)
         manifest = released_manifest(workspace, reference.dataset, reference.version)
         for asset in self.outlets:
+            if getattr(context["dag"].timetable, "partitioned_at_runtime", False):
+                # Elsewhere an event with a key would not set off DAGs that wait for the asset as a whole.
+                context["outlet_events"][asset].add_partitions(_partitions(run))
             context["outlet_events"][asset].extra = {
                 "version": reference.version,
                 "manifest_digest": facts["manifest_digest"],
@@ -228,6 +232,15 @@ def _logged_progress(log: Any, step: int = 1_000_000) -> Any:
             log.info("%s: %s rows", stage, f"{rows:,}")
 
     return progress
+
+
+def _partitions(run: RunContext) -> list[str]:
+    """What a run wrote, as keys of the asset's partitions: the values in key order, ``DE/2026`` for two columns."""
+    from governance.model.evidence import Stage
+
+    written = run.facts(Stage.PROTECT)["segments"]
+    columns = run.contract.partition_by
+    return ["/".join(segment["partition"][c] for c in columns) for segment in written if columns]
 
 
 def _counts(facts: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from governance import __version__
-from governance.contracts.checking import load_contract
 from governance.durable import replace_file
 from governance.errors import ContractError
 from governance.model.anonymity import Anonymity, QuasiIdentifier, SensitiveColumn
@@ -37,7 +36,7 @@ FORMAT: Final = "governance.contract/3"
 
 def compile_to(path: Path | str) -> bytes:
     """A contract as canonical JSON (RFC 8785). Raises what :func:`load_contract` raises."""
-    return to_json(load_contract(path))
+    return to_json(_loaded(path))
 
 
 def to_json(contract: Contract) -> bytes:
@@ -157,6 +156,13 @@ def _anonymity(said: dict[str, Any]) -> Anonymity:
     return Anonymity(quasi_identifiers=quasi, sensitive=sensitive, **said)
 
 
+def _loaded(path: Path | str) -> Contract:
+    # What reads YAML takes longer to load than a DAG file should take to parse.
+    from governance.contracts.checking import load_contract
+
+    return load_contract(path)
+
+
 def load_compiled(path: Path | str, cache_dir: Path | str) -> Contract:
     """A contract from the cache, or compiled and then cached.
 
@@ -169,7 +175,7 @@ def load_compiled(path: Path | str, cache_dir: Path | str) -> Contract:
     try:
         found = digest(source.read_bytes())
     except (OSError, ValueError):
-        return load_contract(source)  # which says what is wrong with the path
+        return _loaded(source)  # which says what is wrong with the path
     entry = folder / f"contract-{__version__}-{found.removeprefix('sha256:')}.json"
     try:
         cached = from_json(entry.read_bytes())
@@ -177,7 +183,7 @@ def load_compiled(path: Path | str, cache_dir: Path | str) -> Contract:
             return cached
     except (OSError, ContractError):
         pass
-    contract = load_contract(source)
+    contract = _loaded(source)
     if contract.digest == found:
         with contextlib.suppress(OSError):
             entry.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from governance.errors import StorageError
-from governance.model.canonical import canonical, digest
+from governance.model.canonical import canonical_parsed, digest
 from governance.model.contract import LoadMode
 from governance.model.dataset import Manifest, Segment, SegmentFile
 from governance.model.evidence import Signer
@@ -86,7 +86,7 @@ def build_manifest(
     }
     if taken := set(body) & set(extra or {}):
         raise ValueError(f"extra members collide: {', '.join(sorted(taken))}")
-    payload = canonical({**body, **(extra or {})})
+    payload = canonical_parsed({**body, **(extra or {})})
     return _manifest_of(payload)
 
 
@@ -107,7 +107,7 @@ def carried_segments(
 
 def sign_manifest(manifest: Manifest, signer: Signer) -> bytes:
     """The DSSE envelope of a manifest, as canonical JSON."""
-    payload = canonical(manifest.body)
+    payload = canonical_parsed(manifest.body)
     signature = signer.sign(pre_authentication_encoding(PAYLOAD_TYPE, payload))
     return _envelope(payload, signer.public_key, signature)
 
@@ -138,7 +138,7 @@ def load_manifest(
     payload = _opened(data, public_key)
     try:
         manifest = _manifest_of(payload)
-        sound = _is_sound(manifest) and canonical(manifest.body) == payload
+        sound = _is_sound(manifest) and canonical_parsed(manifest.body) == payload
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _refused("it is signed, but not a manifest of this format") from None
     if not sound:
@@ -159,7 +159,7 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
 
 
 def _envelope(payload: bytes, public_key: bytes, signature: bytes) -> bytes:
-    return canonical(
+    return canonical_parsed(
         {
             "payload": base64.b64encode(payload).decode(),
             "payloadType": PAYLOAD_TYPE,

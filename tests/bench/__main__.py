@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import (
+    airflow_overhead,
     classification,
     column_scores,
     consent_index,
@@ -82,6 +83,7 @@ def everything(quick: bool, rows: int | None, dsn: str | None) -> list[Experimen
         *validation.experiments(quick, rows),
         *governed_pass.experiments(quick, rows),
         *spark_engine.experiments(quick, rows),
+        *airflow_overhead.experiments(quick, rows),
     ]
 
 

@@ -218,3 +218,47 @@ def released(home: Any) -> Any:
     from governance.pipeline.pointer import released_manifest
 
     return released_manifest(home.workspace, NAME)
+
+
+def test_one_partition_of_an_asset_is_one_run_and_the_keys_are_what_was_written(
+    home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk import DAG, PartitionedAssetTimetable, PartitionedAtRuntime
+
+    from governance.airflow import dataset_asset, governed_dataset
+    from governance.airflow.testing import _Run
+
+    context_of = _Run._context
+
+    class Event:
+        def __init__(self) -> None:
+            self.keys: list[str] = []
+            self.extra: dict[str, Any] = {}
+
+        def add_partitions(self, keys: list[str]) -> None:
+            self.keys += keys
+
+    events: dict[Any, Event] = {dataset_asset(NAME): Event()}
+    monkeypatch.setattr(_Run, "_context", lambda *a: {**context_of(*a), "outlet_events": events})
+
+    def dag(schedule: Any, source: str) -> Any:
+        with DAG("by_key", schedule=schedule) as made:
+            governed_dataset(f"{NAME}.odcs.yaml", purpose="model_training", source=source)
+        return made
+
+    raw = dataset_asset("raw_readers")
+    keyed = dag(PartitionedAssetTimetable(assets=raw), "input/{{ partition_key }}.parquet")
+    for region in ("south", "north"):
+        assert home.run(keyed, partition_key=region).errors == {}
+    # The run's own key stands in the event, Airflow sees to that.
+    assert events[dataset_asset(NAME)].keys == []
+    assert home.run(dag(PartitionedAtRuntime(), "input/west.parquet")).errors == {}
+    assert events[dataset_asset(NAME)].keys == ["west"]
+    assert {s.partition["region"]: s.rows for s in released(home).segments} == dict.fromkeys(REGIONS, 4)
+
+
+def test_the_cluster_policy_has_nothing_against_a_mapped_group(home: Any) -> None:
+    from governance.airflow.enforcement.known import Known
+    from governance.airflow.enforcement.rules import violations
+
+    assert violations(mapped(*REGIONS), Known(home.workspace.settings)) == []
