@@ -37,6 +37,8 @@ _TYPES = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 AHEAD = 2
 """Batches that are decoded while a stage works on the one before."""
 
+_KEPT_MS = 10_000
+
 SCHEMA = "schema.arrow"
 """In a run's staging folder: the Arrow schema of its source, so that no step has to find it again."""
 
@@ -223,6 +225,8 @@ def _return_pages() -> None:
     if pa.default_memory_pool().backend_name == "mimalloc":
         with contextlib.suppress(NotImplementedError):  # it is not built in everywhere
             pa.set_memory_pool(pa.jemalloc_memory_pool())
+            # Pages that the next batch fills are not given back in between.
+            pa.jemalloc_set_decay_ms(_KEPT_MS)
 
 
 @contextlib.contextmanager
