@@ -346,42 +346,6 @@ def test_the_pages_lead_from_the_list_to_the_verdict(auditor: TestClient, home: 
     assert "The log extends the older checkpoint" in checked or "own" in checked
 
 
-def test_hostile_forms_are_refused_and_never_a_fault(auditor: TestClient) -> None:
-    for content_type, body in (
-        ("multipart/form-data; boundary=x", b""),
-        ("multipart/form-data", b"--x"),
-        ("text/plain", b"PK"),
-        (
-            "multipart/form-data; boundary=x",
-            b'--x\r\nContent-Disposition: form-data; name="bundle"\r\n\r\n' + b"--x" * 9,
-        ),
-        (
-            "multipart/form-data; boundary=x",
-            b'--x\r\nContent-Disposition: form-data; name="bundle"; filename="../../x"\r\n\r\nPK',
-        ),
-    ):
-        answer = auditor.post("/pages/reports/verify", content=body, headers={"content-type": content_type})
-        assert answer.status_code == 400, (content_type, answer.status_code)
-    for body in (
-        b"",
-        b"kind=%ff%00",
-        b"kind=gdpr-art30&as_of=-1&reason=x",
-        b"a=b&" * 100,
-        "as_of=٣&kind=breach&reason=x".encode(),
-    ):
-        answer = auditor.post(
-            "/pages/reports", content=body, headers={"content-type": "application/x-www-form-urlencoded"}
-        )
-        assert answer.status_code == 400, (body[:30], answer.status_code)
-    for path in (
-        "/pages/reports/x",
-        "/pages/reports/new",
-        "/pages/reports/new?kind=x",
-        "/pages/reports/changes?one=x",
-    ):
-        assert auditor.get(path).status_code in (400, 404), path
-
-
 def test_a_store_without_its_home_makes_nothing_and_verifies(
     auditor: TestClient, home: Home, made: dict[str, Any], tmp_path: Path
 ) -> None:
