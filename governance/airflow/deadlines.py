@@ -7,7 +7,7 @@ A clock that runs out is stated in the log, whoever looks at Airflow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -24,28 +24,53 @@ CLOCK = "application/vnd.governance.clock+json"
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A period that a law sets. ``law`` names the provision, ``stated`` is the period in its words."""
+    """A period that a law sets. ``law`` names the provision, ``due`` tells from when it began when it ends."""
 
     regime: str
     law: str
-    stated: str
-    period: timedelta
+    due: Callable[[datetime], datetime]
+
+    @property
+    def shortest(self) -> timedelta:
+        """The least that it lasts, whenever it begins: a calendar month is 28 days at least."""
+        year = datetime(2025, 1, 1, tzinfo=UTC)
+        days = [year + timedelta(days=day) for day in range(365)]
+        return min(self.due(day) - day for day in days)
 
 
-# A calendar month is 28 days at least (Regulation 1182/71, Art. 3(2)(c)); a fixed interval has to be the shortest.
-CLOCKS: Mapping[str, Clock] = MappingProxyType(
-    {
-        "gdpr-request": Clock("GDPR", "Art. 12(3) GDPR", "one month of receipt", timedelta(days=28)),
-        "gdpr-breach": Clock("GDPR", "Art. 33(1) GDPR", "72 hours of becoming aware", timedelta(hours=72)),
-        "hipaa-access": Clock("HIPAA", "45 CFR 164.524(b)(2)", "30 days of receipt", timedelta(days=30)),
-        "hipaa-accounting": Clock("HIPAA", "45 CFR 164.528(c)(1)", "60 days of receipt", timedelta(days=60)),
-        "hipaa-breach": Clock("HIPAA", "45 CFR 164.404(b)", "60 days of discovery", timedelta(days=60)),
-        "ccpa-request": Clock(
-            "CCPA", "Cal. Civ. Code 1798.130(a)(2)", "45 days of receipt", timedelta(days=45)
-        ),
-    }
+REQUESTS: Mapping[str, str] = MappingProxyType({"gdpr-request": "gdpr-access", "ccpa-request": "ccpa-access"})
+"""Requests of which all kinds have one clock, by the kind that stands for them."""
+
+BREACHES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"gdpr-breach": ("GDPR", "GDPR Art. 33(1)"), "hipaa-breach": ("HIPAA", "45 CFR 164.404(b)")}
 )
-"""The clocks by name. Extensions that a law allows are for people to grant, and are not in them."""
+"""Regime and provision of the clocks of a breach."""
+
+
+def clock_named(name: str) -> Clock:
+    """A clock of a breach, or ``REGIME-KIND`` of a request, as ``statutory-clocks.yaml`` has it, without extensions:
+    those are for people to grant.
+
+    Raises:
+        SettingError: GOV-901 for an unknown one.
+    """
+    if name in BREACHES:
+        from governance.audit.breach_law import CLOCKS
+
+        regime, provision = BREACHES[name]
+        [period] = [lasts for law, _, _, lasts in CLOCKS if law == provision and lasts is not None]
+        return Clock(regime, provision, lambda began: began + period)
+    from governance.model.clocks import statutory_clock
+
+    regime, _, kind = REQUESTS.get(name, name).partition("-")
+    found = statutory_clock(regime.upper(), kind)
+
+    def due(began: datetime) -> datetime:
+        ends = found.due(began, verified_at=began, extended=False)
+        assert ends is not None  # noqa: S101 - it waits for nobody who is verified
+        return ends
+
+    return Clock(found.regime, found.law, due)
 
 
 def statutory_deadline(
@@ -54,7 +79,7 @@ def statutory_deadline(
     """A deadline for a DAG's run.
 
     Args:
-        clock: a name of :data:`CLOCKS`.
+        clock: as :func:`clock_named`.
         received_at: when the period began, aware; by default when the run was queued.
         before: warn so long before the period ends.
 
@@ -64,12 +89,11 @@ def statutory_deadline(
     from airflow.sdk.definitions.callback import SyncCallback
     from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-    if clock not in CLOCKS:
-        raise SettingError(
-            "GOV-901", f"there is no statutory clock {clock!r}", f"use one of {', '.join(sorted(CLOCKS))}"
-        )
-    interval = CLOCKS[clock].period - before
-    if interval <= timedelta(0) or (received_at is not None and received_at.tzinfo is None):
+    known = clock_named(clock)
+    aware = received_at is None or received_at.tzinfo is not None
+    ends_after = known.due(received_at) - received_at if received_at and aware else known.shortest
+    interval = ends_after - before
+    if interval <= timedelta(0) or not aware:
         raise SettingError(
             "GOV-901",
             "a deadline ends after it began, and says in which zone that was",
@@ -90,14 +114,14 @@ def ran_out(clock: str, context: Any = None) -> None:
     from governance.model.canonical import timestamp
     from governance.pipeline.workspace import PIPELINE, Workspace
 
-    said = context or {}
+    said, known = context or {}, clock_named(clock)
     run, deadline = said.get("dag_run") or {}, said.get("deadline") or {}
     workspace = Workspace.open(airflow_settings())
     try:
         stated = {
             "clock": clock,
-            "regime": CLOCKS[clock].regime,
-            "law": CLOCKS[clock].law,
+            "regime": known.regime,
+            "law": known.law,
             "dag_id": _of(run, "dag_id"),
             "run_id": _of(run, "run_id") or _of(run, "dag_run_id"),
             "deadline": _of(deadline, "deadline_time"),

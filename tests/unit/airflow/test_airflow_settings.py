@@ -102,17 +102,26 @@ def test_statutory_clocks_are_deadlines_and_what_ran_out_stands_in_the_log(
     from airflow.sdk import DAG, DeadlineReference
 
     from governance.airflow import statutory_deadline
-    from governance.airflow.deadlines import CLOCK, CLOCKS, ran_out
+    from governance.airflow.deadlines import CLOCK, clock_named, ran_out
 
     with DAG("request", schedule=None, deadline=statutory_deadline("gdpr-breach")) as dag:
         pass
     (alert,) = dag.deadline if isinstance(dag.deadline, list) else [dag.deadline]
     assert alert.interval == timedelta(hours=72)
-    assert {c.regime for c in CLOCKS.values()} == {"GDPR", "HIPAA", "CCPA"}
+    shortest = {
+        "gdpr-request": 28, "gdpr-erasure": 28, "hipaa-access": 30, "hipaa-accounting": 60, "hipaa-breach": 60,
+        "ccpa-request": 45, "ccpa-opt-out": 19,
+    }  # fmt: skip
+    assert {name: clock_named(name).shortest.days for name in shortest} == shortest
     received = datetime(2026, 1, 31, tzinfo=UTC)
     fixed = statutory_deadline("hipaa-access", received_at=received, before=timedelta(days=5))
     assert fixed.reference == DeadlineReference.FIXED_DATETIME(received)
     assert fixed.interval == timedelta(days=25)
+    # A month from the end of January ends with February.
+    month = statutory_deadline("gdpr-request", received_at=received)
+    assert month.interval == timedelta(days=28)
+    received = datetime(2026, 3, 1, tzinfo=UTC)
+    assert statutory_deadline("gdpr-request", received_at=received).interval == timedelta(days=31)
     for wrong in (
         {"clock": "gdpr"},
         {"clock": "gdpr-breach", "before": timedelta(days=3)},
@@ -125,7 +134,7 @@ def test_statutory_clocks_are_deadlines_and_what_ran_out_stands_in_the_log(
     ran_out("gdpr-breach", {"dag_run": {"dag_id": "request", "run_id": "r1"}, "deadline": {}})
     entry = home.workspace.log.entry(home.workspace.log.size() - 1)
     assert entry.envelope.media_type == CLOCK
-    assert parse(entry.body)["law"] == "Art. 33(1) GDPR" and parse(entry.body)["run_id"] == "r1"
+    assert parse(entry.body)["law"] == "GDPR Art. 33(1)" and parse(entry.body)["run_id"] == "r1"
 
 
 def test_nothing_leaks_from_here() -> None:
