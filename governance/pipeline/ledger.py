@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from governance.consent import Batch
-from governance.consent.views import PUBLISH_ABOVE
+from governance.consent.views import COMPILE_AT_MOST, PUBLISH_ABOVE
 from governance.log import CONSENT_BATCH
 from governance.pipeline.workspace import OPERATOR, Workspace
 
@@ -51,8 +51,9 @@ def import_consent(
         domain=domain,
         custodian=custodian,
     )
-    if batch.rows > PUBLISH_ABOVE:
-        for each in sorted(domains):
+    # More than can be compiled at once is joined, which leaves nothing for a run to find.
+    if batch.rows > PUBLISH_ABOVE and sum(each.rows for each in ledger.batches()) <= COMPILE_AT_MOST:
+        for name in sorted(domains):
             for purpose in policy.purposes.values():
-                ledger.snapshot(purpose, each, recorded_at, batch.position, vault.internal(each))
+                ledger.snapshot(purpose, name, recorded_at, batch.position, vault.internal(name))
     return batch
