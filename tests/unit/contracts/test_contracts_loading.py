@@ -279,3 +279,28 @@ def test_the_expectations_are_those_of_great_expectations() -> None:
     for name, expectation in EXPECTATIONS.items():
         assert name in theirs, name
         assert set(expectation.arguments) <= set(theirs[name].__fields__), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bytes_that_a_run_pinned_compile_to_the_same_without_schemas(
+    name: str, examples: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = examples / f"{name}.odcs.yaml"
+    contract = load_contract(path)
+
+    def asked(*_: object) -> None:
+        raise AssertionError("a schema was asked for")
+
+    monkeypatch.setattr("governance.contracts.structure._validator", asked)
+    monkeypatch.setattr("governance.contracts.compiling._by_package", asked)
+    assert load_contract(path, validated=contract.digest) == contract
+    assert load_policy(examples / "policy.yaml", validated=policy.digest) == policy
+    with pytest.raises(AssertionError, match="a schema was asked for"):
+        load_contract(path, validated=policy.digest)
+
+
+def test_other_bytes_than_those_that_were_pinned_are_validated(changed: Changed, examples: Path) -> None:
+    pinned = load_contract(examples / "minimal.odcs.yaml").digest
+    other = changed("minimal.odcs.yaml", ("kind: DataContract", "kind: Data"))
+    with pytest.raises(ContractFindings):
+        load_contract(other, validated=pinned)
