@@ -26,11 +26,10 @@ SAMPLED_ROWS = 4_096
 MAXIMUM_DISTINCT = 4_096
 MAXIMUM_CHARACTERS = 1_000
 """A longer value is cut in the sample; masks read all of it."""
-_TEXT_SLICE = 16_384
 _FEW = 256
 """Distinct values in the sample below which a column's are looked at once each."""
-_SHORT_BYTES = 4 << 20
-"""A column of no more text is searched at once."""
+_SEARCHED_BYTES = 4 << 20
+"""Text that is searched at once, unless a row alone is longer."""
 _CHECKED_BYTES = 64
 """Longer values are read one by one."""
 
@@ -160,8 +159,8 @@ class ColumnProfile:
         if not prose:
             values = self._worth_searching(values)
         parts: list[Noticed] = []
-        step = _TEXT_SLICE if values.nbytes > _SHORT_BYTES else len(values)
-        for start in range(0, len(values), max(step, 1)):
+        step = max(1, len(values) * _SEARCHED_BYTES // max(values.nbytes, _SEARCHED_BYTES))
+        for start in range(0, len(values), step):
             part = values.slice(start, step)
             flags = detectors.sieved(part)
             hits = detectors.hits(part, flags)
