@@ -5,7 +5,7 @@ another shape than the OpenLineage schemas give it says nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -20,15 +20,36 @@ def encoded(value: Any) -> str:
     return _encode(value).decode()
 
 
+_Stated = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _How(msgspec.Struct, gc=False):
+    type: str | None = None
+    subtype: str | None = None
+    description: str | None = None
+    masking: bool | None = None
+
+
+class _Input(msgspec.Struct, gc=False):
+    namespace: _Stated
+    name: _Stated
+    field: _Stated
+    transformations: Annotated[list[_How], msgspec.Meta(min_length=1)]
+
+
+class _Column(msgspec.Struct, gc=False):
+    inputFields: list[_Input] = []  # noqa: N815  -- as the spec names it
+
+
 class Facet(msgspec.Struct, gc=False):
-    """A facet: its body as canonical text, whether it deletes, and what is read out of its kind.
+    """A facet: its body as canonical text in UTF-8, whether it deletes, and what is read out of its kind.
 
     ``id`` is given when it first becomes a row. ``said`` is, by key: of ``columnLineage`` the edges by
     column, of ``version`` the version, of ``parent`` and ``nominalTime`` their members, of ``lineage`` the
     body; of any other ``None``.
     """
 
-    text: str
+    text: bytes
     deleted: bool
     said: Any
     id: int = 0
@@ -38,7 +59,7 @@ def facet_of(key: str, value: Any) -> Facet:
     """A facet out of its parsed body."""
     read = _READ.get(key)
     deleted = isinstance(value, dict) and value.get("_deleted") is True
-    return Facet(encoded(value), deleted, None if read is None else read(mapping(value)))
+    return Facet(_encode(value), deleted, None if read is None else read(mapping(value)))
 
 
 class FacetSet(msgspec.Struct, gc=False):
@@ -68,12 +89,39 @@ def facet_set(by_key: Mapping[str, Facet]) -> FacetSet:
 def _column_edges(facet: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:
     """Columns of values, one an edge: output column, input namespace, name and column, type,
     transformation, description, masking. Empty without edges."""
-    edges: list[tuple[Any, ...]] = []
-    for column, entry in mapping(facet.get("fields")).items():
-        edges += ((column, *edge) for edge in _inputs(mapping(entry).get("inputFields"), mapping(entry)))
+    fields = mapping(facet.get("fields"))
+    try:
+        edges = _plain_edges(fields)
+    except msgspec.ValidationError:
+        edges = _odd_edges(fields)
     # What concerns the dataset as a whole has no output column.
     edges += ((None, *edge) for edge in _inputs(facet.get("dataset"), {}))
     return tuple(zip(*edges, strict=True))
+
+
+def _plain_edges(fields: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Of what has the shape of facet version 1-1-0 or later, nearly all, in a fraction of the time.
+
+    Raises:
+        msgspec.ValidationError: something has another shape.
+    """
+    return [
+        (
+            *(column, of.namespace, of.name, of.field),
+            *(how.type or None, how.subtype or None, how.description or None, how.masking),
+        )
+        for column, entry in msgspec.convert(fields, dict[str, _Column]).items()
+        for of in entry.inputFields
+        for how in of.transformations
+    ]
+
+
+def _odd_edges(fields: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    return [
+        (column, *edge)
+        for column, entry in fields.items()
+        for edge in _inputs(mapping(entry).get("inputFields"), mapping(entry))
+    ]
 
 
 def _inputs(value: Any, entry: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:

@@ -37,6 +37,9 @@ class _Rows:
         self.event.append(event)
         self.values += row
 
+    def __bool__(self) -> bool:
+        return bool(self.values)
+
     def columns(self) -> dict[str, Any]:
         width = len(self.names)
         return {name: self.values[place::width] for place, name in enumerate(self.names)}
@@ -59,7 +62,7 @@ class PageRows:
 
     def plain(self, table: str, *row: Any) -> None:
         """A row of a table that is not about events."""
-        self._plain[table].add(0, row)
+        self._plain[table].values += row
 
     def event(
         self,
@@ -120,35 +123,32 @@ class PageRows:
         """The number of a set that was not seen before, whose rows are added; none of an empty one."""
         if not facets.by_key:
             return None
-        facets.id = self._next()
+        sets, bodies = self._plain["facet_sets"].values, self._plain["facet_bodies"].values
+        number = facets.id = self.next_id
+        following, ours = number + 1, facets.ours
         for key, facet in facets.by_key.items():
             if not facet.id:
-                facet.id = self._next()
-                self._plain["facet_bodies"].add(0, (facet.id, facet.text))
+                facet.id = following
+                following += 1
+                bodies += (facet.id, facet.text)
                 if key == "columnLineage" and facet.said:
                     columns = ([facet.id] * len(facet.said[0]), *facet.said)
                     for values, column in zip(self._edges, columns, strict=True):
                         values += column
-            row = (facets.id, key, facet.id, facet.deleted, facets.ours and key.startswith(PREFIX))
-            self._plain["facet_sets"].add(0, row)
-        return facets.id
-
-    def _next(self) -> int:
-        self.next_id += 1
-        return self.next_id - 1
+            sets += (number, key, facet.id, facet.deleted, ours and key.startswith(PREFIX))
+        self.next_id = following
+        return number
 
     def tables(self) -> Mapping[str, pa.Table]:
         """The rows, by table; tables without rows are left out."""
-        found = {
-            name: _from(rows.columns(), SCHEMAS[name]) for name, rows in self._plain.items() if rows.event
-        }
+        found = {name: _from(rows.columns(), SCHEMAS[name]) for name, rows in self._plain.items() if rows}
         if self._edges[0]:
             schema = SCHEMAS["facet_edges"]
             found["facet_edges"] = _from(dict(zip(schema.names, self._edges, strict=True)), schema)
         if self._digests:
             events = found["events"] = self._events()
             for name, rows in self._tables.items():
-                if rows.event:
+                if rows:
                     found[name] = _from(rows.columns() | _taken(events, rows.event), SCHEMAS[name])
         return found
 
@@ -221,6 +221,9 @@ def _from(values: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     arrays = []
     for field in schema:
         value = values[field.name]
+        if field.name == "body" and isinstance(value[0], bytes):
+            # UTF-8 as it was encoded: neither decoded nor checked again.
+            value = pa.array(value, pa.binary()).view(pa.string())
         arrays.append(
             value if isinstance(value, (pa.Array, pa.ChunkedArray)) else pa.array(value, field.type)
         )

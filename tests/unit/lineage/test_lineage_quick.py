@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from test_lineage_index import columns, dataset, event
 
 from governance.errors import LogError
 from governance.lineage.event_parts import EventParts, QuickReader, parts_of
-from governance.lineage.facet_facts import FacetSet
+from governance.lineage.facet_facts import FacetSet, _odd_edges, _plain_edges
 from governance.lineage.reading import read_event
 
 
@@ -123,6 +124,21 @@ def test_one_member_of_another_shape(place: tuple[Any, ...], new: Any, ascii_onl
         raise AssertionError(body) from error
 
 
+EDGES = columns(("x", "a", "z"), ("y", "b", "z"))["fields"]
+
+
+@given(st.sampled_from(places(EDGES)), JSON)
+@settings(max_examples=400, deadline=None)
+def test_column_edges_of_the_usual_shape_are_those_read_carefully(place: tuple[Any, ...], new: Any) -> None:
+    fields = put_at(EDGES, place, new)
+    if isinstance(fields, dict):
+        try:
+            plain_edges = _plain_edges(fields)
+        except msgspec.ValidationError:
+            return
+        assert plain_edges == _odd_edges(fields)
+
+
 @given(st.data())
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_bytes_that_are_damaged(data: st.DataObject) -> None:
@@ -169,4 +185,4 @@ def test_a_number_beyond_a_double_is_null() -> None:
     body = json.dumps(event(outputs=[dataset("a", x={"n": 1})])).replace('"n": 1', '"n": 1e999').encode()
     assert QuickReader().read(body) is None
     [(*_, facets, _)] = parts_of(read_event(body)).datasets
-    assert facets.by_key["x"].text == '{"n":null}'
+    assert facets.by_key["x"].text == b'{"n":null}'
