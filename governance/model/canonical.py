@@ -19,22 +19,27 @@ def canonical(value: Json | Mapping[str, Any]) -> bytes:
     return rfc8785.dumps(dict(value) if isinstance(value, Mapping) else value)
 
 
-# A number of which other writers than RFC 8785's may have another spelling; also what in a text looks like one.
+# A number of which other writers than RFC 8785's may have another spelling.
 _NUMBER = re.compile(r"[:\[,]-?(?:[0-9]{16}|0(?!\.[1-9][0-9]{0,16}[,}\]])[.eE]|[1-9][0-9]*[.eE])")
+# From the surrogates on, keys in UTF-16's order and in Unicode's are not in one order.
+_WIDE = re.compile("[^\x00-\ud7ff]")
+_TEXT = re.compile('"[^"]*"')
 _sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def canonical_parsed(value: Mapping[str, Any]) -> bytes:
     """:func:`canonical` of an object that was parsed from JSON, many times faster where all in it is plain.
 
-    ASCII without escapes but ends of lines, and small integers, have one spelling, whoever writes them.
+    Texts without escapes but ends of lines, and small integers, have one spelling, whoever writes them.
     """
     try:
         text = _sorted(value)
     except (TypeError, ValueError, RecursionError):
         return canonical(value)
-    plain = text.isascii() and "\\" not in text.replace("\\n", "") and _NUMBER.search(text) is None
-    return text.encode("ascii") if plain else canonical(value)
+    plain = _WIDE.search(text) is None and "\\" not in text.replace("\\n", "")
+    # Digests look like numbers here and there, so texts are left out; none has a quotation mark in it.
+    plain = plain and _NUMBER.search(_TEXT.sub("", text)) is None
+    return text.encode("utf-8") if plain else canonical(value)
 
 
 def digest(data: bytes) -> str:
