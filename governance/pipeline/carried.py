@@ -58,7 +58,6 @@ def rewrite_carried(
     def denied(batch: pa.RecordBatch) -> Mask:
         return np.asarray(subjects.decide(batch)[0] != Reason.ALLOWED, bool)
 
-    keep_stood_on(context, DECIDED_ON, previous)
     storage, keys = context.storage, context.workspace.keyring
     made: list[dict[str, Any]] = []
     try:
@@ -73,6 +72,8 @@ def rewrite_carried(
         for stated in made:
             storage.remove_tree(f"segments/{stated['segment_id']}")
         raise
+    # Counts only once the evidence names what was rewritten: a try may be killed before.
+    keep_stood_on(context, DECIDED_ON, previous, made)
     return made
 
 

@@ -45,11 +45,12 @@ def join(context: RunContext) -> Settled | datetime | None:
     if released is None:
         return context.run.opened_at
     found = settled(context, released)
-    decided = stood_on(context, DECIDED_ON, released)
+    decided = stood_on(context, DECIDED_ON, released, facts.get("carried", ()))
     if not decided and (found is None or facts.get("carried")):
-        protect(context)
-        decided = stood_on(context, DECIDED_ON, released)
-        validate(context)
-    elif not stood_on(context, VALIDATED_ON, released):
+        facts = protect(context)
+        decided = stood_on(context, DECIDED_ON, released, facts.get("carried", ()))
+    # An earlier try may have been killed in between.
+    newer = context.log_index(Stage.PROTECT) > context.log_index(Stage.VALIDATE)
+    if newer or not stood_on(context, VALIDATED_ON, released):
         validate(context)
     return context.run.opened_at if decided else found

@@ -9,8 +9,10 @@ about the whole version.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from governance.errors import StorageError
 from governance.model.canonical import canonical, instant, parse
@@ -42,19 +44,26 @@ def keep_opened_on(storage: Storage, reference: RunReference, pointer: Released 
     storage.write(f"{reference.folder}/{_OPENED_ON}", canonical(pointer.link if pointer else {}))
 
 
-def keep_stood_on(context: RunContext, what: str, released: Manifest | None) -> None:
-    """Remember on which version this one stood when something was done to it."""
-    context.storage.write(f"{context.reference.folder}/{what}", canonical(_digest(released)))
+def keep_stood_on(
+    context: RunContext, what: str, released: Manifest | None, rewritten: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Remember on which version this one stood when something was done to it, and what of it was ``rewritten``."""
+    context.storage.write(f"{context.reference.folder}/{what}", canonical(_stood(released, rewritten)))
 
 
-def stood_on(context: RunContext, what: str, released: Manifest | None) -> bool:
+def stood_on(
+    context: RunContext, what: str, released: Manifest | None, rewritten: Sequence[Mapping[str, Any]] = ()
+) -> bool:
     """Whether it was done as the version stands on ``released``."""
     path = f"{context.reference.folder}/{what}"
-    return context.storage.exists(path) and parse(context.storage.read(path)) == _digest(released)
+    return context.storage.exists(path) and parse(context.storage.read(path)) == _stood(released, rewritten)
 
 
-def _digest(released: Manifest | None) -> dict[str, str | None]:
-    return {"manifest_digest": released.digest if released else None}
+def _stood(released: Manifest | None, rewritten: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "manifest_digest": released.digest if released else None,
+        "rewritten": [segment["segment_id"] for segment in rewritten],
+    }
 
 
 def present(context: RunContext) -> Manifest | None:

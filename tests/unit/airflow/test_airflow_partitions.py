@@ -262,3 +262,41 @@ def test_the_cluster_policy_has_nothing_against_a_mapped_group(home: Any) -> Non
     from governance.airflow.enforcement.rules import violations
 
     assert violations(mapped(*REGIONS), Known(home.workspace.settings)) == []
+
+
+@pytest.mark.parametrize("stage", ["protect", "validate"])
+def test_a_release_killed_while_it_decides_again_what_it_carries_goes_on_with_its_next_try(
+    home: Any, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """Somebody withdraws after the run opened beside another; of the two steps that follow one is not survived."""
+    from governance.lineage.recorder import OpenLineageRecorder
+    from governance.model.evidence import Stage
+    from governance.pipeline import run as steps
+
+    class Killed(BaseException):
+        pass
+
+    release, record, calls = steps.STEPS[Stage.RELEASE], OpenLineageRecorder.record, []
+
+    def releasing(context: Any) -> Any:
+        calls.append(context)
+        if len(calls) == 1:
+            return release(context)
+        consent(home, "bob", action="withdraw")
+
+        def recording(self: Any, said: Any, signer: Any) -> int:
+            if str(said.evidence.stage) == stage:
+                raise Killed
+            return record(self, said, signer)
+
+        monkeypatch.setattr(OpenLineageRecorder, "record", recording)
+        with pytest.raises(Killed):
+            release(context)
+        monkeypatch.setattr(OpenLineageRecorder, "record", record)
+        return release(context)
+
+    monkeypatch.setitem(steps.STEPS, Stage.RELEASE, releasing)
+    outcome = home.run(mapped("north", "south"))
+    assert outcome.errors == {}
+    assert by_region(home, outcome) == {"north": 3, "south": 3}
+    assert released(home).body["rows"] == 6
