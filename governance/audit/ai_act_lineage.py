@@ -212,7 +212,10 @@ class _Sources:
         landing = self.landings.get(int(number)) if number.isdecimal() and len(number) < 16 else None
         if landing is not None and str(source.get("uri")).endswith(f"{landing.body.get('name')}/{number}"):
             yield from _inputs(landing, f"{run.dataset} {run.version} was made from it", run.opened.index)
-        previous = words(run.opened.facts, "previous_version")
+        # A partition may have joined a version that was released after its run opened.
+        released = run.release("released")
+        joined = words(released.facts, "previous_version") if released else None
+        previous = joined or words(run.opened.facts, "previous_version")
         mode = contract_of(self.trail, run)
         loaded = words(mode.governance if mode else None, "loadMode")
         if previous and (
