@@ -23,7 +23,7 @@ from governance.errors import AuditError
 from governance.log.log import Log
 from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
 from governance.log.rotation import follow, handovers, open_checkpoint
-from governance.model.canonical import canonical, digest
+from governance.model.canonical import canonical, canonical_parsed, digest
 from governance.model.evidence import Signer
 
 
@@ -122,7 +122,7 @@ def make_report(
     about = f"-{digest(canonical(chosen))[7:15]}" if chosen else ""
     about += "" if whom is WHOLE else f"-{whom.name}"
     stem = f"{kind}{about}" if as_of is None else f"{kind}{about}-{checkpoint.size}"
-    made = {out_dir / f"{stem}.json": canonical(record), out_dir / f"{stem}.html": html}
+    made = {out_dir / f"{stem}.json": canonical_parsed(record), out_dir / f"{stem}.html": html}
     zipped = out_dir / f"{stem}.zip"
     if bundle:
         entries = [log.entry(described["index"]) for described in record["entries"]]

@@ -10,7 +10,7 @@ from governance.audit.blocks import number, spoken, utc
 from governance.audit.dpia_picture import picture
 from governance.audit.registry import report_kind
 from governance.errors import SettingError
-from governance.model.canonical import canonical, parse
+from governance.model.canonical import canonical_parsed, parse
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -25,7 +25,7 @@ def render(record: dict[str, Any]) -> str:
         SettingError: GOV-902 when Jinja is not installed.
     """
     # The page must not depend on the order of members, which the canonical form does not keep.
-    record = parse(canonical(record))
+    record = parse(canonical_parsed(record))
     kind = record["report"]["kind"]
     withheld = {entry["index"] for entry in record["entries"] if entry["body"] == "withheld"}
     hashes = {entry["index"]: entry["leaf_hash"] for entry in record["entries"]}
