@@ -18,8 +18,9 @@ from governance.detect.registry import Detectors, builtin
 from governance.detect.team_rules import by_team
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification, Contained
 
-CERTAIN_ENOUGH = 0.6
-"""A classification is named from this probability; below it, where harmless is unlikely too, the column is unclassified."""
+CERTAIN_ENOUGH, CERTAIN_WITHOUT_HEADER = 0.7, 0.5
+"""A classification is named from this probability; below it, where harmless is unlikely too, the column is unclassified.
+Less is asked where the header says nothing: such tables have more to miss, and nobody named their columns harmless."""
 HEADER_ALONE = 0.7
 """Confidence in a header that names a classification where there is no value to check it by."""
 HEADER_STATED = 0.7
@@ -28,6 +29,7 @@ name and the values do not contradict: a miss would be a special category passed
 _AFTER_NAME = frozenset(
     {"hash", "value", "text", "field", "key", "list", "desc", "description", "status", "result", "results"}
 )
+_NEARLY_ALL = 0.9
 _TOLD_RUNNER_UP = 0.1
 _TOLD_NEIGHBOUR = 0.9
 _MISSED_SHARE = 0.01
@@ -155,10 +157,13 @@ def _by_model(
     for name, probability in zip(read.candidates, probabilities.tolist(), strict=True):
         called = _called(name, known)
         merged[called] = merged.get(called, 0.0) + probability
+    least = CERTAIN_ENOUGH if names[index].told else CERTAIN_WITHOUT_HEADER
     _let_header_state(merged, read.claims[index], names[index], known)
+    if not names[index].told:
+        _let_values_state(merged, read.claims[index], known)
     ranked = sorted(merged, key=lambda each: -merged[each])
     best = ranked[0]
-    if best != HARMLESS and merged[best] < CERTAIN_ENOUGH:
+    if best != HARMLESS and merged[best] < least:
         likely = [f"{_words(each)} ({merged[each]:.0%})" for each in ranked[:3]]
         return Found(UNCLASSIFIED, 0.0, ("the evidence does not decide between " + ", ".join(likely),))
     inner = max(
@@ -181,11 +186,25 @@ def _let_header_state(merged: dict[str, float], claims: Claims, name: Name, know
             continue
         after = name.words[match.end :]
         if all(w in known.columns.qualifiers or w in _AFTER_NAME or w.isdecimal() for w in after):
-            called = _called(inner, known)
-            rest = (1 - HEADER_STATED) / max(1e-9, 1 - merged[called])
-            for each in merged:
-                merged[each] = HEADER_STATED if each == called else merged[each] * rest
+            _state(merged, _called(inner, known))
             return
+
+
+def _let_values_state(merged: dict[str, float], claims: Claims, known: Detectors) -> None:
+    """Where no header says what a column is, nearly all values in the form of one class that no real column taught say it."""
+    stated = [
+        inner
+        for inner, claim in claims.by_name.items()
+        if inner != HARMLESS and claim.strength >= _NEARLY_ALL
+    ]
+    if len(stated) == 1 and stated[0] not in MEASURED and merged[_called(stated[0], known)] < HEADER_STATED:
+        _state(merged, _called(stated[0], known))
+
+
+def _state(merged: dict[str, float], called: str) -> None:
+    rest = (1 - HEADER_STATED) / max(1e-9, 1 - merged[called])
+    for each in merged:
+        merged[each] = HEADER_STATED if each == called else merged[each] * rest
 
 
 def _called(name: str, known: Detectors) -> str:

@@ -52,8 +52,7 @@ class ValueTest:
 class ColumnDetector:
     """How columns of one classification are recognised. ``examples``: (value, must match).
 
-    ``custom`` detectors were brought by a team, or are ``untrained``: no model has seen their columns, so their
-    own rules decide.
+    ``custom`` detectors were brought by a team: no model has seen their columns, so their own rules decide.
     """
 
     classification: str
@@ -139,7 +138,7 @@ def column_detector(
         tests=tuple(value_test(fields, words or {}) for fields in entry.get("tests", ())),
         range=(float(limits[0]), float(limits[1])) if limits else None,
         examples=_examples(entry),
-        custom=custom or bool(entry.get("untrained")),
+        custom=custom,
     )
 
 

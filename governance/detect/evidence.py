@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -40,6 +41,17 @@ _RUNS = (
 )
 _LETTERS = re.compile(r"[^\W\d_]+")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}(?:\.[0-9]*)?")
+_DIGITS = (3, 4, 5, 6, 7, 8, 9, 10, 11)
+_UNASSIGNED = frozenset(
+    {
+        "099", "213", "269", "343", "345", "348", "353", "419", "428", "429", "517", "518", "519", "529", "533", "536", "552",
+        "568", "578", "579", "589", "621", "632", "642", "643", "659", "663", "682", "694", "695", "696", "697", "698", "699",
+        "702", "709", "715", "732", "742", "771", "817", "818", "819", "839", "848", "849", "854", "858", "861", "862", "866",
+        "867", "868", "869", "876", "886", "887", "888", "892", "896", "899", "909", "929", "987",
+    }
+)  # fmt: skip
+"""Three digits above 004 with which no ZIP code starts (USPS Publication 65)."""
+_ZIP = re.compile(r"([0-9]{3})[0-9]{2}(?:-?[0-9]{4})?(?:\.0)?")
 _SIGNS = "@/:,.-_(#'%&$*="
 
 
@@ -224,7 +236,11 @@ STATISTICS = (
     "digits", "letters", "capitals of letters", "beyond ASCII", "words", "one word", "all digits", "digits and letters",
     "all capitals", "capitalised", "all lower", "shapes of distinct",
     *(f"with {sign}" for sign in _SIGNS),
+    "one letter", "two letters", "three letters", "two words", "three words", "starts with a digit", "ends with a digit",
+    "most frequent value", "first character alike", "first three alike", "opens with 0",
+    *(f"{many} digits" for many in _DIGITS), "assigned US ZIP codes",
     "numbers", "year", "0 to 120", "degrees", "with decimals", "least number", "greatest number", "median number",
+    "lower tenth", "upper tenth", "multiples of 5", "next to one another",
 )  # fmt: skip
 
 
@@ -265,7 +281,8 @@ def _statistics(profile: ColumnProfile, texts: Sequence[str]) -> NDArray[np.floa
         len({shape(text) for text in some}) / many,
     ]  # fmt: skip
     row += [sum(sign in text for text in some) / many for sign in _SIGNS]
-    numbers = np.array([float(text) for text in some if _NUMBER.fullmatch(text)])
+    row += _openings(some, spaces, letters, profile)
+    numbers = np.sort([float(text) for text in some if _NUMBER.fullmatch(text)])
     row += [len(numbers) / many]
     if len(numbers):
         whole = numbers == np.floor(numbers)
@@ -273,6 +290,28 @@ def _statistics(profile: ColumnProfile, texts: Sequence[str]) -> NDArray[np.floa
             float(np.mean(whole & (numbers >= 1900) & (numbers <= 2100))) * len(numbers) / many,
             float(np.mean(whole & (numbers >= 0) & (numbers <= 120))) * len(numbers) / many,
             float(np.mean(~whole & (np.abs(numbers) <= 180))) * len(numbers) / many,
-            float(np.mean(~whole)), _log(numbers.min()), _log(numbers.max()), _log(float(np.median(numbers))),
+            float(np.mean(~whole)), _log(numbers[0]), _log(numbers[-1]), _log(float(np.median(numbers))),
+            _log(numbers[len(numbers) // 10]), _log(numbers[-1 - len(numbers) // 10]), float(np.mean(numbers % 5 == 0)),
+            float(np.mean(np.diff(numbers) == 1)) if len(numbers) > 1 else 0.0,
         ]  # fmt: skip
     return np.array(row + [0.0] * (len(STATISTICS) - len(row)), np.float32)
+
+
+def _openings(
+    some: Sequence[str], spaces: Sequence[int], letters: Sequence[int], profile: ColumnProfile
+) -> list[float]:
+    """Codes and their openings: ZIP codes of a town, telephones of an area and keys of a year start alike."""
+    many = len(some)
+    short = Counter(len(text) for text, n in zip(some, letters, strict=True) if n == len(text))
+    lengths = Counter(len(text) for text in (t.removesuffix(".0") for t in some) if text.isdecimal())
+    zips = [found for text in some if (found := _ZIP.fullmatch(text))]
+    return [
+        short[1] / many, short[2] / many, short[3] / many,
+        sum(n == 1 for n in spaces) / many, sum(n == 2 for n in spaces) / many,
+        sum(text[:1].isdecimal() for text in some) / many, sum(text[-1:].isdecimal() for text in some) / many,
+        max(profile.sample.values(), default=0) / max(1, profile.sample.total()),
+        max(Counter(text[:1] for text in some).values()) / many, max(Counter(text[:3] for text in some).values()) / many,
+        sum(text.startswith("0") for text in some) / many,
+        *(lengths[n] / many for n in _DIGITS),
+        sum(found[1] > "004" and found[1] not in _UNASSIGNED for found in zips) / many,
+    ]  # fmt: skip

@@ -26,6 +26,8 @@ NAME_BUCKETS = 2_048
 NEIGHBOUR_BUCKETS = 512
 NEIGHBOURS = 3
 """Columns on either side whose evidence is read."""
+UNTOLD = 1
+"""Place in a column row that says that its name says nothing."""
 _INSIDE = 0.95
 _IMPOSSIBLE = 0.5
 """Share of the rows within a detector's range below which the column cannot be of its classification."""
@@ -313,8 +315,8 @@ def column_row(
 
     ``order``: the places of the model's classifications among the candidates, one past the last for none.
     """
-    row: dict[int, float] = {0: 1.0}
-    at = 1
+    row: dict[int, float] = {0: 1.0, UNTOLD: float(not names[index].told)}
+    at = 2
 
     def put(block: int, pairs: Mapping[int, float]) -> None:
         nonlocal at
@@ -370,11 +372,19 @@ def column_row(
 def width(classes: int) -> int:
     """The length of a column row for a model of so many classifications."""
     return (
-        1
+        2
         + len(STATISTICS)
         + SHAPE_BUCKETS
         + WORD_BUCKETS
         + NAME_BUCKETS
         + 2 * NEIGHBOUR_BUCKETS
         + 6 * classes
+    )
+
+
+def weighed_together(classes: int) -> NDArray[np.int64]:
+    """The places of a column row that the hidden layer reads: whether the name says anything, the statistics, and what
+    the detectors say of the column and of its neighbours."""
+    return np.concatenate(
+        (np.arange(2 + len(STATISTICS)), np.arange(width(classes) - 6 * classes, width(classes)))
     )

@@ -1,8 +1,9 @@
 """The trained model of columns: probabilities of the classifications of all columns of a table, in numpy.
 
-A conditional logit. The score of a candidate is its pair row times weights that all candidates share, plus the
-column row times weights of that candidate alone, none for a classification that the model was not trained on;
-a softmax over the candidates, divided by a temperature, gives the probabilities. ``data/column_model.npz`` holds the
+A conditional logit with a small hidden layer. The score of a candidate is its pair row times weights that all candidates
+share, plus the column row times weights of that candidate alone, plus what the hidden layer makes of the evidence
+together (five digits beside a town are a postal code); the latter two none for a classification that the model was not
+trained on. A softmax over the candidates, divided by a temperature, gives the probabilities. ``data/column_model.npz`` holds the
 weights, ``data/column_model.json`` what they were learned from and how well they do; both are written by
 ``python -m governance.detect.training.train_columns``.
 """
@@ -20,7 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from governance.detect.evidence import ValueEvidence
-from governance.detect.features import PAIR, Claims, Name, beside, candidates, claims, column_row, width
+from governance.detect.features import (
+    PAIR,
+    Claims,
+    Name,
+    beside,
+    candidates,
+    claims,
+    column_row,
+    weighed_together,
+    width,
+)
 from governance.detect.registry import ColumnRegistry
 
 _NEVER = -1e9
@@ -28,12 +39,24 @@ _NEVER = -1e9
 
 @dataclass(frozen=True, slots=True)
 class ColumnModel:
-    """``classes``: the k names that have weights of their own. ``pair``: (``len(PAIR)``,). ``own``: (width, k)."""
+    """``classes``: the k names that have weights of their own. ``pair``: (``len(PAIR)``,). ``own``: (width, k).
+
+    ``hidden``: (places that :func:`weighed_together` names, h); ``shown``: (h, k).
+    """
 
     classes: tuple[str, ...]
     pair: NDArray[np.float32]
     own: NDArray[np.float32]
+    hidden: NDArray[np.float32]
+    shown: NDArray[np.float32]
     temperature: float
+
+    def scores(self, keys: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of one column row, given by its (position, value) pairs, shape (k,)."""
+        row = np.zeros(len(self.own), np.float32)
+        row[keys] = numbers
+        together = np.tanh(row[weighed_together(len(self.classes))] @ self.hidden)
+        return np.asarray(numbers @ self.own[keys] + together @ self.shown, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +73,15 @@ def column_model() -> ColumnModel:
     """The model this package ships."""
     with as_file(files(__package__).joinpath("data/column_model.npz")) as path, np.load(path) as stored:
         classes = tuple(str(name) for name in stored["classes"])
-        pair, own = stored["pair"].astype(np.float32), stored["own"].astype(np.float32)
+        pair, own, hidden, shown = (
+            stored[name].astype(np.float32) for name in ("pair", "own", "hidden", "shown")
+        )
         temperature = float(stored["temperature"])
     if pair.shape != (len(PAIR),) or own.shape != (width(len(classes)), len(classes)):
         raise ValueError(
             "the stored model is of other features: run governance.detect.training.train_columns"
         )
-    return ColumnModel(classes, pair, own, temperature)
+    return ColumnModel(classes, pair, own, hidden, shown, temperature)
 
 
 @cache
@@ -95,7 +120,7 @@ def read_table(
     for index in range(len(names)):
         scores[index] = beside(found, index, total) @ model.pair
         keys, numbers = column_row(names, values[index], found, index, total, places)
-        scores[index, places[known]] += (numbers @ model.own[keys])[known]
+        scores[index, places[known]] += model.scores(keys, numbers)[known]
         for place, name in enumerate(order):
             claim = found[index].by_name.get(name)
             if claim is not None and claim.impossible:

@@ -187,9 +187,11 @@ def read_synthetic(number: int, seed: int) -> Iterator[TableEvidence]:
 
 def open_examples(folder: Path, tables: Iterable[TableEvidence], seed: int) -> dict[str, Examples]:
     """The labelled columns of open tables in each of :data:`VARIANTS`."""
-    chance, labels = random.Random(seed), Labels(folder)
+    labels = Labels(folder)
     gathered = {variant: _Rows(candidates(column_registry())) for variant in VARIANTS}
     for table in tables:
+        # Each table draws its own, so that what is made of it does not hang on which others are read.
+        chance = random.Random(f"{seed} {table.file}")
         names, plain, as_typed = table.names, table.plain, table.typed
         known = [labels.of(table.file, name) for name in names]
         learned = [None if each is None else each.learned for each in known]

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from governance.detect.features import weighed_together
 from governance.detect.training.examples import Examples, together
 from governance.detect.training.reviewed_labels import TYPES
 
-PAIR_PENALTY, OWN_PENALTY, ITERATIONS, FOLDS = 2e-5, 1e-4, 70, 4
+PAIR_PENALTY, OWN_PENALTY, HIDDEN_PENALTY = 2e-5, 1e-4, 2e-4
+HIDDEN, ITERATIONS, FOLDS = 24, 90, 4
 WEIGHTS: Mapping[str, float] = {
     "as they are": 1.0, "typed": 0.4, "headers removed": 0.6, "some headers removed": 0.4, "headers shuffled": 0.15,
 }  # fmt: skip
@@ -23,10 +24,23 @@ CERTAIN = 0.9
 _BINS = 15
 
 
-def scores(examples: Examples, pair: NDArray[Any], own: NDArray[Any]) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Weights:
+    """As :class:`governance.detect.model.ColumnModel` has them."""
+
+    pair: NDArray[np.float32]
+    own: NDArray[np.float32]
+    hidden: NDArray[np.float32]
+    shown: NDArray[np.float32]
+
+
+def scores(examples: Examples, weights: Weights) -> NDArray[np.float64]:
     """(n, candidates), before the softmax."""
-    shared = (examples.pair @ pair).reshape(examples.allowed.shape)
-    return np.asarray(shared + examples.column @ own, np.float64)
+    shared = (examples.pair @ weights.pair).reshape(examples.allowed.shape)
+    read = examples.column[:, weighed_together(examples.allowed.shape[1])].toarray()
+    return np.asarray(
+        shared + examples.column @ weights.own + np.tanh(read @ weights.hidden) @ weights.shown, np.float64
+    )
 
 
 def softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -35,30 +49,45 @@ def softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
-def fit(examples: Examples) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The weights (pair, own) that make the allowed classes most likely, with ridge penalties; L-BFGS."""
+def fit(examples: Examples, seed: int = 7) -> Weights:
+    """The weights that make the allowed classes most likely, with ridge penalties; L-BFGS."""
     features, wide, many = examples.pair.shape[1], examples.column.shape[1], examples.allowed.shape[1]
     turned_pair, turned_column = examples.pair.T.tocsr(), examples.column.T.tocsr()
     weight = examples.weight / examples.weight.sum()
+    read = examples.column[:, weighed_together(many)].toarray()
+    shapes = ((features,), (wide, many), (read.shape[1], HIDDEN), (HIDDEN, many))
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+
+    def parts(theta: NDArray[np.float64]) -> Weights:
+        cut = np.split(theta.astype(np.float32), ends[:-1])
+        return Weights(*(part.reshape(shape) for part, shape in zip(cut, shapes, strict=True)))
 
     def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        pair = theta[:features].astype(np.float32)
-        own = theta[features:].reshape(wide, many).astype(np.float32)
-        raised = scores(examples, pair, own).astype(np.float32)
+        w = parts(theta)
+        together = np.tanh(read @ w.hidden)
+        raised = (
+            (examples.pair @ w.pair).reshape(examples.allowed.shape)
+            + examples.column @ w.own
+            + together @ w.shown
+        )
         raised = np.exp(raised - raised.max(axis=1, keepdims=True))
         total = raised.sum(axis=1, keepdims=True)
         right = np.where(examples.allowed, raised, 0)
         likely = np.maximum(right.sum(axis=1, keepdims=True), 1e-30)
         value = -float((weight * np.log(likely / total)[:, 0]).sum())
         slope = (raised / total - right / likely) * weight[:, None]
-        value += PAIR_PENALTY * float(pair @ pair) + OWN_PENALTY * float((own * own).sum())
-        by_pair = turned_pair @ slope.ravel() + 2 * PAIR_PENALTY * pair
-        by_own = turned_column @ slope + 2 * OWN_PENALTY * own
-        return value, np.concatenate([by_pair, by_own.ravel()]).astype(np.float64)
+        inner = (slope @ w.shown.T) * (1 - together * together)
+        slopes = (turned_pair @ slope.ravel(), turned_column @ slope, read.T @ inner, together.T @ slope)
+        penalties = (PAIR_PENALTY, OWN_PENALTY, HIDDEN_PENALTY, HIDDEN_PENALTY)
+        each = (w.pair, w.own, w.hidden, w.shown)
+        value += sum(p * float((x * x).sum()) for p, x in zip(penalties, each, strict=True))
+        whole = [(s + 2 * p * x).ravel() for s, p, x in zip(slopes, penalties, each, strict=True)]
+        return value, np.concatenate(whole).astype(np.float64)
 
-    start = np.zeros(features + wide * many)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS}).x
-    return found[:features].astype(np.float32), found[features:].reshape(wide, many).astype(np.float32)
+    start = np.zeros(ends[-1])
+    # Units that all start alike stay alike.
+    start[ends[1] : ends[2]] = np.random.default_rng(seed).normal(0, 0.2, ends[2] - ends[1])
+    return parts(minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS}).x)
 
 
 def folds(hosts: Sequence[str], number: int = FOLDS) -> NDArray[np.int64]:
@@ -89,9 +118,9 @@ def held_out(
     fold = folds([label.host for label in plain.labels if label is not None], number)
     result = {name: np.zeros(each.allowed.shape) for name, each in variants.items()}
     for held in range(number):
-        pair, own = fit(learning(variants, synthetic, fold != held))
+        weights = fit(learning(variants, synthetic, fold != held))
         for name, each in variants.items():
-            result[name][fold == held] = scores(each.where(fold == held), pair, own)
+            result[name][fold == held] = scores(each.where(fold == held), weights)
     return result
 
 
@@ -138,9 +167,12 @@ class Scores:
 
 
 def judge(
-    probabilities: NDArray[np.float64], order: Sequence[str], labels: Sequence[str | None], threshold: float
+    probabilities: NDArray[np.float64],
+    order: Sequence[str],
+    labels: Sequence[str | None],
+    least: NDArray[np.float64],
 ) -> Scores:
-    """Scores over the types of the set. A classification without a type counts as harmless, as in the set."""
+    """Scores over the types of the set; a type is named from a row's ``least`` probability. A classification without a type counts as harmless, as in the set."""
     right: Counter[str] = Counter()
     said: Counter[str] = Counter()
     true: Counter[str] = Counter()
@@ -155,7 +187,7 @@ def judge(
         if certainty[row] >= CERTAIN and found is not None:
             certain_named += 1
             certain_right += int(hits[row])
-        if certainty[row] < threshold:
+        if certainty[row] < least[row]:
             found = None
         confusion[label, found] += 1
         alarms += label is None and found is not None

@@ -95,6 +95,14 @@ def _npi(chance: random.Random, _: str) -> str:
     return body + str(luhn.calc_check_digit("80840" + body))
 
 
+def _nanp(chance: random.Random, _: str) -> str:
+    """A North American number in digits alone, of an area that is assigned."""
+    area = chance.choice(
+        ("202", "212", "213", "303", "312", "404", "415", "416", "512", "617", "702", "713", "808", "919")
+    )
+    return area + chance.choice("23456789") + _digits(chance, 6)
+
+
 def _day(first: int, last: int, forms: Sequence[str]) -> Callable[[random.Random], Maker]:
     def styled(chance: random.Random) -> Maker:
         form = chance.choice(forms)
@@ -178,7 +186,7 @@ MAKERS: dict[str, Callable[[random.Random], Maker]] = {
     "given_name": _one_of(_of("first_name")),
     "family_name": _one_of(_of("last_name")),
     "email": _one_of(_of("email"), _of("company_email")),
-    "phone": _one_of(_of("phone_number"), _masked("###-###-####"), _masked("(###) ###-####"), _masked("2#########"), _masked("+49 15# ########")),
+    "phone": _one_of(_of("phone_number"), _masked("###-###-####"), _masked("(###) ###-####"), _nanp,  _masked("+49 15# ########")),
     "street_address": _one_of(_of("street_address"), _of("address")),
     "city": _one_of(_of("city")),
     "postal_code": _one_of(_of("postcode")),
@@ -213,6 +221,8 @@ MAKERS: dict[str, Callable[[random.Random], Maker]] = {
     "political_opinion": _subset(entries("political"), 2),
     "sexual_orientation": _subset(entries("orientations"), 2, 6),
     "trade_union": _one_of(_words("ver.di", "IG Metall", "GEW", "none"), _words("yes", "no"), _words("UNISON", "Unite", "GMB", "RMT"), _words("CGT", "CFDT", "FO"), _words("SEIU", "AFL-CIO", "Teamsters", "UAW")),
+    "criminal_record": _one_of(_words("none", "theft", "burglary", "DUI"), _words("yes", "no"), _words("Y", "N"), _words("Felony", "Misdemeanor", "None"), _words("keine", "Diebstahl", "Betrug"),
+        _words("ASSAULT 3RD DEGREE", "THEFT BY UNLAWFUL TAKING", "POSSESSION OF MARIJUANA", "DISORDERLY CONDUCT"), _words("18 USC 1341", "PC 459", "VC 23152(A)")),
     "health_condition": lambda c: c.choice((_listed("conditions"), _masked("?##.#"), _masked("?##"), _subset(entries("conditions"), 4)(c),
         _words("Positive", "Negative"), _words("A+", "O-", "B+", "AB+", "O+"), _words("73211009", "38341003", "195967001", "22298006", "44054006", "13645005"))),
     "medication": lambda c: c.choice((_listed("medications"), lambda i, _: f"{i.choice(entries('medications'))} {i.choice((5, 10, 20, 250, 500))} mg", _masked("#####-####-##"))),
@@ -230,6 +240,7 @@ MAKERS: dict[str, Callable[[random.Random], Maker]] = {
 _UNNAMED = {
     "passport", "driver_license", "account_number", "device_id", "customer_id", "trade_union", "photo", "biometric",
     "date_of_birth", "age", "username", "health_plan_id", "medical_record_number", "jurisdiction", "gender", "secret", "national_id", "genetic",
+    "criminal_record",
 }  # fmt: skip
 """Classifications whose made-up values alone do not tell: without a header their columns teach nothing."""
 
@@ -239,6 +250,20 @@ EXTRA_NAMES: dict[str, tuple[str, ...]] = {
     "language": ("language", "preferred language", "lang", "sprache", "idioma", "langue", "primary language", "language code"),
     US_STATE: ("state", "st", "state code", "state name", "mailing state", "license state"),
 }  # fmt: skip
+
+_VERSIONS = (
+    "version",
+    "app version",
+    "firmware",
+    "release",
+    "build",
+    "software version",
+    "os version",
+    "revision",
+    "section",
+    "chapter",
+)
+"""Versions of four numbers are addresses but for their headers."""
 
 HARMLESS_COLUMNS: tuple[tuple[tuple[str, ...], Callable[[random.Random], Maker]], ...] = (
     (("id", "row id", "objectid", "order id", "ticket number", "reference", "key", "record no", "invoice number", "transaction id", "case number", "belegnummer", "numero factura", "lot", "request id", "batch number", "asset id", "claim number", "po number", "encounter id", "visit number"),
@@ -257,6 +282,10 @@ HARMLESS_COLUMNS: tuple[tuple[tuple[str, ...], Callable[[random.Random], Maker]]
      _one_of(_number(1990, 2026), _words("Q1", "Q2", "Q3", "Q4"), _words("January", "February", "March"), _words("Mon", "Tue", "Wed"), _number(1, 12), lambda c, _: f"FY{c.randrange(10, 27)}")),
     (("currency", "unit of measure", "code", "iata", "hs code", "naics", "version", "mime type", "extension", "file", "path", "checksum", "hash", "branch"),
      _one_of(_words("USD", "EUR", "GBP"), _words("kg", "g", "ml"), _masked("??#"), _masked("####.##"), lambda c, _: f"{c.randrange(9)}.{c.randrange(20)}.{c.randrange(99)}", lambda c, x: c.choice(_pool("file_name", x)), lambda c, _: c.randbytes(20).hex())),
+    (("gtin", "ean", "upc", "barcode", "isbn", "product code", "article number", "sku", "tracking number", "meter id", "parcel id", "policy code", "account ref"),
+     _one_of(_masked("0#############"), _masked("############"), _masked("978##########"), _masked("7######"), _masked("#####"), _masked("2########"), _masked("##########"), _masked("3##########"))),
+    (_VERSIONS,
+     _one_of(lambda c, _: f"{c.randrange(1, 9)}.{c.randrange(20)}.{c.randrange(10)}.{c.randrange(10)}", lambda c, _: f"v{c.randrange(9)}.{c.randrange(20)}", lambda c, _: f"{c.randrange(9)}.{c.randrange(20)}.{c.randrange(99)}-rc{c.randrange(4)}")),
     (("phone type", "email domain", "zip type", "name type", "address type", "card type", "age group", "id type", "gender count", "patients total", "mean age", "city population", "account type", "country rank", "date format", "note count", "diagnosis count"),
      _one_of(_words("home", "work", "mobile"), _words("Visa", "Mastercard"), _words("0-17", "18-64", "65+"), _number(0, 1000), _number(0, 100, 2), _words("checking", "savings"))),
 )  # fmt: skip
@@ -344,7 +373,7 @@ def _column(chance: random.Random, rows: int, locale: str, sensitive: Sequence[s
         classification = "none"
         phrases, makers = chance.choice(HARMLESS_COLUMNS)
         maker, phrase = makers(chance), chance.choice(phrases)
-    nameless = chance.random() < 0.12 and classification not in _UNNAMED
+    nameless = chance.random() < 0.12 and classification not in _UNNAMED and phrase not in _VERSIONS
     name = (
         chance.choice(("c{}", "column{}", "field_{}", "V{}", "{}")).format(chance.randrange(40))
         if nameless

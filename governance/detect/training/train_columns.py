@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from governance.detect.decision import CERTAIN_ENOUGH
-from governance.detect.features import candidates
+from governance.detect.decision import CERTAIN_ENOUGH, CERTAIN_WITHOUT_HEADER
+from governance.detect.features import UNTOLD, candidates
 from governance.detect.registry import column_registry
 from governance.detect.training import fitting
 from governance.detect.training.examples import (
@@ -89,15 +89,15 @@ def judged(
         probabilities = fitting.softmax(held[name] / divisor)
         labels = [label for label in examples.labels if label is not None]
         kept = np.array([label.reviewed != "SKIP" for label in labels])
+        untold = examples.column[:, [UNTOLD]].toarray()[:, 0] > 0
+        least = np.where(untold, CERTAIN_WITHOUT_HEADER, CERTAIN_ENOUGH)
         result[name] = {
-            "labels as they came": fitting.judge(
-                probabilities, order, [x.label for x in labels], CERTAIN_ENOUGH
-            ),
+            "labels as they came": fitting.judge(probabilities, order, [x.label for x in labels], least),
             "labels after review": fitting.judge(
                 probabilities[kept],
                 order,
                 [x.reviewed for x in labels if x.reviewed != "SKIP"],
-                CERTAIN_ENOUGH,
+                least[kept],
             ),
         }
     return result
@@ -109,20 +109,19 @@ def train(folder: Path, keep: Path, cache: Path | None = None) -> dict[str, Any]
     held = fitting.held_out(variants, synthetic)
     plain = variants["as they are"]
     divisor = fitting.temperature(held["as they are"], plain.allowed)
-    pair, own = fitting.fit(fitting.learning(variants, synthetic))
-    own[np.abs(own) < 5e-4] = 0
+    weights = fitting.fit(fitting.learning(variants, synthetic))
+    weights.own[np.abs(weights.own) < 5e-4] = 0
     model = keep / "column_model.npz"
     np.savez_compressed(
         model,
         classes=np.array(candidates(column_registry())),
-        pair=pair.astype(np.float16),
-        own=own.astype(np.float16),
+        **{name: each.astype(np.float16) for name, each in vars(weights).items()},
         temperature=np.float32(divisor),
     )
     scores = judged(held, variants, divisor)
     detectors = files("governance.detect").joinpath("column_detectors.yaml").read_bytes()
     card = {
-        "model": "conditional logit over detector evidence and hashed words; see governance/detect/model.py",
+        "model": "conditional logit with a small hidden layer over detector evidence and hashed words; see governance/detect/model.py",
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "detectors_sha256": hashlib.sha256(detectors).hexdigest(),
         "inputs": list(INPUTS),
@@ -130,8 +129,9 @@ def train(folder: Path, keep: Path, cache: Path | None = None) -> dict[str, Any]
         "hosts": len({label.host for label in plain.labels if label is not None}),
         "settings": {
             "seed": SEED, "pair_penalty": fitting.PAIR_PENALTY, "own_penalty": fitting.OWN_PENALTY,
+            "hidden_penalty": fitting.HIDDEN_PENALTY, "hidden": fitting.HIDDEN,
             "iterations": fitting.ITERATIONS, "weights": {**fitting.WEIGHTS, "synthetic": fitting.SYNTHETIC_WEIGHT},
-            "temperature": divisor, "named_from": CERTAIN_ENOUGH,
+            "temperature": divisor, "named_from": {"header": CERTAIN_ENOUGH, "no header": CERTAIN_WITHOUT_HEADER},
         },
         "how_scored": f"{fitting.FOLDS}-fold cross-validation by host: no host on both sides; synthetic columns on one side only",
         "scores": {

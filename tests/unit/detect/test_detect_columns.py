@@ -347,3 +347,16 @@ def test_any_column_gets_an_answer(name: str, cells: list[str | None]) -> None:
     found = classify_table(pa.table([pa.array(cells, pa.string())], names=[name]))
     assert len(found) == 1
     assert 0.0 <= next(iter(found.values())).confidence <= 1.0
+
+
+def test_numbers_that_only_look_like_identifiers_are_harmless() -> None:
+    table = pa.table(
+        {
+            "gtin": [f"0{RANDOM.randrange(10**13):013d}" for _ in range(200)],
+            "app_version": [f"{i % 4}.{i % 20}.{i % 9}.{i % 6}" for i in range(200)],
+            "order_no": [RANDOM.randrange(10**9, 10**10) for _ in range(200)],
+        }
+    )
+    assert {name: found.classification for name, found in classify_table(table).items()} == dict.fromkeys(
+        table.column_names, "none"
+    )
