@@ -16,6 +16,7 @@ from threading import Thread
 
 import msgspec
 
+from governance.audit.collecting import uncollected
 from governance.audit.kept_portions import KeptPortions
 from governance.audit.ordinary import Summary
 from governance.audit.portion import SIZE, KeptEntry, Portion, not_signed, read_portion, subtree_roots
@@ -160,6 +161,7 @@ def _stop(process: subprocess.Popen[bytes], thread: Thread) -> None:
         process.stdout.close()
 
 
+@uncollected()
 def main(folder: str, size: str, *firsts: str) -> None:
     """Read portions of the log in a folder and write them out, each after its length."""
     storage = open_storage(folder)

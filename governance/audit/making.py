@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from governance.audit.audience import WHOLE, audience_of, shown_to
 from governance.audit.bundle import make_bundle
+from governance.audit.collecting import uncollected
 from governance.audit.forms import ending, form
 from governance.audit.kept_portions import KeptPortions
 from governance.audit.languages import words
@@ -62,6 +63,7 @@ class MadeReport:
     forms: tuple[Path, ...] = ()
 
 
+@uncollected()
 def make_report(
     workspace: ReportSource,
     kind: str,
