@@ -55,7 +55,7 @@ def clock_named(name: str) -> Clock:
         SettingError: GOV-901 for an unknown one.
     """
     if name in BREACHES:
-        from governance.audit.breach_law import CLOCKS
+        from governance.audit.breach.law import CLOCKS
 
         regime, provision = BREACHES[name]
         [period] = [lasts for law, _, _, lasts in CLOCKS if law == provision and lasts is not None]

@@ -1,7 +1,7 @@
 """Reports an auditor can check without us: pure functions of the log, their bundles, their verifier.
 
-``trail`` reads the log up to a checkpoint, one module a report makes a record of it, ``rendering``
-shows the record, ``bundle`` packs it with what proves it, ``verification`` checks that offline.
+``trail`` reads the log up to a checkpoint (``portions`` does so quickly), one module a report makes a record of it, in a
+room for each law, ``rendering`` shows the record, ``bundle`` packs it with what proves it, ``checking`` checks that offline.
 Verifying loads neither a template engine nor a database.
 """
 
@@ -11,9 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from governance.audit.checking.verification import Verdict, verify_bundle
     from governance.audit.making import MadeReport, make_report
     from governance.audit.registry import REPORTS
-    from governance.audit.verification import Verdict, verify_bundle
 
 __all__ = ["REPORTS", "MadeReport", "Verdict", "make_report", "verify_bundle"]
 
@@ -21,8 +21,8 @@ _HOMES = {
     "REPORTS": "registry",
     "MadeReport": "making",
     "make_report": "making",
-    "Verdict": "verification",
-    "verify_bundle": "verification",
+    "Verdict": "checking.verification",
+    "verify_bundle": "checking.verification",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from governance.audit import standalone
 from governance.audit.audience import WHOLE, Audience, hides
-from governance.audit.container import pack
+from governance.audit.checking.container import pack
 from governance.log.envelope import Envelope
 from governance.log.log import Entry, Log
 from governance.log.note import Checkpoint, VerifierKey, read_checkpoint

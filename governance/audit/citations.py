@@ -13,8 +13,8 @@ from typing import Any
 from governance.audit.audience import AUDIENCES, WHOLE, Audience, shown_to
 from governance.audit.bundle import ENTRIES, RECORD, BundledEntry
 from governance.audit.cells import Basis
+from governance.audit.checking.container import Failed
 from governance.audit.comparing import resting_on, same
-from governance.audit.container import Failed
 from governance.log.envelope import Envelope
 from governance.log.note import Checkpoint
 

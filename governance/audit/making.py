@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from governance.audit.audience import WHOLE, audience_of, shown_to
 from governance.audit.bundle import make_bundle
-from governance.audit.collecting import uncollected
 from governance.audit.forms import ending, form
-from governance.audit.kept_portions import KeptPortions
 from governance.audit.languages import words
-from governance.audit.log_reading import LogReading
+from governance.audit.portions.collecting import uncollected
+from governance.audit.portions.kept_portions import KeptPortions
+from governance.audit.portions.log_reading import LogReading
 from governance.audit.record import Asked, make_record, read_asked, read_period
 from governance.audit.registry import report_kind
 from governance.audit.trail import read_trail

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from governance.audit import container
 from governance.audit.blocks import utc
 from governance.audit.bundle import RECORD
+from governance.audit.checking import container
 from governance.audit.comparing import same
 from governance.audit.forms.flat import plain
 from governance.audit.record import FORMAT, counted

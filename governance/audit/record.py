@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import governance
 from governance.audit.cells import Basis, Cell, Column, Remark, Row, remark
-from governance.audit.jobs import TaskEvent, tasks_by_job
 from governance.audit.law import AS_OF
+from governance.audit.portions.jobs import TaskEvent, tasks_by_job
 from governance.audit.trail import ReadEntry, Trail
 from governance.errors import AuditError
 from governance.log.envelope import Envelope

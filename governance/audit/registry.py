@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from governance.audit import (
-    ai_act_datasheet,
-    ai_act_log,
-    ai_act_training_summary,
-    breach,
-    ccpa_requests,
-    compliance,
-    consent_evidence,
-    deidentification,
-    dpia,
-    gdpr_art15,
-    gdpr_art17,
-    gdpr_art30,
-    gdpr_art30_2,
-    hipaa_502b,
-    hipaa_528,
-    hipaa_528_individual,
-    hipaa_activity,
-    transfers,
-)
+from governance.audit import compliance
+from governance.audit.ai_act import datasheet as ai_act_datasheet
+from governance.audit.ai_act import log as ai_act_log
+from governance.audit.ai_act import training_summary as ai_act_training_summary
+from governance.audit.breach import assessment as breach
+from governance.audit.ccpa import requests as ccpa_requests
+from governance.audit.gdpr import art15 as gdpr_art15
+from governance.audit.gdpr import art17 as gdpr_art17
+from governance.audit.gdpr import art30 as gdpr_art30
+from governance.audit.gdpr import art30_2 as gdpr_art30_2
+from governance.audit.gdpr import consent_evidence, dpia, transfers
+from governance.audit.hipaa import accounting as hipaa_528
+from governance.audit.hipaa import accounting_individual as hipaa_528_individual
+from governance.audit.hipaa import activity_review as hipaa_activity
+from governance.audit.hipaa import deidentification
+from governance.audit.hipaa import necessary as hipaa_502b
 from governance.audit.record import ReportKind
 from governance.errors import AuditError
 

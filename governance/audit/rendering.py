@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from governance.audit.blocks import number, spoken, utc
-from governance.audit.dpia_picture import picture
+from governance.audit.gdpr.dpia_picture import picture
 from governance.audit.registry import report_kind
 from governance.errors import SettingError
 from governance.model.canonical import canonical_parsed, parse

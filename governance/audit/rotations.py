@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from governance.audit.bundle import KEY, ROTATIONS
-from governance.audit.container import Failed
+from governance.audit.checking.container import Failed
 from governance.errors import GovernanceError
 from governance.log.note import Checkpoint, VerifierKey, read_checkpoint
 from governance.log.rotation import Handover, Term, follow

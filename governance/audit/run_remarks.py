@@ -7,7 +7,7 @@ from typing import Any
 
 from governance.audit.cells import Basis, Remark, remark
 from governance.audit.declarations import items, part
-from governance.audit.jobs import tasks_by_job
+from governance.audit.portions.jobs import tasks_by_job
 from governance.audit.record import counted
 from governance.audit.trail import GovernedRun, Trail
 from governance.model.evidence import Stage

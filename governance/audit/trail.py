@@ -17,10 +17,10 @@ from typing import Any, Protocol
 from msgspec.json import decode
 
 from governance.audit.declarations import ContractLeaf, PolicyLeaf, part, read_yaml, words
-from governance.audit.jobs import Jobs, TaskEvent
-from governance.audit.jobs import Node as Node
-from governance.audit.ordinary import Summary
-from governance.audit.portion import KeptEntry
+from governance.audit.portions.jobs import Jobs, TaskEvent
+from governance.audit.portions.jobs import Node as Node
+from governance.audit.portions.ordinary import Summary
+from governance.audit.portions.portion import KeptEntry
 from governance.audit.system_activity import DONE, EVENT, SystemActivity
 from governance.errors import GovernanceError
 from governance.lineage.reading import RUN, ReadEvent, instant_of, read_event

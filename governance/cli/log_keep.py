@@ -309,7 +309,7 @@ def redact(
 def checkpoint_of(bundle: Path) -> str:
     """The checkpoint that a report's bundle holds, as signed."""
     from governance.audit.bundle import CHECKPOINT
-    from governance.audit.container import read
+    from governance.audit.checking.container import read
     from governance.errors import AuditError
 
     note = read(bundle).members.get(CHECKPOINT)
@@ -322,7 +322,7 @@ def verify_export(
     folder: Path, key: str | None, notes: list[str], bundles: tuple[Path, ...], as_json: bool
 ) -> None:
     """`governance log verify --tiles`: exits 1 when the export is not what was signed."""
-    from governance.audit.container import read
+    from governance.audit.checking.container import read
     from governance.audit.rotations import read_rotations
     from governance.log.export import verify_tiles
 

@@ -48,7 +48,7 @@ def command(
     BUNDLE may also be a sign-off, which is checked alone; or, with --sign-off, a report's record. Exits 1 and names the
     first row that fails, 3 when no key was pinned.
     """
-    from governance.audit.sign_off_verification import verify_reviewed
+    from governance.audit.checking.sign_off_verification import verify_reviewed
     from governance.log.trust import Trust
 
     older = None if checkpoint is None else checkpoint.read_text("utf-8", errors="replace")

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from governance.audit import container, verify_bundle
+from governance.audit import verify_bundle
+from governance.audit.checking import container
 from governance.cli import cli
 from governance.config import Settings
 from governance.errors import GovernanceError, LogError

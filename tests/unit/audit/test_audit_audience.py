@@ -17,8 +17,9 @@ from jsonschema import Draft202012Validator
 from test_audit_access import asked  # noqa: F401 - a fixture
 from test_audit_bundles import Members, check, edited, relisted
 
-from governance.audit import MadeReport, container, make_report, verify_bundle
+from governance.audit import MadeReport, make_report, verify_bundle
 from governance.audit.audience import AUDIENCES, Contents, contents
+from governance.audit.checking import container
 from governance.audit.standalone import answering
 from governance.errors import AuditError
 from governance.model.canonical import canonical

@@ -14,7 +14,7 @@ from audit_world import World
 from click.testing import CliRunner
 
 from governance.audit import make_report, verify_bundle
-from governance.audit.breach_closure import GOVERNED, closure, versions
+from governance.audit.breach.closure import GOVERNED, closure, versions
 from governance.audit.trail import Trail, read_trail
 from governance.errors import AuditError
 from governance.pipeline.open import DATASETS

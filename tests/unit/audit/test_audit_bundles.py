@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from governance.audit import MadeReport, Verdict, container, verify_bundle
+from governance.audit import MadeReport, Verdict, verify_bundle
 from governance.audit.bundle import manifest, sign
+from governance.audit.checking import container
 from governance.errors import AuditError, LogError
 from governance.log import vkey_of
 from governance.model.canonical import canonical

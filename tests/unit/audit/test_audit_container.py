@@ -12,7 +12,8 @@ from audit_world import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.audit import MadeReport, container, make_report, verify_bundle
+from governance.audit import MadeReport, make_report, verify_bundle
+from governance.audit.checking import container
 from governance.errors import AuditError
 
 Members = dict[str, bytes]

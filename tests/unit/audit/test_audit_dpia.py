@@ -11,7 +11,7 @@ from audit_world import World
 from test_audit_recount import true_facets
 
 from governance.audit import MadeReport, make_report, verify_bundle
-from governance.audit.dpia_picture import picture
+from governance.audit.gdpr.dpia_picture import picture
 
 HOSTILE = '"><script>alert(1)</script>&'
 

@@ -14,7 +14,7 @@ from audit_hipaa_story import APRIL, FORMULA, KIND, MARCH, SCRIPT, hipaa_world
 from audit_world import World
 
 from governance.audit import MadeReport, make_report, verify_bundle
-from governance.audit.hipaa_activity_kinds import KINDS
+from governance.audit.hipaa.activity_kinds import KINDS
 from governance.audit.system_activity import LEAVES, STAGES
 
 PERIODS = {"march": "/".join(MARCH), "april": "/".join(APRIL)}
@@ -141,8 +141,8 @@ def test_periods_before_and_after_the_log(log: World, tmp_path: Path) -> None:
 
 def test_a_dropped_refusal_is_noticed(april: MadeReport, log: World, tmp_path: Path) -> None:
     """The rows come from the entries, so an entry that is left out is missed."""
-    from governance.audit import container
     from governance.audit.bundle import manifest, sign
+    from governance.audit.checking import container
 
     made = make_report(log, "hipaa-activity", tmp_path, bundle=True, period=PERIODS["march"])
     assert made.bundle

@@ -121,8 +121,8 @@ def test_what_nobody_declared_is_unknown(made: MadeReport) -> None:
 
 
 def test_it_verifies_and_an_altered_comparison_does_not(log: World, made: MadeReport, tmp_path: Path) -> None:
-    from governance.audit import container
     from governance.audit.bundle import manifest, sign
+    from governance.audit.checking import container
     from governance.model.canonical import canonical
 
     assert made.bundle and verify_bundle(made.bundle, log.vkey).ok

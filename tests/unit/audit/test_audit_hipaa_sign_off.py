@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from governance.audit import make_report
+from governance.audit.checking.sign_off_verification import verify_reviewed, verify_sign_off
 from governance.audit.sign_off import SignedOff, read_sign_off, sign_off
-from governance.audit.sign_off_verification import verify_reviewed, verify_sign_off
 from governance.audit.versions import signed
 from governance.cli import cli
 from governance.errors import AuditError

@@ -17,11 +17,12 @@ from audit_world import Key, World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.audit import REPORTS, log_reading
-from governance.audit.kept_portions import KeptPortions
-from governance.audit.log_reading import LogReading
+from governance.audit import REPORTS
 from governance.audit.making import make_report
-from governance.audit.ordinary import read_ordinary
+from governance.audit.portions import log_reading
+from governance.audit.portions.kept_portions import KeptPortions
+from governance.audit.portions.log_reading import LogReading
+from governance.audit.portions.ordinary import read_ordinary
 from governance.audit.record import make_record
 from governance.audit.trail import read_trail
 from governance.errors import GovernanceError, LogError

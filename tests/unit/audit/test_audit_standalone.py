@@ -17,8 +17,9 @@ from audit_world import ORIGIN, Key, World
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from governance.audit import MadeReport, container, make_report
+from governance.audit import MadeReport, make_report
 from governance.audit.bundle import manifest, sign
+from governance.audit.checking import container
 from governance.audit.standalone import answering, checking, proving
 from governance.log import CheckpointSigner, Log, vkey_of
 from governance.log.cosignature import cosign

@@ -1,0 +1,1 @@
+"""The register of consumers' requests and opt-outs under the CCPA."""

@@ -1,0 +1,1 @@
+"""What a bundle is checked with, and its rows are computed again with."""
