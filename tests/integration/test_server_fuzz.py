@@ -78,7 +78,7 @@ def test_every_operation_answers_as_documented(schema: Any, server: Server) -> N
         operation = found.ok()
 
         @settings(
-            max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate],
+            max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck), database=None,
         )  # fmt: skip
         @given(case=operation.as_strategy())

@@ -114,7 +114,7 @@ def put_at(value: Any, place: tuple[Any, ...], new: Any) -> Any:
 
 
 @given(st.sampled_from(places(CONFORMING)[1:]), JSON, st.booleans())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_one_member_of_another_shape(place: tuple[Any, ...], new: Any, ascii_only: bool) -> None:
     body = json.dumps(put_at(CONFORMING, place, new), ensure_ascii=ascii_only)
     try:
@@ -128,7 +128,7 @@ EDGES = columns(("x", "a", "z"), ("y", "b", "z"))["fields"]
 
 
 @given(st.sampled_from(places(EDGES)), JSON)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_column_edges_of_the_usual_shape_are_those_read_carefully(place: tuple[Any, ...], new: Any) -> None:
     fields = put_at(EDGES, place, new)
     if isinstance(fields, dict):
@@ -140,7 +140,7 @@ def test_column_edges_of_the_usual_shape_are_those_read_carefully(place: tuple[A
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_bytes_that_are_damaged(data: st.DataObject) -> None:
     body = bytearray(json.dumps(CONFORMING).encode())
     for _ in range(data.draw(st.integers(1, 3))):
