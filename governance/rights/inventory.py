@@ -33,7 +33,12 @@ from governance.storage import storage_for
 KNOWN, COPY, WRAPPED, UNACCOUNTED = "known", "copies", "wrapped_keys", "unaccounted"
 
 _MARKS = tuple(f'"governance_{stage}"'.encode() for stage in ("open", "protect", "release", "erasure"))
-_SEALED = (b"SQLite format 3\x00", b"wrappedDEK", b"wrappedKEK", b"PGDMP", b"COPY ", b"INSERT INTO")
+_SEALED = (
+    b"SQLite format 3\x00", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83", b"wrappedDEK", b"wrappedKEK", b"PGDMP", b"COPY ",
+    b"INSERT INTO",
+)  # fmt: skip
+"""What begins a SQLite file or its write-ahead log, where the newest keys may be alone, or stands in a dump."""
+
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 
 
