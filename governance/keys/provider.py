@@ -73,7 +73,7 @@ def provider_for(uri: str, passphrase: Passphrase | None = None) -> KeyProvider:
         raise ProtectionError(
             "GOV-301",
             f"the key provider URI has {named}; the providers that exist are {known}",
-            f"name a key by one of {known} for example file:/etc/governance/kek.json",
+            f"name a key by one of {known} for example GOVERNANCE_KEK=file:/etc/governance/kek.json",
         )
     module, _, factory = PROVIDERS[scheme].partition(":")
     opened: KeyProvider = getattr(import_module(module), factory)(uri, passphrase)
