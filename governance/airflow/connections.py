@@ -125,7 +125,7 @@ class KmsHook(BaseHook):  # type: ignore[misc]
         from pathlib import Path
 
         from governance.keys.broker_service import BrokerService
-        from governance.keys.provider import provider_for
+        from governance.keys.providers.provider import provider_for
 
         named = self.variables()
         try:

@@ -204,7 +204,7 @@ def main() -> None:
     from pathlib import Path
 
     from governance.config import Settings
-    from governance.lineage.index import Index
+    from governance.lineage.index.index import Index
     from governance.lineage.transport import PROVIDER_PRINCIPAL, LogConfig, LogTransport
     from governance.pipeline.workspace import Workspace
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from governance.airflow.expansion import UNMAPPED, index_before, map_indexes, named
 from governance.config import Settings
 from governance.errors import AccessError, GovernanceError
-from governance.keys.file import create_file_key
+from governance.keys.providers.file import create_file_key
 from governance.model.canonical import parse
 from governance.model.evidence import Stage
 from governance.pipeline.approval import approval_request, approve

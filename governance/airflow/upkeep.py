@@ -61,8 +61,8 @@ class LogRetentionOperator(GovernedOperator):
             SettingError: GOV-901 when the period is none. LogError: GOV-508, GOV-517, GOV-519.
         """
         from governance.errors import SettingError
-        from governance.log import archive
-        from governance.log.retention import Limits, prune
+        from governance.log.archives import archive
+        from governance.log.archives.retention import Limits, prune
         from governance.model.retention import Period
 
         log, policy = workspace.log, workspace.policy

@@ -10,7 +10,7 @@ import click
 from governance.cli.options import home_options, json_option, settings, show, table
 
 if TYPE_CHECKING:
-    from governance.lineage.index import Index
+    from governance.lineage.index.index import Index
     from governance.pipeline.workspace import Workspace
 
 
@@ -37,9 +37,9 @@ def explain(
     and a re-scan of what it wrote does not find it again; where one of the two is missing, it is derived, not
     verified.
     """
-    from governance.lineage.classification_answers import explained
-    from governance.lineage.propagation import Classifications
-    from governance.lineage.sensitivity_levels import Levels
+    from governance.lineage.classifications.answers import explained
+    from governance.lineage.classifications.propagation import Classifications
+    from governance.lineage.classifications.sensitivity_levels import Levels
 
     workspace, index = _opened(home, store)
     namespace, name = _named(dataset)
@@ -91,9 +91,9 @@ def correct(
     """
     if (classification is None) != withdraw:
         raise click.UsageError("name a CLASSIFICATION, or withdraw with --withdraw")
-    from governance.lineage.correcting import drawn_up, leaf_of
-    from governance.lineage.propagation import Classifications
-    from governance.lineage.sensitivity_levels import Levels
+    from governance.lineage.classifications.correcting import drawn_up, leaf_of
+    from governance.lineage.classifications.propagation import Classifications
+    from governance.lineage.classifications.sensitivity_levels import Levels
     from governance.log import NewEntry
     from governance.model.canonical import timestamp
     from governance.pipeline.workspace import OPERATOR
@@ -126,8 +126,8 @@ def correct(
 @json_option
 def listed(dataset: str | None, home: str | None, store: str | None, as_json: bool) -> None:
     """Every correction in the log, or those of DATASET, with who and why; the newest of a column counts."""
-    from governance.lineage.classification_answers import said
-    from governance.lineage.corrections import corrections_in
+    from governance.lineage.classifications.answers import said
+    from governance.lineage.classifications.corrections import corrections_in
     from governance.pipeline.workspace import Workspace
 
     workspace = Workspace.open(settings(home, store))
@@ -217,7 +217,7 @@ def _short(name: str) -> str:
 
 
 def _opened(home: str | None, store: str | None) -> tuple[Workspace, Index]:
-    from governance.lineage.index import Index
+    from governance.lineage.index.index import Index
     from governance.pipeline.workspace import Workspace
 
     workspace = Workspace.open(settings(home, store))

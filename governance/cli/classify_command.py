@@ -66,7 +66,7 @@ def command(
     """
     from governance import sources
     from governance.detect import TableScanner
-    from governance.detect.registry import resolve
+    from governance.detect.detectors.registry import resolve
 
     known = resolve([Path(name) for name in detectors] or None)
     snapshot = sources.pin(source)
@@ -107,7 +107,7 @@ def _singling_out(
     snapshot: SourceSnapshot, found: Mapping[str, ColumnClassification], k: int
 ) -> QuasiIdentifiers:
     from governance import sources
-    from governance.detect.anonymity import gathered, may_identify, quasi_identifiers
+    from governance.detect.columns.anonymity import gathered, may_identify, quasi_identifiers
 
     schema = sources.schema(snapshot)
     possible = {name.split(".")[0] for name, f in found.items() if may_identify(f)}

@@ -67,7 +67,7 @@ def draft(
     from governance.contracts import load_contract, load_policy
     from governance.contracts.drafting import draft_contract
     from governance.detect import TableScanner
-    from governance.detect.registry import resolve
+    from governance.detect.detectors.registry import resolve
 
     rules = load_policy(policy) if policy else None
     own = [*(rules.detectors if rules else ()), *detectors]

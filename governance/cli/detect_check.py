@@ -10,7 +10,7 @@ import click
 from governance.cli.options import json_option, show, table
 
 if TYPE_CHECKING:
-    from governance.detect.custom import ExaminedFile
+    from governance.detect.detectors.custom import ExaminedFile
 
 
 @click.command("check")
@@ -23,9 +23,9 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
 
     Exits with 1 when an example does not hold or a pattern is refused, and says which and why.
     """
-    from governance.detect.custom import examine
-    from governance.detect.detector_files import detector_paths, refused
-    from governance.detect.registry import builtin
+    from governance.detect.detectors.custom import examine
+    from governance.detect.detectors.detector_files import detector_paths, refused
+    from governance.detect.detectors.registry import builtin
 
     known = list(builtin().taxonomy)
     examined = []

@@ -102,7 +102,7 @@ def move(target: str, ask: bool, home: str | None, store: str | None, as_json: b
     No dataset is written anew. Killed at any point, the former key goes on or the new one does; afterwards
     every process needs GOVERNANCE_KEK to name the new one.
     """
-    from governance.keys.provider import provider_for
+    from governance.keys.providers.provider import provider_for
     from governance.pipeline.workspace import Workspace
 
     chosen = settings(home, store)
@@ -126,7 +126,7 @@ def move(target: str, ask: bool, home: str | None, store: str | None, as_json: b
 @json_option
 def status(home: str | None, store: str | None, as_json: bool) -> None:
     """Ask the providers about destructions that are pending; show those, and how much keys were used."""
-    from governance.keys.provider import provider_for
+    from governance.keys.providers.provider import provider_for
     from governance.keys.usage import LIMIT
     from governance.pipeline.workspace import Workspace
 
@@ -198,7 +198,7 @@ def recipient(private: Path, as_json: bool) -> None:
 def _make_file(uri: str, passphrase: Callable[[], str] | None, ask: bool) -> None:
     """Make the key file that a URI names, unless it is there or is none."""
     from governance.errors import ProtectionError
-    from governance.keys.file import create_file_key
+    from governance.keys.providers.file import create_file_key
 
     if ask and passphrase is None:
         raise ProtectionError(

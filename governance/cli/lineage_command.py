@@ -9,7 +9,7 @@ import click
 from governance.cli.options import home_options, json_option, settings, show, table
 
 if TYPE_CHECKING:
-    from governance.lineage.index import Index
+    from governance.lineage.index.index import Index
 
 
 @click.group("lineage")
@@ -141,7 +141,7 @@ def completeness(home: str | None, store: str | None, as_json: bool) -> None:
 
 
 def _index(home: str | None, store: str | None) -> Index:
-    from governance.lineage.index import Index
+    from governance.lineage.index.index import Index
     from governance.pipeline.workspace import Workspace
 
     workspace = Workspace.open(settings(home, store))

@@ -103,7 +103,7 @@ def verify(
     """
     from governance.errors import GovernanceError
     from governance.log import open_storage, verify_log
-    from governance.log.archives import Archives
+    from governance.log.archives.archives import Archives
     from governance.pipeline.checkpoints import Outside, outside_the_log
     from governance.pipeline.workspace import Workspace
 

@@ -12,7 +12,7 @@ from governance.cli.options import home_options, json_option, settings, show, ta
 
 if TYPE_CHECKING:
     from governance.log import Log
-    from governance.log.retention import Limits
+    from governance.log.archives.retention import Limits
     from governance.pipeline.workspace import Workspace
 
 
@@ -134,7 +134,7 @@ def archive(
     Genesis, contracts, policies, consent, rotations and redactions stay. Entries are read as before while
     their file is where it was written. Killed at any point, call it again.
     """
-    from governance.log import archive as archiving
+    from governance.log.archives import archive as archiving
 
     if sum((before is not None, older_than is not None, only_resume, moved_to is not None)) != 1:
         raise click.UsageError("give one of --before, --older-than, --resume and --moved-to")
@@ -169,7 +169,7 @@ def archive(
 @json_option
 def retention(home: str | None, store: str | None, as_json: bool) -> None:
     """What each regime of the policy asks, and which archived bodies may go or are due."""
-    from governance.log.retention import kept
+    from governance.log.archives.retention import kept
 
     workspace = _opened(home, store)
     limits = _limits(workspace)
@@ -241,7 +241,7 @@ def prune(
     Envelopes and proofs stay and the log verifies as before. With --before, what is older than that goes
     instead of what is due; what the policy still protects is refused without --shorten.
     """
-    from governance.log.retention import prune as carry_out
+    from governance.log.archives.retention import prune as carry_out
 
     workspace = _opened(home, store)
     limits = _limits(workspace)
@@ -360,7 +360,7 @@ def _opened(home: str | None, store: str | None) -> Workspace:
 
 
 def _limits(workspace: Workspace) -> Limits:
-    from governance.log.retention import Limits
+    from governance.log.archives.retention import Limits
 
     return Limits.of(workspace.policy.retention, workspace.clock())
 

@@ -13,7 +13,7 @@ from governance.cli.options import F, home_options, json_option, settings, show,
 
 if TYPE_CHECKING:
     from governance.config import Settings
-    from governance.log.trust import Trust
+    from governance.log.witnesses.trust import Trust
     from governance.pipeline.workspace import Workspace
 
 
@@ -69,7 +69,7 @@ def witness(only_show: bool, home: str | None, store: str | None, as_json: bool)
 
     Exits 1 with GOV-512 when fewer did than are needed, or one cosigned another history of this log.
     """
-    from governance.log.witness_client import Outcome, WitnessClient
+    from governance.log.witnesses.client import Outcome, WitnessClient
     from governance.pipeline.workspace import Workspace
 
     workspace = Workspace.open(settings(home, store))
@@ -110,7 +110,7 @@ def timestamp(only_show: bool, home: str | None, store: str | None, as_json: boo
     Each token becomes a leaf, after the entries it is about. All are asked; exits 1 when one gave none.
     """
     from governance.errors import LogError
-    from governance.log import timestamp as timestamps
+    from governance.log.witnesses import timestamp as timestamps
     from governance.log.log import TIMESTAMP
     from governance.pipeline.workspace import OPERATOR, Workspace
 
@@ -185,7 +185,7 @@ def pinned_trust(
 ) -> Trust:
     """The outsiders named on the command line; ``own``: without any, those of the home's witnesses.yaml."""
     from governance.cli.log_command import key_text
-    from governance.log.trust import FILE, Trust
+    from governance.log.witnesses.trust import FILE, Trust
 
     if own and not witnesses and not authorities:
         return Trust.read(chosen.home / FILE)
@@ -196,7 +196,7 @@ def pinned_trust(
 
 def _trust(workspace: Workspace, section: str) -> Trust:
     from governance.errors import SettingError
-    from governance.log.trust import FILE
+    from governance.log.witnesses.trust import FILE
 
     trust = workspace.trust
     if not (trust.witnesses if section == "witnesses" else trust.authorities):
@@ -209,7 +209,7 @@ def _trust(workspace: Workspace, section: str) -> Trust:
 
 
 def _show_cosignatures(workspace: Workspace, trust: Trust, as_json: bool) -> None:
-    from governance.log.cosignature import cosignatures
+    from governance.log.witnesses.cosignature import cosignatures
     from governance.log.note import read_checkpoint
 
     keys = [w.key for w in trust.witnesses]

@@ -13,7 +13,7 @@ from governance.cli.options import home_options, json_option, settings, show, ta
 from governance.errors import LogError
 
 if TYPE_CHECKING:
-    from governance.lineage.outbox import OutboxStatus
+    from governance.lineage.emission.outbox import OutboxStatus
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,7 +40,7 @@ def _outbox_option(function: F) -> F:
 @json_option
 def status(outbox: Path | None, check: bool, home: str | None, store: str | None, as_json: bool) -> None:
     """Count what waits, by file, and what was refused."""
-    from governance.lineage.outbox import Outbox
+    from governance.lineage.emission.outbox import Outbox
 
     found = Outbox(outbox or settings(home, store).home / "outbox").status()
     show(_told(found), as_json, lambda: _print(found))
@@ -75,7 +75,7 @@ def drain(
     events were refused, are damaged or wait again. Events held by a living process are sent too; it keeps
     its copy until it has an acknowledgement of its own. Sending twice does no harm.
     """
-    from governance.lineage.outbox import Outbox
+    from governance.lineage.emission.outbox import Outbox
     from governance.lineage.transport import OutboxConfig, destination_of
 
     if url and store:

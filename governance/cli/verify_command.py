@@ -49,7 +49,7 @@ def command(
     first row that fails, 3 when no key was pinned.
     """
     from governance.audit.checking.sign_off_verification import verify_reviewed
-    from governance.log.trust import Trust
+    from governance.log.witnesses.trust import Trust
 
     older = None if checkpoint is None else checkpoint.read_text("utf-8", errors="replace")
     trust = Trust.pinned([key_text(witness) for witness in witnesses], needed)

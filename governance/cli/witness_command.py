@@ -32,7 +32,7 @@ def keygen(private: Path, name: str, as_json: bool) -> None:
     """Make a witness's key: the private one in PRIVATE (0600), the public one printed."""
     from governance.errors import LogError
     from governance.keys.signing import Ed25519Signer
-    from governance.log.cosignature import WitnessKey
+    from governance.log.witnesses.cosignature import WitnessKey
 
     seed = os.urandom(32)
     key = WitnessKey.of(name, Ed25519Signer(seed).public_key)
@@ -79,8 +79,8 @@ def serve(private: Path, memory: Path, logs: tuple[str, ...], host: str, port: i
     from governance.cli.log_command import key_text
     from governance.errors import LogError
     from governance.log.note import VerifierKey
-    from governance.log.witness import Witness
-    from governance.log.witness_server import WitnessServer
+    from governance.log.witnesses.witness import Witness
+    from governance.log.witnesses.server import WitnessServer
 
     name, signer = _read_key(private)
     witness = Witness(signer, name, [VerifierKey.parse(key_text(key)) for key in logs], memory, time.time)
@@ -104,7 +104,7 @@ def serve(private: Path, memory: Path, logs: tuple[str, ...], host: str, port: i
 def _read_key(path: Path) -> tuple[str, Ed25519Signer]:
     from governance.errors import LogError
     from governance.keys.signing import Ed25519Signer
-    from governance.log.cosignature import WitnessKey
+    from governance.log.witnesses.cosignature import WitnessKey
 
     try:
         if path.stat().st_mode & 0o077:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from governance.config import Settings
 from governance.demo.samples import make_samples
-from governance.keys.file import create_file_key
+from governance.keys.providers.file import create_file_key
 from governance.model.canonical import canonical
 from governance.model.resources import schemas
 from governance.pipeline.ledger import import_consent

@@ -17,13 +17,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from governance.detect.anonymity import QuasiIdentifiers, quasi_identifiers
+    from governance.detect.columns.anonymity import QuasiIdentifiers, quasi_identifiers
     from governance.detect.classifications import TaxonomyEntry, taxonomy
-    from governance.detect.columns import TableScanner, classify_table
-    from governance.detect.custom import load_detectors
-    from governance.detect.redaction import redact
-    from governance.detect.registry import Detectors
-    from governance.detect.text import TextFinding, classify_text
+    from governance.detect.columns.scanner import TableScanner, classify_table
+    from governance.detect.detectors.custom import load_detectors
+    from governance.detect.text.redaction import redact
+    from governance.detect.detectors.registry import Detectors
+    from governance.detect.text.engine import TextFinding, classify_text
 
 __all__ = [
     "Detectors",

@@ -20,7 +20,7 @@ from governance.keys import destructions, rows, usage
 from governance.keys.database import Database
 from governance.keys.destructions import DestroyedEpoch
 from governance.keys.epoch import Destruction, EpochKey, Rotation
-from governance.keys.provider import KeyProvider
+from governance.keys.providers.provider import KeyProvider
 from governance.keys.sealing import KeyMaterial, Secretive, confined, derive
 from governance.keys.signing import Ed25519Signer
 from governance.keys.usage import Usage

@@ -10,7 +10,7 @@ from governance.lineage.naming import as_sent, openlineage_run_id
 from governance.lineage.signatures import Declared, Observed, RunKeys, verify_event, verify_evidence
 
 if TYPE_CHECKING:
-    from governance.lineage.index import Index
+    from governance.lineage.index.index import Index
     from governance.lineage.recorder import OpenLineageRecorder
 
 __all__ = [
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
     """Load the OpenLineage client and DuckDB only for those who record or ask."""
     import importlib
 
-    rooms = {"Index": "governance.lineage.index", "OpenLineageRecorder": "governance.lineage.recorder"}
+    rooms = {"Index": "governance.lineage.index.index", "OpenLineageRecorder": "governance.lineage.recorder"}
     if name not in rooms:
         raise AttributeError(name)
     return getattr(importlib.import_module(rooms[name]), name)

@@ -15,7 +15,7 @@ from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 from openlineage.client.serde import Serde
 
 from governance.errors import LogError
-from governance.lineage.destination import AppendOnly
+from governance.lineage.emission.destination import AppendOnly
 from governance.lineage.events import (
     ParentRun,
     engine_facet,

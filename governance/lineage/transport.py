@@ -20,11 +20,11 @@ import attr
 from openlineage.client.transport.transport import Config, Transport
 
 from governance.errors import LogError, SettingError
-from governance.lineage.destination import AppendOnly, Destination, LogDestination, append_event
-from governance.lineage.drainer import Drainer
-from governance.lineage.framing import Event
-from governance.lineage.outbox import MAX_BYTES, Outbox
-from governance.lineage.serializing import serialized
+from governance.lineage.emission.destination import AppendOnly, Destination, LogDestination, append_event
+from governance.lineage.emission.drainer import Drainer
+from governance.lineage.emission.framing import Event
+from governance.lineage.emission.outbox import MAX_BYTES, Outbox
+from governance.lineage.emission.serializing import serialized
 from governance.model.principal import is_principal, scope_of
 
 PROVIDER_PRINCIPAL = "ingest:airflow"
@@ -154,7 +154,7 @@ class OutboxTransport(Transport):  # type: ignore[misc]
     """Emitted events are durable in the outbox, or, sent first, at the destination.
 
     A thread behind the process moves what is in the outbox to the destination, with growing pauses
-    while that is down; see :class:`governance.lineage.drainer.Drainer`.
+    while that is down; see :class:`governance.lineage.emission.drainer.Drainer`.
     """
 
     kind = "governance_outbox"
@@ -214,7 +214,7 @@ def destination_of(config: OutboxConfig) -> Callable[[], Destination]:
     def service() -> Destination:
         from openlineage.client.transport.http import create_token_provider
 
-        from governance.lineage.http_transport import Service, ServiceDestination
+        from governance.lineage.emission.http_transport import Service, ServiceDestination
 
         bearer = (
             create_token_provider(auth).get_bearer if token_file is None else lambda: read_token(token_file)

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from governance.errors import LogError, SettingError
 from governance.log import tree
-from governance.log.archives import ARCHIVE, PRUNE, Archives
+from governance.log.archives.archives import ARCHIVE, PRUNE, Archives
 from governance.log.envelope import Envelope, write_leaf
 from governance.log.note import Checkpoint, parse_checkpoint, read_checkpoint
 from governance.log.proof import InclusionProof

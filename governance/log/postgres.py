@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from governance.connection import OwnConnection
 from governance.errors import LogError, SettingError
-from governance.log.archive_rows import ArchiveReads, ArchiveWrites
+from governance.log.archives.archive_rows import ArchiveReads, ArchiveWrites
 from governance.log.storage import (
     PAGE,
     SPAN,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from governance.errors import LogError
-from governance.log.archive import Rewritten, without
-from governance.log.archive_rows import ArchiveRow
-from governance.log.archives import ARCHIVE
+from governance.log.archives.archive import Rewritten, without
+from governance.log.archives.archive_rows import ArchiveRow
+from governance.log.archives.archives import ARCHIVE
 from governance.log.envelope import Envelope, check_names
 from governance.log.log import (
     GENESIS,

@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import islice
 
 from governance.errors import LogError
-from governance.log.archive_scan import ArchivedBodies, ArchiveFault
+from governance.log.archives.archive_scan import ArchivedBodies, ArchiveFault
 from governance.log.envelope import Envelope
 from governance.log.log import REDACTION, TIMESTAMP
 from governance.log.note import Checkpoint

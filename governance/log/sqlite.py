@@ -18,7 +18,7 @@ from typing import Any
 from governance.connection import OwnConnection
 from governance.durable import sync
 from governance.errors import LogError
-from governance.log.archive_rows import ArchiveReads, ArchiveWrites
+from governance.log.archives.archive_rows import ArchiveReads, ArchiveWrites
 from governance.log.sqlite_markers import ROWS, STATEMENTS, MarkersRead, RecentMarkers, parts
 from governance.log.storage import (
     PAGE,

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from governance.errors import LogError
-from governance.log.archive_rows import ArchiveRow
+from governance.log.archives.archive_rows import ArchiveRow
 from governance.log.note import check_name
 from governance.log.tree import HASH_SIZE, Node, completed_by, home
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from governance.errors import LogError
-from governance.log.archive_scan import ArchivedBodies
+from governance.log.archives.archive_scan import ArchivedBodies
 from governance.log.note import Checkpoint, VerifierKey
 from governance.log.rotation import Term, follow, handovers, open_checkpoint
 from governance.log.scan import FaultKind, LogFault, Scan
 from governance.log.storage import Storage
-from governance.log.trust import Trust, Vouched
+from governance.log.witnesses.trust import Trust, Vouched
 
 
 @dataclass(frozen=True, slots=True)

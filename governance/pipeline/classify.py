@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from governance.detect import TableScanner
-from governance.detect.noticed import NoticedTexts
+from governance.detect.text.noticed import NoticedTexts
 from governance.errors import ContractError, ContractFindings
-from governance.lineage.corrections import correction_of
+from governance.lineage.classifications.corrections import correction_of
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification
 from governance.model.contract import ContractColumn
 from governance.model.correction import Correction

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from governance.consent import ConsentSnapshot, regimes
-from governance.keys.blind_index import BlindIndex
-from governance.keys.vault import SubjectVault
+from governance.keys.vault.blind_index import BlindIndex
+from governance.keys.vault.vault import SubjectVault
 from governance.model.contract import Contract
 from governance.model.decision import Reason, Regime
 from governance.model.evidence import Stage

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 from governance.durable import replace_file
-from governance.lineage.corrections import corrections_in
+from governance.lineage.classifications.corrections import corrections_in
 from governance.model.canonical import canonical, parse
 from governance.model.correction import CORRECTION, Correction, read_correction
 from governance.pipeline.workspace import Workspace

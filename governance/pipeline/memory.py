@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from governance.detect.noticed import NoticedTexts
+from governance.detect.text.noticed import NoticedTexts
 from governance.model.dataset import Segment
 
 SOURCE_BYTES = 192 << 20

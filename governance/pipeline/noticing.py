@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.metadata import version as installed
 
-from governance.detect.noticed import NoticedTexts
+from governance.detect.text.noticed import NoticedTexts
 from governance.keys.sealing import Altered, Sealer
 from governance.model.canonical import canonical, digest
 from governance.model.contract import Engine

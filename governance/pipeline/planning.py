@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from governance.detect.noticed import Noticed, NoticedTexts
-from governance.detect.registry import Detectors
+from governance.detect.text.noticed import Noticed, NoticedTexts
+from governance.detect.detectors.registry import Detectors
 from governance.model.contract import Contract, ContractColumn
 from governance.protect import ColumnPlan
 
@@ -37,7 +37,7 @@ def redactor(
     detectors: Detectors, columns: Sequence[ColumnPlan], *, ner: bool, crf: str | None
 ) -> Callable[..., pa.Array]:
     """Redaction that is told what the row's own columns hold, so that it finds that in the prose too."""
-    from governance.detect.redaction import known_tags, redact
+    from governance.detect.text.redaction import known_tags, redact
 
     redacted: Callable[..., pa.Array] = redact
     if ner or crf:
@@ -79,7 +79,7 @@ def beside(detectors: Detectors, columns: Sequence[ColumnPlan]) -> tuple[str, ..
     """The source columns that redaction is shown besides the released ones."""
     if not any(c.method == "redact" for c in columns):
         return ()
-    from governance.detect.redaction import known_tags
+    from governance.detect.text.redaction import known_tags
 
     tags = known_tags(detectors)
     return tuple(c.source_name for c in columns if c.classification in tags)

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from governance.contracts import load_contract
-from governance.detect.custom import load_detectors
-from governance.detect.registry import Detectors, builtin
+from governance.detect.detectors.custom import load_detectors
+from governance.detect.detectors.registry import Detectors, builtin
 from governance.errors import ContractError, GovernanceError, StorageError
 from governance.model.canonical import canonical, digest, parse, timestamp
 from governance.model.contract import Contract, LoadMode

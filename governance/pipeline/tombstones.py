@@ -22,7 +22,7 @@ from governance.durable import locked, replace_file
 from governance.errors import ProtectionError
 from governance.keys.sealing import Altered, Sealer
 from governance.keys.store import Keyring
-from governance.keys.vault import SubjectVault
+from governance.keys.vault.vault import SubjectVault
 from governance.log import Entry, Log, NewEntry
 from governance.model.canonical import canonical, instant, parse, timestamp
 from governance.model.erasure import TOMBSTONE

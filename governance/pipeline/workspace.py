@@ -17,15 +17,15 @@ from governance.consent import ConsentLedger
 from governance.contracts import load_policy
 from governance.errors import LogError, SettingError
 from governance.keys.broker import BrokeredKeyring
-from governance.keys.provider import provider_for
+from governance.keys.providers.provider import provider_for
 from governance.keys.store import Keyring
-from governance.keys.vault import SubjectVault
+from governance.keys.vault.vault import SubjectVault
 from governance.log import CONSENT_BATCH, GENESIS, Checkpoint, CheckpointSigner, Log, NewEntry, open_storage
 from governance.log.note import VerifierKey, vkey_of
 from governance.log.rotation import Term, follow, handovers, rotate
 from governance.log.storage import Storage as LogStorage
-from governance.log.trust import FILE as WITNESSES
-from governance.log.trust import Trust
+from governance.log.witnesses.trust import FILE as WITNESSES
+from governance.log.witnesses.trust import Trust
 from governance.model.canonical import canonical, parse, timestamp
 from governance.model.dataset import Manifest
 from governance.model.evidence import Signer
@@ -268,7 +268,7 @@ def _witnesses(settings: Settings) -> Callable[[LogStorage, Checkpoint], Checkpo
     trust = Trust.read(settings.home / WITNESSES)
     if not trust.witnesses:
         return None
-    from governance.log.witness_client import WitnessClient
+    from governance.log.witnesses.client import WitnessClient
 
     return WitnessClient(trust).cosigned
 

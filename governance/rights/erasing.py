@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from governance.errors import AccessError
-from governance.keys.identifiers import distinct
+from governance.keys.vault.identifiers import distinct
 from governance.model.canonical import parse, timestamp
 from governance.model.erasure import GROUNDS, TOMBSTONE
 from governance.model.evidence import Evidence, Recorder, Stage, StageRecord

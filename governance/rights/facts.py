@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from governance.lineage.index import genesis_evidence_key
+from governance.lineage.index.index import genesis_evidence_key
 from governance.lineage.signatures import Observed, RunKeys, verify_evidence
 from governance.model.canonical import instant, parse
 from governance.model.erasure import GROUNDS, TOMBSTONE

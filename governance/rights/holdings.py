@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from governance.contracts import load_contract
 from governance.errors import AccessError, GovernanceError, ProtectionError, StorageError
-from governance.keys.identifiers import distinct
+from governance.keys.vault.identifiers import distinct
 from governance.model.contract import Contract
 from governance.model.dataset import Manifest, Segment
 from governance.pipeline.membership import segment_members, subject_columns

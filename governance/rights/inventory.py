@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from governance.errors import GovernanceError, StorageError
-from governance.lineage.index import genesis_evidence_key
+from governance.lineage.index.index import genesis_evidence_key
 from governance.lineage.signatures import Observed, RunKeys, verify_evidence
 from governance.log import Log
 from governance.model.canonical import digest, timestamp

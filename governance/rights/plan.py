@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from governance.errors import ProtectionError
-from governance.keys.identifiers import distinct
-from governance.lineage.graph import Graph
-from governance.lineage.index import Index
+from governance.keys.vault.identifiers import distinct
+from governance.lineage.graph.graph import Graph
+from governance.lineage.index.index import Index
 from governance.model.canonical import canonical, digest, instant
 from governance.model.legal_hold import LegalHold
 from governance.pipeline.consent import audience

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from governance.keys.provider import provider_for
+from governance.keys.providers.provider import provider_for
 from governance.model.canonical import instant
 from governance.pipeline.workspace import Workspace
 from governance.rights.erasing import record_destruction, stated_tombstones

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from governance.errors import AccessError
-from governance.keys.identifiers import distinct
+from governance.keys.vault.identifiers import distinct
 from governance.lineage import Index
 from governance.model.canonical import parse, timestamp
 from governance.model.statements import TRAINED

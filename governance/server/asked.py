@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 
 from governance.errors import AccessError
-from governance.lineage.index import Index
+from governance.lineage.index.index import Index
 from governance.log import NewEntry
 from governance.model.canonical import canonical, timestamp
 from governance.server.access import allow

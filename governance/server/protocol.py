@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from governance.server.answers import named_fault, unexpected
 from governance.server.app import LineageApp
-from governance.server.ingest import SMALL, Answer, Ingest
+from governance.server.ingest.ingest import SMALL, Answer, Ingest
 
 _LONGEST_HEAD = 64 << 10
 _PATH = b"/api/v1/lineage"

@@ -17,15 +17,15 @@ from governance.keys.memory import keep_to_itself
 from governance.log import Log, open_storage
 from governance.pipeline.workspace import Workspace, now
 from governance.server.app import build_app
-from governance.server.broker_settings import BrokerSettings
+from governance.server.broker.settings import BrokerSettings
 from governance.server.protocol import Protocol
-from governance.server.request_body import BodyReader
+from governance.server.ingest.request_body import BodyReader
 from governance.server.served import ServedStore
 from governance.server.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from governance.server.broker import Broker
-    from governance.server.reporting import Reporting
+    from governance.server.broker.broker import Broker
+    from governance.server.audit.reporting import Reporting
 
 _DRAIN_S = 30
 _SWITCH_S = 0.0005
@@ -123,9 +123,9 @@ def _broker(
 ) -> Broker | None:
     if settings is None or workspace is None:
         return None
-    from governance.server.broker import Broker
-    from governance.server.broker_airflow import AirflowTries
-    from governance.server.broker_identity import Identities
+    from governance.server.broker.broker import Broker
+    from governance.server.broker.airflow import AirflowTries
+    from governance.server.broker.identity import Identities
 
     return Broker(
         served,
@@ -141,7 +141,7 @@ def _broker(
 def _reporting(served: ServedStore, workspace: Workspace | None) -> Reporting | None:
     if workspace is None:
         return None
-    from governance.server.reporting import Reporting
+    from governance.server.audit.reporting import Reporting
 
     return Reporting(served, workspace, workspace.settings.home / "reports")
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from governance.errors import GovernanceError, LogError
-from governance.lineage.index import Index, genesis_evidence_key
-from governance.lineage.snapshot import open_snapshot, write_snapshot
+from governance.lineage.index.index import Index, genesis_evidence_key
+from governance.lineage.index.snapshot import open_snapshot, write_snapshot
 from governance.log import Checkpoint, GroupCommit, Log
-from governance.server.conformance_book import ConformanceBook
+from governance.server.ingest.conformance_book import ConformanceBook
 from governance.server.tokens import TokenBook
 
 if TYPE_CHECKING:
-    from governance.lineage.current import Current
-    from governance.lineage.graph import Graph
+    from governance.lineage.index.current import Current
+    from governance.lineage.graph.graph import Graph
 
 _FOLLOW_S = 0.25
 _SLICE = 1_000
@@ -157,7 +157,7 @@ class ServedStore:
         return graph
 
     def _draw(self) -> None:
-        from governance.lineage.graph import Graph
+        from governance.lineage.graph.graph import Graph
 
         if self._graph is None:
             self._graph = Graph.of(self.index)
@@ -168,7 +168,7 @@ class ServedStore:
         """Jobs, datasets and aliases as they are; each question catches up with the index."""
         with self._folding:
             if self._current is None:
-                from governance.lineage.current import Current
+                from governance.lineage.index.current import Current
 
                 self._current = Current(self.index, memory_limit=self._memory)
             return self._current

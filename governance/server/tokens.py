@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from governance.errors import AccessError
-from governance.lineage.index import Index
-from governance.lineage.token_facts import TOKEN_MEDIA_TYPES, token_row
+from governance.lineage.index.index import Index
+from governance.lineage.index.token_facts import TOKEN_MEDIA_TYPES, token_row
 from governance.log import Log, NewEntry
 from governance.model.canonical import canonical, timestamp
 from governance.model.principal import SCOPES

@@ -283,7 +283,7 @@ def make_home(rows: int, denied_third: bool = False) -> dict[str, Any]:
     import pyarrow.parquet as pq
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-    from governance.keys.file import create_file_key
+    from governance.keys.providers.file import create_file_key
     from governance.model.resources import schemas
     from governance.pipeline.ledger import import_consent
     from governance.pipeline.workspace import Workspace

@@ -64,7 +64,7 @@ def emit(events: int, service: str, mode: str) -> dict[str, Any]:
     from openlineage.client import OpenLineageClient
     from openlineage.client.serde import Serde
 
-    from governance.lineage.outbox import Outbox
+    from governance.lineage.emission.outbox import Outbox
 
     folder = _folder()
     made = [_event(number) for number in range(events)]

@@ -62,7 +62,7 @@ def make_home(segments: int, rows: int) -> dict[str, Any]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from governance.keys.file import create_file_key
+    from governance.keys.providers.file import create_file_key
     from governance.model.resources import schemas
     from governance.pipeline.ledger import import_consent
     from governance.pipeline.local import local_recorder

@@ -39,7 +39,7 @@ class _Tables:
         import numpy as np
         import pyarrow as pa
 
-        from governance.lineage import graph_rows
+        from governance.lineage.graph import graph_rows
 
         nodes, source, target = _edges(count)
         names = pa.array([f"analytics.layer_{n % 50}.table_{n:07}" for n in range(nodes)])
@@ -87,7 +87,7 @@ def closure(edges: int, probes: int = 200) -> dict[str, Any]:
     """One closure from the first node, as the floor does it; then many from random ones, also in the past."""
     import random
 
-    from governance.lineage.graph import Graph
+    from governance.lineage.graph.graph import Graph
 
     begun = time.perf_counter()
     graph = Graph.of(_Tables(edges))

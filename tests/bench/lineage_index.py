@@ -128,7 +128,7 @@ def catch_up(events: int, repeated: bool) -> dict[str, Any]:
     """An empty index catches up with the whole log."""
     import pyarrow as pa
 
-    from governance.lineage.index import Index
+    from governance.lineage.index.index import Index
 
     # At the first array PyArrow imports pandas where it is there, and imports are not counted.
     pa.array([])
@@ -186,8 +186,8 @@ class _Generated:
 
 def make_snapshot(events: int) -> dict[str, Any]:
     """A snapshot of an index of that many events."""
-    from governance.lineage.index import Index
-    from governance.lineage.snapshot import open_snapshot, write_snapshot
+    from governance.lineage.index.index import Index
+    from governance.lineage.index.snapshot import open_snapshot, write_snapshot
 
     folder, log = OUT / f"lineage-snapshot-{events}", _Generated(events)
     index = open_snapshot(folder, log)
@@ -200,8 +200,8 @@ def make_snapshot(events: int) -> dict[str, Any]:
 
 def open_and_ask(events: int) -> dict[str, Any]:
     """Open the snapshot, every file's digest checked, and ask for one dataset; then for all runs."""
-    from governance.lineage.index import Index
-    from governance.lineage.snapshot import open_snapshot
+    from governance.lineage.index.index import Index
+    from governance.lineage.index.snapshot import open_snapshot
 
     folder, log, kept = OUT / f"lineage-snapshot-{events}", _Generated(events), []
 

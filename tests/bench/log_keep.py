@@ -17,7 +17,7 @@ SIZE = 1_024
 def keep(events: int) -> dict[str, Any]:
     """A whole export and its verification, an archive of everything, and both read and verified again."""
     from governance.log import OPENLINEAGE_EVENT, NewEntry, verify_log
-    from governance.log.archive import Selection, archive
+    from governance.log.archives.archive import Selection, archive
     from governance.log.export import export_tiles, verify_tiles
 
     log, signer, folder = _log("")

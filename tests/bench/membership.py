@@ -20,8 +20,8 @@ def measure(versions: int, subjects: int) -> dict[str, Any]:
     """Seal the indexes in a home of their own, ask for a subject of them and for another one."""
     import numpy as np
 
-    from governance.keys.file import create_file_key
-    from governance.keys.provider import provider_for
+    from governance.keys.providers.file import create_file_key
+    from governance.keys.providers.provider import provider_for
     from governance.keys.store import Keyring
     from governance.pipeline.membership import MEMBERSHIP, Members, seal_members
 

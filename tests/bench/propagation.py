@@ -25,9 +25,9 @@ def settle(edges: int, probes: int = 40) -> dict[str, Any]:
     """
     import numpy as np
 
-    from governance.lineage.classification_answers import Explainer
-    from governance.lineage.propagation import Classifications, Finding, Flow, Label, Rescan
-    from governance.lineage.sensitivity_levels import Levels
+    from governance.lineage.classifications.answers import Explainer
+    from governance.lineage.classifications.propagation import Classifications, Finding, Flow, Label, Rescan
+    from governance.lineage.classifications.sensitivity_levels import Levels
 
     nodes, source, target = _edges(edges)
     masking = np.arange(edges) % _MASKED == 0

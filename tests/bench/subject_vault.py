@@ -39,10 +39,10 @@ def _measured(subjects: int, postgres: str | None) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
 
-    from governance.keys.file import create_file_key
-    from governance.keys.provider import provider_for
+    from governance.keys.providers.file import create_file_key
+    from governance.keys.providers.provider import provider_for
     from governance.keys.store import Keyring
-    from governance.keys.vault import SubjectVault
+    from governance.keys.vault.vault import SubjectVault
 
     folder = OUT / "work" / f"vault-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)

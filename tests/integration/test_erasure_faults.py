@@ -18,7 +18,7 @@ from test_erasure import erase, facts, pseudonyms, sealed_names
 
 from governance.errors import AccessError
 from governance.keys.store import Keyring
-from governance.keys.vault import SubjectVault
+from governance.keys.vault.vault import SubjectVault
 from governance.lineage.recorder import OpenLineageRecorder
 from governance.pipeline import release as release_module
 from governance.pipeline.step import RunContext

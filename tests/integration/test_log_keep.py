@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from governance.cli import cli
 from governance.config import Settings
-from governance.keys.file import create_file_key
+from governance.keys.providers.file import create_file_key
 from governance.log import OPENLINEAGE_EVENT, NewEntry
 from governance.log.tiles import resources
 from governance.model.resources import schemas

@@ -21,8 +21,8 @@ from governance.audit.checking import container
 from governance.cli import cli
 from governance.config import Settings
 from governance.errors import GovernanceError, LogError
-from governance.keys.file import create_file_key
-from governance.log.trust import FILE, Trust
+from governance.keys.providers.file import create_file_key
+from governance.log.witnesses.trust import FILE, Trust
 from governance.pipeline.open import pin_root
 from governance.pipeline.workspace import OPERATOR, Workspace
 

@@ -139,7 +139,7 @@ def test_without_a_key_nothing_runs_and_nothing_is_lost(released: Home) -> None:
 
 
 def test_another_key_is_refused(released: Home, prepared_home: Path) -> None:
-    from governance.keys.file import create_file_key
+    from governance.keys.providers.file import create_file_key
 
     kek = released.path / "secrets" / "kek.json"
     kek.rename(kek.with_suffix(".away"))
@@ -150,7 +150,7 @@ def test_another_key_is_refused(released: Home, prepared_home: Path) -> None:
 
 def test_a_wrong_passphrase_is_refused(tmp_path: Path) -> None:
     from governance.config import Settings
-    from governance.keys.file import create_file_key
+    from governance.keys.providers.file import create_file_key
     from governance.pipeline.workspace import Workspace
 
     kek = tmp_path / "kek.json"
@@ -172,7 +172,7 @@ def test_a_wrong_passphrase_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_homes_store_is_refused(released: Home, tmp_path: Path) -> None:
-    from governance.keys.file import create_file_key
+    from governance.keys.providers.file import create_file_key
     from governance.pipeline.workspace import Workspace
 
     other = Home(tmp_path / "other")

@@ -13,7 +13,7 @@ from before_and_after import (
 from governed_home import Home, edited, refused
 
 from governance.errors import LogError
-from governance.lineage.index import Index
+from governance.lineage.index.index import Index
 from governance.log import OPENLINEAGE_EVENT, Log, NewEntry
 from governance.model.canonical import canonical, parse
 from governance.model.evidence import Stage

@@ -203,7 +203,7 @@ def test_a_pointer_that_was_removed_is_noticed(pinned: Home) -> None:
 
 
 def test_a_manifest_signed_by_another_home_is_refused(pinned: Home, tmp_path: Path) -> None:
-    from governance.keys.file import create_file_key
+    from governance.keys.providers.file import create_file_key
     from governance.pipeline.workspace import Workspace
 
     other = Home(tmp_path / "other")

@@ -21,7 +21,7 @@ from governed_home import Home
 from governance.audit import REPORTS, verify_bundle
 from governance.server.app import build_app
 from governance.server.asked import ACCESS
-from governance.server.reporting import Reporting
+from governance.server.audit.reporting import Reporting
 from governance.server.served import ServedStore
 from governance.server.tokens import create_token
 

@@ -27,9 +27,9 @@ from governance.lineage.completeness import TRIES_FACET, Completeness
 from governance.model.evidence import Stage
 from governance.model.key_grant import Claim, Operation, TaskTry
 from governance.pipeline.workspace import Workspace
-from governance.server.broker_airflow import AirflowTries, carries
-from governance.server.broker_rules import Refused
-from governance.server.broker_settings import AirflowSettings
+from governance.server.broker.airflow import AirflowTries, carries
+from governance.server.broker.rules import Refused
+from governance.server.broker.settings import AirflowSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("open", "classify", "consent", "protect", "validate", "release")

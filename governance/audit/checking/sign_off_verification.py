@@ -22,7 +22,7 @@ from governance.lineage.signatures import Observed, verify_evidence
 from governance.log.note import Checkpoint, VerifierKey
 from governance.log.proof import InclusionProof, verify_entry
 from governance.log.rotation import open_checkpoint
-from governance.log.trust import Trust, Vouched
+from governance.log.witnesses.trust import Trust, Vouched
 from governance.model.canonical import canonical
 from governance.model.evidence import Stage
 

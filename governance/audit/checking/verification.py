@@ -44,7 +44,7 @@ from governance.log.note import Checkpoint, VerifierKey
 from governance.log.proof import InclusionProof
 from governance.log.rotation import Handover, Term, open_checkpoint
 from governance.log.tree import verify_consistency, verify_inclusion
-from governance.log.trust import Trust, Vouched
+from governance.log.witnesses.trust import Trust, Vouched
 from governance.model.canonical import canonical, parse
 
 _FIXED = frozenset({RECORD, HTML, CHECKPOINT, KEY, PROOFS, MANIFEST, SIGNATURE, HOWTO})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from governance.lineage.layout import layered
+from governance.lineage.graph.layout import layered
 
 _HEIGHT, _LETTER, _MOST, _MARGIN = 40.0, 6.2, 44, 8.0
 _FILL = {"governed dataset": "#dce6f2", "recipient": "#f7e3cf", "source": "#eef0f2"}

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from governance.detect.learned.crf import CrfLike
-from governance.detect.text import TextFinding
+from governance.detect.text.engine import TextFinding
 
 
 def ready(*, ner: bool = False, crf: CrfLike = None) -> tuple[tuple[str, str], ...]:

@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from governance.detect.flattening import flatten
+from governance.detect.columns.flattening import flatten
 from governance.detect.learned.crf import CrfLike
-from governance.detect.profile import physical
-from governance.detect.text import REPORTED_SCORE, classify_text
+from governance.detect.columns.profile import physical
+from governance.detect.text.engine import REPORTED_SCORE, classify_text
 from governance.model.classification import FREE_TEXT, ColumnClassification, Contained
 
 SAMPLE = 1_000

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from governance.detect.learned.features import Line, features_of, lines_of
 from governance.detect.learned.labelled import Span
-from governance.detect.text import TextFinding
+from governance.detect.text.engine import TextFinding
 from governance.errors import SettingError
 
 FORMAT = b"governance-crf-1\n"

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from governance.detect.dictionaries import fold, folded
+from governance.detect.detectors.dictionaries import fold, folded
 from governance.detect.learned.labelled import LabelledText
-from governance.detect.text import TextFinding
+from governance.detect.text.engine import TextFinding
 
 MINIMUM_NOTES = 5
 """Notes in which a word must stand outside of every label before it may be a feature."""

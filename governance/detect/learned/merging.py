@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 
-from governance.detect.text import TextFinding
+from governance.detect.text.engine import TextFinding
 
 NAMED = frozenset({
     "person_name", "given_name", "family_name", "organization", "city", "country", "jurisdiction", "ethnicity",

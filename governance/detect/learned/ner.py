@@ -13,10 +13,10 @@ from functools import cache
 from itertools import islice, pairwise
 from typing import Any, TypeAlias
 
-from governance.detect.dictionaries import fold, folded
+from governance.detect.detectors.dictionaries import fold, folded
 from governance.detect.learned.features import UNREADABLE
 from governance.detect.learned.weights import verified
-from governance.detect.text import TextFinding
+from governance.detect.text.engine import TextFinding
 from governance.errors import SettingError
 
 PIECE = 10_000

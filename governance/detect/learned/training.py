@@ -16,7 +16,7 @@ from governance.detect.learned.features import common_words, features_of, lines_
 from governance.detect.learned.labelled import LabelledText, Span
 from governance.detect.learned.merging import merged
 from governance.detect.learned.scoring import Scores, measure
-from governance.detect.text import TextFinding, classify_text
+from governance.detect.text.engine import TextFinding, classify_text
 from governance.errors import ContractError
 
 HELD_OUT = 5

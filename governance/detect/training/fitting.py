@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from governance.detect.features import weighed_together
+from governance.detect.columns.features import weighed_together
 from governance.detect.training.examples import Examples, together
 from governance.detect.training.reviewed_labels import TYPES
 
@@ -26,7 +26,7 @@ _BINS = 15
 
 @dataclass(frozen=True)
 class Weights:
-    """As :class:`governance.detect.model.ColumnModel` has them."""
+    """As :class:`governance.detect.columns.model.ColumnModel` has them."""
 
     pair: NDArray[np.float32]
     own: NDArray[np.float32]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from governance.detect.features import US_STATE
+from governance.detect.columns.features import US_STATE
 from governance.model.classification import HARMLESS
 
 TYPES: Mapping[str, str] = {

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from governance.detect.dictionaries import entries
-from governance.detect.features import US_STATE, name_of
-from governance.detect.registry import column_registry
+from governance.detect.detectors.dictionaries import entries
+from governance.detect.columns.features import US_STATE, name_of
+from governance.detect.detectors.registry import column_registry
 
 LOCALES = (
     "en_US",

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from governance.detect.decision import CERTAIN_ENOUGH, CERTAIN_WITHOUT_HEADER
-from governance.detect.features import UNTOLD, candidates
-from governance.detect.registry import column_registry
+from governance.detect.columns.decision import CERTAIN_ENOUGH, CERTAIN_WITHOUT_HEADER
+from governance.detect.columns.features import UNTOLD, candidates
+from governance.detect.detectors.registry import column_registry
 from governance.detect.training import fitting
 from governance.detect.training.examples import (
     Examples,
@@ -121,7 +121,7 @@ def train(folder: Path, keep: Path, cache: Path | None = None) -> dict[str, Any]
     scores = judged(held, variants, divisor)
     detectors = files("governance.detect").joinpath("column_detectors.yaml").read_bytes()
     card = {
-        "model": "conditional logit with a small hidden layer over detector evidence and hashed words; see governance/detect/model.py",
+        "model": "conditional logit with a small hidden layer over detector evidence and hashed words; see governance/detect/columns/model.py",
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "detectors_sha256": hashlib.sha256(detectors).hexdigest(),
         "inputs": list(INPUTS),

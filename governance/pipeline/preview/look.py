@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from governance import sources
 from governance.detect import TableScanner
-from governance.detect.registry import resolve
+from governance.detect.detectors.registry import resolve
 from governance.errors import StorageError
 from governance.model.canonical import parse, timestamp
 from governance.model.contract import Contract, RuleScope

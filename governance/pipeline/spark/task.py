@@ -16,8 +16,8 @@ import pyarrow as pa
 from governance import sources
 from governance.config import key_broker
 from governance.contracts import load_contract, load_policy
-from governance.detect.custom import load_detectors
-from governance.detect.registry import builtin
+from governance.detect.detectors.custom import load_detectors
+from governance.detect.detectors.registry import builtin
 from governance.errors import GovernanceError, ProtectionError
 from governance.keys.broker import BrokeredKeyring
 from governance.keys.broker_service import BrokerService

@@ -12,7 +12,7 @@ import msgspec
 from fastapi import Depends, Query, Request, Response
 
 from governance.errors import AccessError
-from governance.lineage.current import WITH_STATES
+from governance.lineage.index.current import WITH_STATES
 from governance.server.access import allow
 from governance.server.marquez.visible import parsed, visible, visible_bound
 from governance.server.served import ServedStore

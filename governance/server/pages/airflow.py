@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from governance.lineage.node_names import DATASET
+from governance.lineage.graph.node_names import DATASET
 from governance.server.marquez.asking import Asking, Asks, Row, answer, any_of
 from governance.server.pages.frame import HEADERS, page, page_routes
 from governance.server.pages.jobs import completeness_of

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from governance.lineage.node_names import DATASET
+from governance.lineage.graph.node_names import DATASET
 from governance.server.marquez.asking import Asking, Asks, Row, any_of, unknown
 from governance.server.marquez.said import fields_said, tags_said
 from governance.server.pages.frame import page, page_routes

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from governance.lineage import completeness
-from governance.lineage.node_names import JOB
+from governance.lineage.graph.node_names import JOB
 from governance.server.marquez.asking import Asking, Asks, Row, unknown
 from governance.server.pages.datasets import Name, facets_of
 from governance.server.pages.frame import page, page_routes

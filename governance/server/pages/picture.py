@@ -10,11 +10,11 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from markupsafe import Markup
 
-from governance.lineage.graph import View
-from governance.lineage.layout import Layout, Point, layered
-from governance.lineage.node_names import DATASET, JOB
-from governance.server.graph_data import classified, facets_of
-from governance.server.graph_data import drawn as from_graph
+from governance.lineage.graph.graph import View
+from governance.lineage.graph.layout import Layout, Point, layered
+from governance.lineage.graph.node_names import DATASET, JOB
+from governance.server.graph.graph_data import classified, facets_of
+from governance.server.graph.graph_data import drawn as from_graph
 from governance.server.marquez.asking import Asking, Asks, Row, answer, malformed, unknown
 from governance.server.pages.frame import HEADERS, HERE, Links, page, page_routes, render, short
 from governance.server.served import ServedStore

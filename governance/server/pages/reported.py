@@ -8,7 +8,7 @@ from fastapi import Request
 
 from governance.audit.shelf import Shelved
 from governance.server.marquez.asking import Asking, Row
-from governance.server.reporting import Reporting
+from governance.server.audit.reporting import Reporting
 
 _MOST = 10
 

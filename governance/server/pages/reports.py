@@ -14,8 +14,8 @@ from governance.errors import AccessError
 from governance.server.asked import Auditor, Reason
 from governance.server.marquez.asking import Asks
 from governance.server.pages.frame import HEADERS, SECURITY, Links, page, page_routes
-from governance.server.report_routes import changed, uploaded
-from governance.server.reporting import (
+from governance.server.audit.report_routes import changed, uploaded
+from governance.server.audit.reporting import (
     SANDBOX,
     Reporting,
     Wanted,

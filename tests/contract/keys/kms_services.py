@@ -23,8 +23,8 @@ from kms_http import Answer, HttpServer
 from kms_vault import TOKEN as VAULT_TOKEN
 from kms_vault import VaultServer
 
-from governance.keys.file import create_file_key
-from governance.keys.provider import KeyProvider, provider_for
+from governance.keys.providers.file import create_file_key
+from governance.keys.providers.provider import KeyProvider, provider_for
 
 
 class Service:

@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.traceback import Traceback
 
 from governance.errors import ProtectionError, SettingError
-from governance.keys import remote as remote_module
+from governance.keys.providers import remote as remote_module
 from governance.keys.epoch import Destruction, EpochKey
-from governance.keys.file import create_file_key
-from governance.keys.provider import KeyProvider, provider_for
+from governance.keys.providers.file import create_file_key
+from governance.keys.providers.provider import KeyProvider, provider_for
 from governance.keys.store import Keyring
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from governance.log import OPENLINEAGE_EVENT, Log, NewEntry, verify_log
-from governance.log.archive import Selection, archive
+from governance.log.archives.archive import Selection, archive
 from governance.log.verify import LogReport
 
 LATER = datetime(2027, 1, 1, tzinfo=UTC)

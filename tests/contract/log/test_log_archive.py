@@ -14,20 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from governance.errors import LogError
-from governance.log import (
-    CONTRACT,
-    GENESIS,
-    OPENLINEAGE_EVENT,
-    Log,
-    NewEntry,
-    archive_file,
-    open_storage,
-    verify_log,
-)
-from governance.log.archive import Selection, archive, resume
-from governance.log.archive_file import verify_archive
-from governance.log.archive_rows import ArchiveRow
-from governance.log.archives import ARCHIVE, PRUNE, Archives
+from governance.log.archives import archive_file
+from governance.log import CONTRACT, GENESIS, OPENLINEAGE_EVENT, Log, NewEntry, open_storage, verify_log
+from governance.log.archives.archive import Selection, archive, resume
+from governance.log.archives.archive_file import verify_archive
+from governance.log.archives.archive_rows import ArchiveRow
+from governance.log.archives.archives import ARCHIVE, PRUNE, Archives
 from governance.log.verify import LogReport
 
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
@@ -262,7 +254,7 @@ def test_a_lost_file_is_written_again_while_the_bodies_are_there(
 ) -> None:
     """Named in the log, then damaged before the bodies left: nothing is removed, and the next run mends it."""
     with monkeypatch.context() as patched:
-        patched.setattr("governance.log.archive.resume", lambda _log: None)
+        patched.setattr("governance.log.archives.archive.resume", lambda _log: None)
         archive(filled, folder, Selection(LATER), ground=GROUND, authoriser=WHO)
     [path] = folder.glob(".*.new")
     path.write_bytes(path.read_bytes()[:-9])

@@ -11,9 +11,9 @@ from archived_log import LATER, WHO, event, in_two_archives, reopened, verify
 
 from governance.errors import LogError
 from governance.log import FaultKind, Log, verify_log
-from governance.log.archive import Selection, archive
-from governance.log.archive_file import ArchiveFile, verify_archive
-from governance.log.archives import tag
+from governance.log.archives.archive import Selection, archive
+from governance.log.archives.archive_file import ArchiveFile, verify_archive
+from governance.log.archives.archives import tag
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -55,7 +55,7 @@ def test_a_flipped_byte(archived: Log, where: float) -> None:
 
 def test_an_altered_body_in_a_well_formed_file_is_named(archived: Log) -> None:
     """Someone rewrites the file with the package's own writer, and can even make the store name its digest."""
-    from governance.log.archive_file import Writer
+    from governance.log.archives.archive_file import Writer
 
     row = archived.storage.archives()[1]
     old = ArchiveFile(row.path)
@@ -149,7 +149,7 @@ def test_what_is_wrong_before_an_archive_comes_first(archived: Log, sql: Sql) ->
 def test_bodies_in_the_database_do_not_hide_a_bad_file(log: Log, tmp_path: Path, monkeypatch: Any) -> None:
     log.append([event(number) for number in range(8)])
     with monkeypatch.context() as patched:
-        patched.setattr("governance.log.archive.resume", lambda _log: log.archives.settle())
+        patched.setattr("governance.log.archives.archive.resume", lambda _log: log.archives.settle())
         archive(log, tmp_path / "archive", Selection(LATER), ground="old", authoriser=WHO)
     [row] = log.storage.archives()
     assert not row.emptied

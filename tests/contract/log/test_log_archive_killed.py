@@ -17,9 +17,9 @@ from archived_log import LATER, WHO, event, in_two_archives, reopened, verify
 
 from governance.errors import LogError
 from governance.log import Log, open_storage, verify_log
-from governance.log.archive import Selection, archive, resume
-from governance.log.archive_file import ArchiveFile
-from governance.log.archives import Archives
+from governance.log.archives.archive import Selection, archive, resume
+from governance.log.archives.archive_file import ArchiveFile
+from governance.log.archives.archives import Archives
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ STEPS = [
 
 @pytest.mark.parametrize(("step", "when"), STEPS)
 def test_stopped_at_each_step(log: Log, tmp_path: Path, monkeypatch: Any, step: str, when: str) -> None:
-    import governance.log.archive as module
+    import governance.log.archives.archive as module
 
     log.append([event(number) for number in range(24)])
     real, calls = getattr(module, step), []
@@ -78,7 +78,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from governance.log import CheckpointSigner, Log, open_storage
-from governance.log.archive import Selection, archive
+from governance.log.archives.archive import Selection, archive
 from tests.signing_key import Key
 
 storage = open_storage(sys.argv[1])
@@ -175,7 +175,7 @@ def test_another_process_redacts_while_an_archive_is_written(
 ) -> None:
     """The file that was written would keep the body: it is thrown away and written again."""
     log.append([event(number) for number in range(8)])
-    import governance.log.archive as module
+    import governance.log.archives.archive as module
 
     real, calls = module._finish, []
 
@@ -195,7 +195,7 @@ def test_another_process_redacts_while_an_archive_is_written(
 
 def test_two_processes_archive_at_once(log: Log, location: str, tmp_path: Path, monkeypatch: Any) -> None:
     log.append([event(number) for number in range(8)])
-    import governance.log.archive as module
+    import governance.log.archives.archive as module
 
     other = Log(open_storage(location), signer=log._signer, clock=log._clock)
     real, calls = module._name, []

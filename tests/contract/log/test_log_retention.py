@@ -12,9 +12,9 @@ import pytest
 
 from governance.errors import LogError
 from governance.log import OPENLINEAGE_EVENT, Log, NewEntry, verify_log
-from governance.log.archive import Selection, archive
-from governance.log.archives import PRUNE, Archives
-from governance.log.retention import Limits, kept, prune
+from governance.log.archives.archive import Selection, archive
+from governance.log.archives.archives import PRUNE, Archives
+from governance.log.archives.retention import Limits, kept, prune
 from governance.model.retention import Period, Retention
 
 HIPAA = Retention("HIPAA", Period(years=6), None)

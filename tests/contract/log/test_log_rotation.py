@@ -16,8 +16,8 @@ import pytest
 
 from governance.errors import LogError
 from governance.log import CheckpointSigner, Log, NewEntry, open_storage, tree, verify_log
-from governance.log.archive import Selection, archive
-from governance.log.archive_file import verify_archive
+from governance.log.archives.archive import Selection, archive
+from governance.log.archives.archive_file import verify_archive
 from governance.log.log import KEY_ROTATION
 from governance.log.note import (
     VerifierKey,

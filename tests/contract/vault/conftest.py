@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from vault_place import Place, in_schema
 
-from governance.keys.file import create_file_key
-from governance.keys.provider import provider_for
+from governance.keys.providers.file import create_file_key
+from governance.keys.providers.provider import provider_for
 from governance.keys.store import Keyring
-from governance.keys.vault import SubjectVault
+from governance.keys.vault.vault import SubjectVault
 
 
 @pytest.fixture(scope="session")

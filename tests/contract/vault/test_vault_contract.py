@@ -16,8 +16,8 @@ import pytest
 from vault_place import Place, names
 
 from governance.errors import GovernanceError, SettingError
-from governance.keys import pages
-from governance.keys.vault import SubjectVault
+from governance.keys.vault import pages
+from governance.keys.vault.vault import SubjectVault
 
 
 def code_of(call: object, *arguments: object, **named: object) -> str:

@@ -16,11 +16,11 @@ import pytest
 from vault_place import TABLES, Place, in_schema, names
 
 from governance.errors import GovernanceError, ProtectionError, SettingError, StorageError
-from governance.keys import vault_postgres
-from governance.keys.provider import provider_for
+from governance.keys.vault import postgres as vault_postgres
+from governance.keys.providers.provider import provider_for
 from governance.keys.sealing import Altered, Sealer
 from governance.keys.store import Keyring
-from governance.keys.vault import SubjectVault
+from governance.keys.vault.vault import SubjectVault
 
 
 @pytest.fixture(params=["postgres"])

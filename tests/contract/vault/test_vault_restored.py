@@ -15,7 +15,7 @@ from vault_place import in_schema
 
 from governance.config import Settings
 from governance.errors import GovernanceError
-from governance.keys.file import create_file_key
+from governance.keys.providers.file import create_file_key
 from governance.model.resources import schemas
 from governance.pipeline.local import local_recorder
 from governance.pipeline.workspace import Workspace

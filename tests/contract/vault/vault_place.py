@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from governance.keys.provider import provider_for
+from governance.keys.providers.provider import provider_for
 from governance.keys.store import Keyring
-from governance.keys.vault import SubjectVault
+from governance.keys.vault.vault import SubjectVault
 
 TABLES = ("governance_vault", "governance_vault_column", "governance_vault_page")
 

@@ -14,8 +14,8 @@ import pytest
 
 from governance.lineage import Index
 from governance.lineage.completeness import Completeness, RunCompleteness
-from governance.lineage.destination import append_event
-from governance.lineage.serializing import serialized
+from governance.lineage.emission.destination import append_event
+from governance.lineage.emission.serializing import serialized
 from governance.log import Log, open_storage
 
 pytestmark = pytest.mark.airflow

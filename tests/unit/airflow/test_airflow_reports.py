@@ -18,7 +18,7 @@ from governance.log import GENESIS, CheckpointSigner, Log, NewEntry, open_storag
 from governance.model.canonical import canonical
 from governance.server.app import build_app
 from governance.server.asked import ACCESS
-from governance.server.reporting import Reporting
+from governance.server.audit.reporting import Reporting
 from governance.server.served import ServedStore
 from governance.server.tokens import create_token
 from tests.signing_key import Key

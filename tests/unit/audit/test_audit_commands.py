@@ -109,7 +109,7 @@ def test_verifying_needs_no_home_and_no_network(world: World, bundle: str, tmp_p
 
 def test_a_report_of_a_real_home(tmp_path: Path) -> None:
     from governance.config import Settings
-    from governance.keys.file import create_file_key
+    from governance.keys.providers.file import create_file_key
     from governance.pipeline.workspace import Workspace
 
     (tmp_path / "secrets").mkdir(mode=0o700)

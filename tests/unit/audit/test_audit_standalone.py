@@ -22,7 +22,7 @@ from governance.audit.bundle import manifest, sign
 from governance.audit.checking import container
 from governance.audit.standalone import answering, checking, proving
 from governance.log import CheckpointSigner, Log, vkey_of
-from governance.log.cosignature import cosign
+from governance.log.witnesses.cosignature import cosign
 from governance.log.note import add_signatures
 from governance.log.rotation import rotate
 from governance.model.canonical import canonical
@@ -108,7 +108,7 @@ def test_without_a_pinned_key_nothing_is_green(
 def test_a_pinned_witness_is_named(
     world: World, members: Members, run: Callable[..., tuple[int, dict[str, Any]]]
 ) -> None:
-    from governance.log.cosignature import WitnessKey
+    from governance.log.witnesses.cosignature import WitnessKey
 
     witness = Key("witness")
     note = members["checkpoint.txt"].decode()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from governance.detect import text
-from governance.detect.text import engine
+from governance.detect.text import engine as text
+from governance.detect.text.engine import engine
 
 _ODD = (
     "no address",

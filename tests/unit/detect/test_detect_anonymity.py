@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from governance.detect import classify_table, quasi_identifiers
-from governance.detect.anonymity import gathered
+from governance.detect.columns.anonymity import gathered
 from governance.errors import SettingError
 
 FOUND = {
@@ -106,7 +106,7 @@ def test_bad_settings_and_too_much_data_are_refused(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SettingError) as caught:
         quasi_identifiers(_table(10), FOUND, k=1)
     assert caught.value.code == "GOV-901"
-    monkeypatch.setattr("governance.detect.anonymity.MAXIMUM_BYTES", 100)
+    monkeypatch.setattr("governance.detect.columns.anonymity.MAXIMUM_BYTES", 100)
     with pytest.raises(SettingError) as caught:
         gathered(_table(100).to_batches(), ["age"])
     assert caught.value.code == "GOV-116"

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from governance.cli import cli
 from governance.detect import classify_text
-from governance.detect.dictionaries import fold
+from governance.detect.detectors.dictionaries import fold
 from governance.detect.learned.crf import FORMAT, digest_of, load_model, tags_of
 from governance.detect.learned.features import common_words, lines_of
 from governance.detect.learned.labelled import LabelledText

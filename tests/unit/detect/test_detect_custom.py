@@ -13,9 +13,9 @@ from stdnum.be import nn
 
 from governance.cli import cli
 from governance.detect import Detectors, classify_table, classify_text, load_detectors, redact
-from governance.detect.custom import examine
-from governance.detect.detectors import DetectorFault
-from governance.detect.pattern_speed import corpora, require_fast, require_rare
+from governance.detect.detectors.custom import examine
+from governance.detect.detectors.detector import DetectorFault
+from governance.detect.detectors.pattern_speed import corpora, require_fast, require_rare
 from governance.errors import ContractError
 from governance.model.classification import HARMLESS
 

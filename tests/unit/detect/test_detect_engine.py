@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from governance import sources
 from governance.demo.samples import SampleFiles, make_samples
 from governance.detect import TableScanner, classify_table, classify_text, redact, taxonomy
-from governance.detect.registry import column_registry, text_detectors
+from governance.detect.detectors.registry import column_registry, text_detectors
 from governance.model.classification import FREE_TEXT, HARMLESS
 from governance.model.resources import schemas
 

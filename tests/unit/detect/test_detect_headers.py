@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.detect.headers import read_header, words
+from governance.detect.columns.headers import read_header, words
 
 
 def _says(header: str) -> set[str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from governance.detect.learned.labelled import read_labelled
 from governance.detect.learned.merging import merged
 from governance.detect.learned.scoring import measure
-from governance.detect.text import TextFinding
+from governance.detect.text.engine import TextFinding
 from governance.errors import ContractFindings
 
 NOTE = "Seen by Zebulon Quist today"

@@ -6,18 +6,19 @@ import pyarrow as pa
 import pytest
 import re2
 
-from governance.detect import dictionaries, taxonomy
+from governance.detect.detectors import dictionaries
+from governance.detect import taxonomy
 from governance.detect.classifications import HIPAA_IDENTIFIERS, SPECIAL_CATEGORIES
-from governance.detect.detectors import DetectorFault, checked_pattern, column_detector, value_test
-from governance.detect.registry import (
+from governance.detect.detectors.detector import DetectorFault, checked_pattern, column_detector, value_test
+from governance.detect.detectors.registry import (
     ColumnDetector,
     TextDetector,
     ValueTest,
     column_registry,
     text_detectors,
 )
-from governance.detect.text import engine
-from governance.detect.validators import named
+from governance.detect.text.engine import engine
+from governance.detect.detectors.validators import named
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED
 from governance.protect import transform_names
 from governance.protect.safe_harbor import IDENTIFIERS

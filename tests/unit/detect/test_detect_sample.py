@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from governance.detect import profile
-from governance.detect.profile import ColumnProfile, checksums
-from governance.detect.vocabulary import PLACEHOLDERS
+from governance.detect.columns import profile
+from governance.detect.columns.profile import ColumnProfile, checksums
+from governance.detect.detectors.vocabulary import PLACEHOLDERS
 
 _PLAIN, _WIDE = " abcXYZ019@.-", " abcé ß\t漢\x1c\x85\u2003019"
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.detect.secrets import are_secrets, is_secret
+from governance.detect.text.secrets import are_secrets, is_secret
 
 _TOKEN = st.text("abcXYZ019+/_-=AKIAeyJ", max_size=60)
 

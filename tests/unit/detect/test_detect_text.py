@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governance.detect import classify_text, redact
-from governance.detect.secrets import is_secret
+from governance.detect.text.secrets import is_secret
 
 
 def _found(text: str) -> set[tuple[str, str]]:

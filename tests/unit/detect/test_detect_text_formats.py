@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from governance.detect import classify_text, redact
-from governance.detect.text import engine
+from governance.detect.text.engine import engine
 
 REGIONS = [
     "US",

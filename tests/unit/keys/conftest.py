@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from governance.keys.file import create_file_key
-from governance.keys.provider import KeyProvider, provider_for
+from governance.keys.providers.file import create_file_key
+from governance.keys.providers.provider import KeyProvider, provider_for
 from governance.keys.store import Keyring
-from governance.keys.vault import SubjectVault
+from governance.keys.vault.vault import SubjectVault
 
 
 @pytest.fixture

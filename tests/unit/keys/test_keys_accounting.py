@@ -11,11 +11,11 @@ import pytest
 from governance.errors import ProtectionError
 from governance.keys import usage
 from governance.keys.epoch import Destruction
-from governance.keys.file import FileProvider, create_file_key
-from governance.keys.provider import KeyProvider, provider_for
+from governance.keys.providers.file import FileProvider, create_file_key
+from governance.keys.providers.provider import KeyProvider, provider_for
 from governance.keys.store import HELD_SECONDS, Keyring
 from governance.keys.usage import LIMIT, Usage
-from governance.keys.vault import SubjectVault
+from governance.keys.vault.vault import SubjectVault
 
 
 def _used(keyring: Keyring) -> dict[str, int]:

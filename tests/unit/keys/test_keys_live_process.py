@@ -10,7 +10,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from governance.errors import ProtectionError
-from governance.keys.provider import provider_for
+from governance.keys.providers.provider import provider_for
 from governance.keys.store import Keyring
 from governance.protect.encryption import open_sealed, seal_writer
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from governance.errors import ProtectionError
-from governance.keys.file import create_file_key
-from governance.keys.provider import provider_for
+from governance.keys.providers.file import create_file_key
+from governance.keys.providers.provider import provider_for
 from governance.keys.store import Keyring
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from governance.config import Settings
 from governance.errors import GovernanceError, ProtectionError, SettingError, StorageError
-from governance.keys.file import create_file_key
-from governance.keys.provider import provider_for
+from governance.keys.providers.file import create_file_key
+from governance.keys.providers.provider import provider_for
 
 _CHEAP = 1 << 14
 _WORDS = "correct horse battery staple"

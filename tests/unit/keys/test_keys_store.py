@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from governance.errors import ProtectionError, SettingError
 from governance.keys.epoch import Destruction
-from governance.keys.file import FileProvider, create_file_key
-from governance.keys.provider import KeyProvider, provider_for
+from governance.keys.providers.file import FileProvider, create_file_key
+from governance.keys.providers.provider import KeyProvider, provider_for
 from governance.keys.store import Keyring
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from governance.errors import GovernanceError, ProtectionError
-from governance.keys.provider import provider_for
+from governance.keys.providers.provider import provider_for
 
 _RING = "projects/p/locations/europe-west3/keyRings/r"
 
@@ -71,7 +71,7 @@ def test_a_client_library_that_is_not_installed(
 def test_a_token_file_is_read_anew_and_its_absence_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("governance.keys.hashicorp_vault.CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr("governance.keys.providers.hashicorp_vault.CONNECT_SECONDS", 0.1)
     token = tmp_path / "token"
     provider = provider_for(f"vault:http://127.0.0.1:9/transit/governance?token_file={token}")
     with pytest.raises(ProtectionError, match=r"GOV-309.*FileNotFoundError"):

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from governance.keys.file import create_file_key
-from governance.keys.provider import provider_for
+from governance.keys.providers.file import create_file_key
+from governance.keys.providers.provider import provider_for
 from governance.keys.store import Keyring
-from governance.keys.vault import SubjectVault
+from governance.keys.vault.vault import SubjectVault
 
 
 @pytest.fixture(scope="module")

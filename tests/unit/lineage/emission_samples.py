@@ -13,8 +13,8 @@ from typing import Any
 
 from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 
-from governance.lineage.destination import Outcome, Refusal, Unavailable
-from governance.lineage.framing import Event
+from governance.lineage.emission.destination import Outcome, Refusal, Unavailable
+from governance.lineage.emission.framing import Event
 
 RUN = "01a20b6a-c323-7f68-b456-23cd917a82a4"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from governance.lineage.index import Index
+from governance.lineage.index.index import Index
 
 MACROS: Mapping[str, str] = {
     name: f"FROM {name}($as_of)"

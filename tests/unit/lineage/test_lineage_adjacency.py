@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.lineage.adjacency import Adjacency, Edges, closure
-from governance.lineage.node_names import DATASET, FIELD, JOB, NodeName, NodeNames
+from governance.lineage.graph.adjacency import Adjacency, Edges, closure
+from governance.lineage.graph.node_names import DATASET, FIELD, JOB, NodeName, NodeNames
 
 NODES = 12
 Pairs = list[tuple[int, int, int]]

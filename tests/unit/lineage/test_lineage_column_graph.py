@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lineage_samples import MemoryLog
 
-from governance.lineage.column_graph import ColumnGraph
-from governance.lineage.graph import Graph
-from governance.lineage.index import Index
+from governance.lineage.graph.column_graph import ColumnGraph
+from governance.lineage.graph.graph import Graph
+from governance.lineage.index.index import Index
 
 COLUMNS = [("a", "x"), ("a", "y"), ("b", "x"), ("c", "x"), ("c", "y")]
 NS = "ds://h:1"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from governance.lineage.current import WITH_STATES, Current
-from governance.lineage.index import Index
+from governance.lineage.index.current import WITH_STATES, Current
+from governance.lineage.index.index import Index
 from governance.lineage.naming import EVENT_MEDIA_TYPE
 from governance.log import Log, NewEntry, open_storage
 
@@ -134,7 +134,7 @@ def test_what_a_redacted_event_touched_is_folded_again(log: Log) -> None:
 
 
 def test_dead_rows_do_not_pile_up(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("governance.lineage.current._COMPACT_AFTER", 3)
+    monkeypatch.setattr("governance.lineage.index.current._COMPACT_AFTER", 3)
     at = random.Random(5)
     index = Index.build(log)
     current = Current(index)

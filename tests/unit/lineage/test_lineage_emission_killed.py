@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from emission_samples import consumer
 
-from governance.lineage.outbox import Outbox
+from governance.lineage.emission.outbox import Outbox
 from governance.log import Log, open_storage
 
 ROUNDS = 6

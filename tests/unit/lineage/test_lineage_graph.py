@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lineage_samples import MemoryLog
 
-from governance.lineage.graph import Graph
-from governance.lineage.index import Index
-from governance.lineage.node_names import DATASET, JOB
+from governance.lineage.graph.graph import Graph
+from governance.lineage.index.index import Index
+from governance.lineage.graph.node_names import DATASET, JOB
 
 NAMES = "abcde"
 RUNS = [f"01a20b6a-c323-7f68-b456-23cd917a82a{i}" for i in range(3)]

@@ -16,11 +16,11 @@ from openlineage.client.facet_v2 import job_type_job, nominal_time_run
 from openlineage.client.serde import Serde
 
 from governance.errors import SettingError
-from governance.lineage import drainer as drainer_module
-from governance.lineage.destination import REDACTED, Refusal, Unavailable
-from governance.lineage.framing import Event
-from governance.lineage.http_transport import BATCH, SINGLE, Service, ServiceDestination
-from governance.lineage.outbox import Outbox
+from governance.lineage.emission import drainer as drainer_module
+from governance.lineage.emission.destination import REDACTED, Refusal, Unavailable
+from governance.lineage.emission.framing import Event
+from governance.lineage.emission.http_transport import BATCH, SINGLE, Service, ServiceDestination
+from governance.lineage.emission.outbox import Outbox
 from governance.lineage.transport import read_token
 
 OUTBOX = "governance.lineage.transport.OutboxTransport"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from lineage_samples import MemoryLog
 
-from governance.lineage.index import Index
+from governance.lineage.index.index import Index
 
 RUN = "01a20b6a-c323-7f68-b456-23cd917a82a4"
 

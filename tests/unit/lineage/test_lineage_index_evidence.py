@@ -15,7 +15,7 @@ from lineage_samples import PRODUCER, RELEASED, SOURCE, VERSION, MemoryLog, fact
 from test_lineage_index import built, event
 
 from governance.lineage import as_sent
-from governance.lineage.index import Index
+from governance.lineage.index.index import Index
 from governance.lineage.recorder import OpenLineageRecorder
 from governance.log import GENESIS, Log, NewEntry, open_storage
 from governance.model.evidence import Stage

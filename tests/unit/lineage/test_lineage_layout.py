@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.lineage.layout import Layout, layered
+from governance.lineage.graph.layout import Layout, layered
 
 Graph = tuple[dict[str, tuple[float, float]], list[tuple[str, str]]]
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from openlineage.client.serde import Serde
 
 from governance.errors import LogError
-from governance.lineage import outbox as outbox_module
-from governance.lineage.destination import REDACTED, Unavailable
-from governance.lineage.framing import Event, framed, scan
-from governance.lineage.outbox import Drained, Outbox
-from governance.lineage.segment import Segment, segment_paths
+from governance.lineage.emission import outbox as outbox_module
+from governance.lineage.emission.destination import REDACTED, Unavailable
+from governance.lineage.emission.framing import Event, framed, scan
+from governance.lineage.emission.outbox import Drained, Outbox
+from governance.lineage.emission.segment import Segment, segment_paths
 
 
 def body(name: str) -> bytes:
@@ -214,7 +214,7 @@ FILLER = """
 import resource, signal, sys
 from pathlib import Path
 from governance.errors import LogError
-from governance.lineage.outbox import Outbox
+from governance.lineage.emission.outbox import Outbox
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 outbox, kept = Outbox(Path(sys.argv[1])), 0

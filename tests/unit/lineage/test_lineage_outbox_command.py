@@ -11,7 +11,7 @@ from openlineage.client.serde import Serde
 
 from governance.cli import cli
 from governance.errors import GovernanceError
-from governance.lineage.outbox import Outbox
+from governance.lineage.emission.outbox import Outbox
 from governance.log import open_storage
 
 

@@ -10,9 +10,9 @@ import pytest
 from lineage_samples import MemoryLog
 
 from governance.lineage.completeness import Completeness
-from governance.lineage.destination import LogDestination
-from governance.lineage.index import Index
-from governance.lineage.outbox import Outbox
+from governance.lineage.emission.destination import LogDestination
+from governance.lineage.index.index import Index
+from governance.lineage.emission.outbox import Outbox
 
 DAG_RUN = str(uuid5(NAMESPACE_URL, "dag run"))
 

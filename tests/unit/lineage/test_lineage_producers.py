@@ -8,7 +8,7 @@ from lineage_samples import MemoryLog, test_data
 
 from governance.errors import LogError
 from governance.lineage.completeness import Completeness
-from governance.lineage.index import Index
+from governance.lineage.index.index import Index
 from governance.lineage.reading import read_event
 
 

@@ -12,8 +12,8 @@ from lineage_samples import MemoryLog
 from projected import MACROS, WHATEVER_THE_ORDER, projected
 from test_lineage_index import columns, dataset, event
 
-from governance.lineage import index as index_module
-from governance.lineage.index import Index
+from governance.lineage.index import index as index_module
+from governance.lineage.index.index import Index
 
 NAMES = st.sampled_from(["a", "b", "c"])
 

@@ -12,9 +12,9 @@ import pytest
 from flowing import LEVELS, NS, OUT, column_of, corrected, declared, event, field, held
 from lineage_samples import CONTEXT, RELEASED, SOURCE, MemoryLog, facts_of
 
-from governance.lineage.classification_answers import explained
-from governance.lineage.index import Index
-from governance.lineage.propagation import Classifications
+from governance.lineage.classifications.answers import explained
+from governance.lineage.index.index import Index
+from governance.lineage.classifications.propagation import Classifications
 from governance.model.correction import CORRECTION
 from governance.model.evidence import ColumnEdge, Evidence, Stage, StageRecord
 from tests.signing_key import Key, new_key

@@ -10,13 +10,13 @@ import pytest
 from projected import MACROS, projected
 from test_lineage_snapshot import put, written
 
-from governance.lineage.current import Current
-from governance.lineage.graph import Graph
-from governance.lineage.index import Index
-from governance.lineage.snapshot import MANIFEST, open_snapshot, write_snapshot
+from governance.lineage.index.current import Current
+from governance.lineage.graph.graph import Graph
+from governance.lineage.index.index import Index
+from governance.lineage.index.snapshot import MANIFEST, open_snapshot, write_snapshot
 from governance.log import CheckpointSigner, Log, open_storage
-from governance.log.archive import Selection, archive
-from governance.log.retention import Limits, prune
+from governance.log.archives.archive import Selection, archive
+from governance.log.archives.retention import Limits, prune
 from tests.signing_key import new_key
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

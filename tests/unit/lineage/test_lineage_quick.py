@@ -13,8 +13,8 @@ from lineage_samples import test_data
 from test_lineage_index import columns, dataset, event
 
 from governance.errors import LogError
-from governance.lineage.event_parts import EventParts, QuickReader, parts_of
-from governance.lineage.facet_facts import FacetSet, _odd_edges, _plain_edges
+from governance.lineage.index.event_parts import EventParts, QuickReader, parts_of
+from governance.lineage.index.facet_facts import FacetSet, _odd_edges, _plain_edges
 from governance.lineage.reading import read_event
 
 
@@ -67,7 +67,7 @@ def test_facets_that_one_reader_remembers_do_not_mix() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("governance.lineage.event_parts._CACHED", 2_000)
+    monkeypatch.setattr("governance.lineage.index.event_parts._CACHED", 2_000)
     reader = QuickReader()
     for at in range(50):
         body = json.dumps(event(at=at, outputs=[dataset("a", schema={"v": at, "pad": "x" * 100})])).encode()

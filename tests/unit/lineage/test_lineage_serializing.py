@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from openlineage.client import facet_v2
 from openlineage.client.serde import Serde
 
-from governance.lineage.serializing import serialized
+from governance.lineage.emission.serializing import serialized
 
 
 class Colour(Enum):

@@ -15,8 +15,8 @@ from openlineage.client import OpenLineageClient
 from openlineage.client.event_v2 import RunState
 
 from governance.errors import LogError, SettingError
-from governance.lineage import drainer as drainer_module
-from governance.lineage.outbox import Outbox
+from governance.lineage.emission import drainer as drainer_module
+from governance.lineage.emission.outbox import Outbox
 from governance.lineage.transport import LogConfig, LogTransport, OutboxConfig, OutboxTransport
 from governance.log import Log, open_storage
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.errors import LogError
-from governance.log.cosignature import Cosignature, WitnessKey, cosign, cosignatures, time_of
+from governance.log.witnesses.cosignature import Cosignature, WitnessKey, cosign, cosignatures, time_of
 from governance.log.note import (
     VerifierKey,
     add_signatures,

@@ -8,7 +8,7 @@ import pytest
 from test_log_witness_client import PINNED, VKEY
 
 from governance.errors import LogError, SettingError
-from governance.log.trust import FILE, Trust, WitnessAt
+from governance.log.witnesses.trust import FILE, Trust, WitnessAt
 
 WRONG = {
     "no YAML": "a: [",

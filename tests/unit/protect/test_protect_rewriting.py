@@ -14,8 +14,8 @@ import pytest
 from protect_support import CANARY, COLUMNS, MemoryKeys, make_plan, ordinals_of, people, pseudonyms
 
 from governance.errors import GovernanceError, ProtectionError, SourceError
-from governance.keys.file import create_file_key
-from governance.keys.provider import provider_for
+from governance.keys.providers.file import create_file_key
+from governance.keys.providers.provider import provider_for
 from governance.keys.store import Keyring
 from governance.protect import ColumnPlan, rewrite
 from governance.protect.channel import read_ahead, write_behind

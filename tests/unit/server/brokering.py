@@ -21,8 +21,8 @@ from governance.config import Settings
 from governance.errors import ProtectionError
 from governance.keys.broker import BrokeredKeyring
 from governance.keys.broker_service import BrokerService, _understood
-from governance.keys.file import create_file_key
-from governance.lineage.index import Index
+from governance.keys.providers.file import create_file_key
+from governance.lineage.index.index import Index
 from governance.log import CONTRACT, POLICY
 from governance.model.canonical import timestamp
 from governance.model.evidence import Evidence, Stage, StageRecord
@@ -31,11 +31,11 @@ from governance.model.resources import schemas
 from governance.pipeline.local import local_recorder
 from governance.pipeline.workspace import Workspace
 from governance.server.app import build_app
-from governance.server.broker import Broker
-from governance.server.broker_airflow import AirflowTries
-from governance.server.broker_identity import Identities
-from governance.server.broker_pace import Pace
-from governance.server.broker_settings import IdentitySettings
+from governance.server.broker.broker import Broker
+from governance.server.broker.airflow import AirflowTries
+from governance.server.broker.identity import Identities
+from governance.server.broker.pace import Pace
+from governance.server.broker.settings import IdentitySettings
 from governance.server.served import ServedStore
 from governance.server.tokens import create_token
 

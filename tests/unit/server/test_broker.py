@@ -32,7 +32,7 @@ from governance.model.canonical import canonical, parse
 from governance.model.evidence import Stage
 from governance.model.key_grant import Claim, Operation
 from governance.protect.manifest import PAYLOAD_TYPE, pre_authentication_encoding
-from governance.server.broker_pace import Pace
+from governance.server.broker.pace import Pace
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from governance.errors import LogError, ProtectionError, SettingError
 from governance.keys.broker_service import BrokerService
 from governance.model.key_grant import Claim, Operation, TaskTry
-from governance.server.broker_airflow import AirflowTries
-from governance.server.broker_identity import Identities
-from governance.server.broker_settings import AirflowSettings, BrokerSettings, IdentitySettings
+from governance.server.broker.airflow import AirflowTries
+from governance.server.broker.identity import Identities
+from governance.server.broker.settings import AirflowSettings, BrokerSettings, IdentitySettings
 
 
 class StandIn(BaseHTTPRequestHandler):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from governance.lineage.index import Index
+from governance.lineage.index.index import Index
 from governance.server.served import ServedStore
 
 NS = "postgres://h:5432"

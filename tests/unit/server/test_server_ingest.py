@@ -17,8 +17,8 @@ from governance.errors import LogError
 from governance.lineage.reading import read_event
 from governance.log import NewEntry
 from governance.server.app import build_app
-from governance.server.ingest import outline
-from governance.server.request_body import BodyReader
+from governance.server.ingest.ingest import outline
+from governance.server.ingest.request_body import BodyReader
 from governance.server.served import ServedStore
 
 ONE, BATCH = "/api/v1/lineage", "/api/v1/lineage/batch"

@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from governance.errors import LogError
-from governance.lineage.index import Index
+from governance.lineage.index.index import Index
 from governance.log import Log, NewEntry, open_storage
 from governance.pipeline.workspace import now
 from governance.server.app import build_app

@@ -1,0 +1,1 @@
+"""What texts hold: sieves, expressions and words, and redaction of what they find."""

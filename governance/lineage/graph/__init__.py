@@ -1,0 +1,1 @@
+"""The lineage graph: nodes and edges, what is reached along them, and where a picture puts them."""

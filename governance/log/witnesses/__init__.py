@@ -1,0 +1,1 @@
+"""Who outside vouches for a log: witnesses and timestamp authorities, asked and checked."""

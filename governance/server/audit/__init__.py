@@ -1,0 +1,1 @@
+"""The log, its evidence and its reports over HTTP."""
