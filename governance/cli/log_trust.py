@@ -110,8 +110,8 @@ def timestamp(only_show: bool, home: str | None, store: str | None, as_json: boo
     Each token becomes a leaf, after the entries it is about. All are asked; exits 1 when one gave none.
     """
     from governance.errors import LogError
-    from governance.log.witnesses import timestamp as timestamps
     from governance.log.log import TIMESTAMP
+    from governance.log.witnesses import timestamp as timestamps
     from governance.pipeline.workspace import OPERATOR, Workspace
 
     workspace = Workspace.open(settings(home, store))
@@ -209,8 +209,8 @@ def _trust(workspace: Workspace, section: str) -> Trust:
 
 
 def _show_cosignatures(workspace: Workspace, trust: Trust, as_json: bool) -> None:
-    from governance.log.witnesses.cosignature import cosignatures
     from governance.log.note import read_checkpoint
+    from governance.log.witnesses.cosignature import cosignatures
 
     keys = [w.key for w in trust.witnesses]
     rows = [

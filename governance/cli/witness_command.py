@@ -79,8 +79,8 @@ def serve(private: Path, memory: Path, logs: tuple[str, ...], host: str, port: i
     from governance.cli.log_command import key_text
     from governance.errors import LogError
     from governance.log.note import VerifierKey
-    from governance.log.witnesses.witness import Witness
     from governance.log.witnesses.server import WitnessServer
+    from governance.log.witnesses.witness import Witness
 
     name, signer = _read_key(private)
     witness = Witness(signer, name, [VerifierKey.parse(key_text(key)) for key in logs], memory, time.time)

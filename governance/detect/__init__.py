@@ -17,13 +17,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from governance.detect.columns.anonymity import QuasiIdentifiers, quasi_identifiers
     from governance.detect.classifications import TaxonomyEntry, taxonomy
+    from governance.detect.columns.anonymity import QuasiIdentifiers, quasi_identifiers
     from governance.detect.columns.scanner import TableScanner, classify_table
     from governance.detect.detectors.custom import load_detectors
-    from governance.detect.text.redaction import redact
     from governance.detect.detectors.registry import Detectors
     from governance.detect.text.engine import TextFinding, classify_text
+    from governance.detect.text.redaction import redact
 
 __all__ = [
     "Detectors",
@@ -40,17 +40,17 @@ __all__ = [
 ]
 
 _HOME = {
-    "Detectors": "registry",
-    "load_detectors": "custom",
-    "QuasiIdentifiers": "anonymity",
-    "quasi_identifiers": "anonymity",
-    "TableScanner": "columns",
-    "classify_table": "columns",
-    "redact": "redaction",
+    "Detectors": "detectors.registry",
+    "load_detectors": "detectors.custom",
+    "QuasiIdentifiers": "columns.anonymity",
+    "quasi_identifiers": "columns.anonymity",
+    "TableScanner": "columns.scanner",
+    "classify_table": "columns.scanner",
+    "redact": "text.redaction",
     "TaxonomyEntry": "classifications",
     "taxonomy": "classifications",
-    "TextFinding": "text",
-    "classify_text": "text",
+    "TextFinding": "text.engine",
+    "classify_text": "text.engine",
 }
 
 

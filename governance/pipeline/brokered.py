@@ -9,8 +9,8 @@ from governance.config import Settings
 from governance.errors import LogError
 from governance.keys.broker import BrokeredKeyring
 from governance.keys.broker_service import BrokerService
-from governance.keys.vault.vault import SubjectVault
 from governance.keys.vault.storage import storage_of
+from governance.keys.vault.vault import SubjectVault
 from governance.log import Checkpoint, CheckpointSigner, tree
 from governance.log.note import parse_checkpoint
 from governance.log.tree import ReadNodes

@@ -12,8 +12,8 @@ from typing import Any
 
 from governance import validate
 from governance.contracts import columns_match, load_contract
-from governance.detect.learned import ready
 from governance.detect.detectors.registry import resolve
+from governance.detect.learned import ready
 from governance.errors import ContractError, LogError
 from governance.log import CONTRACT, POLICY
 from governance.model.canonical import canonical, parse, timestamp

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from governance.detect.text.noticed import Noticed, NoticedTexts
 from governance.detect.detectors.registry import Detectors
+from governance.detect.text.noticed import Noticed, NoticedTexts
 from governance.model.contract import Contract, ContractColumn
 from governance.protect import ColumnPlan
 

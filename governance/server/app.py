@@ -15,22 +15,28 @@ from starlette.types import Receive, Scope, Send
 
 from governance import __version__
 from governance.errors import AccessError, GovernanceError
-from governance.server.audit import audit_routes
-from governance.server.broker import routes as broker_routes
-from governance.server.audit import evidence_routes
-from governance.server.graph import routes as graph_routes
-from governance.server.ingest import routes as ingest_routes
-from governance.server.audit import report_routes
-from governance.server import classification_routes, health, marquez, metrics, pages, tlog_routes, token_routes
+from governance.server import (
+    classification_routes,
+    health,
+    marquez,
+    metrics,
+    pages,
+    tlog_routes,
+    token_routes,
+)
 from governance.server.access import allow
 from governance.server.answers import REFUSALS, UNEXPECTED, named_fault, refusal, unexpected
+from governance.server.audit import audit_routes, evidence_routes, report_routes
+from governance.server.broker import routes as broker_routes
+from governance.server.graph import routes as graph_routes
+from governance.server.ingest import routes as ingest_routes
 from governance.server.ingest.ingest import Answer, Ingest
 from governance.server.ingest.request_body import BodyReader
 from governance.server.served import ServedStore
 
 if TYPE_CHECKING:
-    from governance.server.broker.broker import Broker
     from governance.server.audit.reporting import Reporting
+    from governance.server.broker.broker import Broker
 
 _log = logging.getLogger(__name__)
 

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from governance.errors import AccessError
-from governance.lineage.graph.adjacency import Ids
 from governance.lineage.classifications.answers import explained, said
 from governance.lineage.classifications.correcting import LONGEST_AUTHOR, LONGEST_REASON, drawn_up, leaf_of
 from governance.lineage.classifications.corrections import corrections_in
-from governance.lineage.graph.graph import UPSTREAM, View
-from governance.lineage.graph.node_names import DATASET, FIELD, NodeName
 from governance.lineage.classifications.propagation import Classifications
 from governance.lineage.classifications.sensitivity_levels import Levels
+from governance.lineage.graph.adjacency import Ids
+from governance.lineage.graph.graph import UPSTREAM, View
+from governance.lineage.graph.node_names import DATASET, FIELD, NodeName
 from governance.log import NewEntry
 from governance.model.canonical import timestamp
 from governance.server.access import allow, caller_of

@@ -18,14 +18,14 @@ from governance.log import Log, open_storage
 from governance.pipeline.workspace import Workspace, now
 from governance.server.app import build_app
 from governance.server.broker.settings import BrokerSettings
-from governance.server.protocol import Protocol
 from governance.server.ingest.request_body import BodyReader
+from governance.server.protocol import Protocol
 from governance.server.served import ServedStore
 from governance.server.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from governance.server.broker.broker import Broker
     from governance.server.audit.reporting import Reporting
+    from governance.server.broker.broker import Broker
 
 _DRAIN_S = 30
 _SWITCH_S = 0.0005
@@ -123,8 +123,8 @@ def _broker(
 ) -> Broker | None:
     if settings is None or workspace is None:
         return None
-    from governance.server.broker.broker import Broker
     from governance.server.broker.airflow import AirflowTries
+    from governance.server.broker.broker import Broker
     from governance.server.broker.identity import Identities
 
     return Broker(

@@ -19,8 +19,8 @@ from governance.server.ingest.conformance_book import ConformanceBook
 from governance.server.tokens import TokenBook
 
 if TYPE_CHECKING:
-    from governance.lineage.index.current import Current
     from governance.lineage.graph.graph import Graph
+    from governance.lineage.index.current import Current
 
 _FOLLOW_S = 0.25
 _SLICE = 1_000

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from governance.detect.detectors import validators
 from governance.detect.columns.evidence import STATISTICS, Outcome, ValueEvidence, read_values
 from governance.detect.columns.features import LATENT, MEASURED, Claims, Name, read_name
 from governance.detect.columns.model import Read, read_table
 from governance.detect.columns.profile import ColumnProfile
-from governance.detect.detectors.registry import Detectors, builtin
 from governance.detect.columns.team_rules import by_team
+from governance.detect.detectors import validators
+from governance.detect.detectors.registry import Detectors, builtin
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification, Contained
 
 CERTAIN_ENOUGH, CERTAIN_WITHOUT_HEADER = 0.7, 0.5

@@ -17,9 +17,8 @@ import numpy as np
 import re2
 from numpy.typing import NDArray
 
-from governance.detect.detectors import dictionaries
-from governance.detect.detectors import validators
 from governance.detect.columns.profile import ColumnProfile
+from governance.detect.detectors import dictionaries, validators
 from governance.detect.detectors.registry import ColumnRegistry, ValueTest
 
 READ_VALUES = 512

@@ -17,7 +17,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from governance.detect.columns.evidence import SHAPE_BUCKETS, STATISTICS, WORD_BUCKETS, Outcome, ValueEvidence, bucket
+from governance.detect.columns.evidence import (
+    SHAPE_BUCKETS,
+    STATISTICS,
+    WORD_BUCKETS,
+    Outcome,
+    ValueEvidence,
+    bucket,
+)
 from governance.detect.columns.headers import HeaderEvidence, HeaderMatch, read_header, words
 from governance.detect.detectors.registry import ColumnDetector, ColumnRegistry
 from governance.model.classification import HARMLESS

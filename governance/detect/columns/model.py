@@ -71,7 +71,10 @@ class Read:
 @cache
 def column_model() -> ColumnModel:
     """The model this package ships."""
-    with as_file(files("governance.detect").joinpath("data/column_model.npz")) as path, np.load(path) as stored:
+    with (
+        as_file(files("governance.detect").joinpath("data/column_model.npz")) as path,
+        np.load(path) as stored,
+    ):
         classes = tuple(str(name) for name in stored["classes"])
         pair, own, hidden, shown = (
             stored[name].astype(np.float32) for name in ("pair", "own", "hidden", "shown")

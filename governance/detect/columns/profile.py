@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from governance.detect.text.noticed import Noticed, joined
 from governance.detect.detectors.registry import Detectors
-from governance.detect.text.engine import engine
 from governance.detect.detectors.vocabulary import PLACEHOLDERS
+from governance.detect.text.engine import engine
+from governance.detect.text.noticed import Noticed, joined
 
 SAMPLED_ROWS = 4_096
 """Rows of each batch, evenly spread, whose values may enter the distinct sample."""

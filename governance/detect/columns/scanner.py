@@ -11,10 +11,10 @@ import pyarrow as pa
 from governance.detect.columns.decision import decide, decide_table
 from governance.detect.columns.flattening import flatten
 from governance.detect.columns.headers import read_header
-from governance.detect.text.noticed import NoticedTexts
 from governance.detect.columns.profile import ColumnProfile
 from governance.detect.detectors.registry import Detectors, DetectorsLike, resolve
 from governance.detect.detectors.validators import COMMON_REGIONS
+from governance.detect.text.noticed import NoticedTexts
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED, ColumnClassification
 
 SETTLE_DISTINCT = 500

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from governance.detect.detectors.detector import ColumnDetector, ValueTest
 from governance.detect.columns.headers import HeaderEvidence
+from governance.detect.detectors.detector import ColumnDetector, ValueTest
 from governance.detect.detectors.registry import ColumnRegistry
 
 _IN_RANGE = 0.95

@@ -16,18 +16,8 @@ from typing import Any
 import pyarrow as pa
 import re2
 
-from governance.detect.detectors import dictionaries
-from governance.detect.detectors import pattern_speed
 from governance.detect.classifications import TaxonomyEntry, taxonomy_entry
-from governance.detect.detectors.detector_files import (
-    DetectorDocument,
-    FileFault,
-    Pointer,
-    detector_paths,
-    read_bytes,
-    read_document,
-    refused,
-)
+from governance.detect.detectors import dictionaries, pattern_speed
 from governance.detect.detectors.detector import (
     EXAMPLE,
     INVALID,
@@ -38,6 +28,15 @@ from governance.detect.detectors.detector import (
     ValueTest,
     column_detector,
     text_detector,
+)
+from governance.detect.detectors.detector_files import (
+    DetectorDocument,
+    FileFault,
+    Pointer,
+    detector_paths,
+    read_bytes,
+    read_document,
+    refused,
 )
 from governance.detect.detectors.registry import ColumnRegistry, DetectorFile, Detectors, builtin, fragments
 from governance.detect.detectors.validators import named

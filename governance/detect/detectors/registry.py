@@ -11,8 +11,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import yaml
 
-from governance.detect.detectors import vocabulary
 from governance.detect.classifications import TaxonomyEntry, taxonomy
+from governance.detect.detectors import vocabulary
 from governance.detect.detectors.detector import (
     ColumnDetector,
     DetectorFault,

@@ -14,8 +14,7 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any
 
-from governance.detect.detectors import dictionaries
-from governance.detect.detectors import vocabulary
+from governance.detect.detectors import dictionaries, vocabulary
 from governance.detect.text.secrets import is_secret
 
 Validator = Callable[[str], bool]

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from governance.detect.columns.flattening import flatten
-from governance.detect.learned.crf import CrfLike
 from governance.detect.columns.profile import physical
+from governance.detect.learned.crf import CrfLike
 from governance.detect.text.engine import REPORTED_SCORE, classify_text
 from governance.model.classification import FREE_TEXT, ColumnClassification, Contained
 

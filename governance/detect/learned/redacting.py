@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from governance.detect.learned.crf import CrfLike
-from governance.detect.text.redaction import MAXIMUM_ROWS, TAGS, redact
 from governance.detect.detectors.registry import DetectorsLike
+from governance.detect.learned.crf import CrfLike
 from governance.detect.text.engine import TextFinding, classify_text
+from governance.detect.text.redaction import MAXIMUM_ROWS, TAGS, redact
 
 MODEL_TAGS: Mapping[str, str] = {**TAGS, "organization": "ORG"}
 """The tag of what is replaced; ages, countries and states stay, as they do without a model."""

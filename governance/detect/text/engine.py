@@ -20,14 +20,13 @@ import pyarrow.compute as pc
 import re2
 from numpy.typing import NDArray
 
-from governance.detect.text import lexicon
-from governance.detect.text import sieves
 from governance.detect.detectors import vocabulary
+from governance.detect.detectors.registry import Detectors, DetectorsLike, TextDetector, builtin, resolve
+from governance.detect.detectors.validators import Validator, named
+from governance.detect.text import lexicon, sieves
 from governance.detect.text.hits import Hits, flagged_texts, hits_of
 from governance.detect.text.noticed import Noticed
-from governance.detect.detectors.registry import Detectors, DetectorsLike, TextDetector, builtin, resolve
 from governance.detect.text.secrets import are_secrets
-from governance.detect.detectors.validators import Validator, named
 from governance.model.classification import HARMLESS
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from governance.detect.text import lexicon
 from governance.detect.classifications import taxonomy
+from governance.detect.detectors.registry import Detectors, DetectorsLike, resolve
+from governance.detect.text import lexicon
+from governance.detect.text.engine import TextEngine, engine
 from governance.detect.text.hits import Hits
 from governance.detect.text.known_values import without_known
 from governance.detect.text.noticed import Noticed
-from governance.detect.detectors.registry import Detectors, DetectorsLike, resolve
-from governance.detect.text.engine import TextEngine, engine
 
 TAGS: Mapping[str, str] = {
     "person_name": "NAME", "given_name": "NAME", "family_name": "NAME", "email": "EMAIL", "phone": "PHONE",

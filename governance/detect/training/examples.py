@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
-from governance.detect.columns.scanner import TableScanner
 from governance.detect.columns.evidence import ValueEvidence, read_values
 from governance.detect.columns.features import beside, candidates, claims, column_row, read_name, width
+from governance.detect.columns.scanner import TableScanner
 from governance.detect.detectors.registry import column_registry
 from governance.detect.training.reviewed_labels import LabelledColumn, Labels
 from governance.detect.training.synthetic_tables import tables as synthetic

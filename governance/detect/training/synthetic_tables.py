@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from governance.detect.detectors.dictionaries import entries
 from governance.detect.columns.features import US_STATE, name_of
+from governance.detect.detectors.dictionaries import entries
 from governance.detect.detectors.registry import column_registry
 
 LOCALES = (

@@ -19,7 +19,14 @@ from contextlib import suppress
 from typing import Any
 
 from governance.keys.providers.provider import Passphrase
-from governance.keys.providers.remote import ATTEMPTS, READ_SECONDS, RemoteProvider, malformed, missing, options
+from governance.keys.providers.remote import (
+    ATTEMPTS,
+    READ_SECONDS,
+    RemoteProvider,
+    malformed,
+    missing,
+    options,
+)
 
 _URI = re.compile(
     r"gcp-kms:(projects/[a-z0-9.:-]{1,100}/locations/[a-z0-9-]{1,40}/keyRings/[A-Za-z0-9_-]{1,63})"

@@ -54,13 +54,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from governance.errors import ProtectionError, SettingError
-from governance.keys.vault.blind_index import BlindIndex
 from governance.keys.cmac import cmac
-from governance.keys.vault.identifiers import distinct
-from governance.keys.vault.pages import WIDTHS, Cached, Head, Pages, overwritten
 from governance.keys.sealing import Secretive
 from governance.keys.store import Keyring
 from governance.keys.usage import Usage
+from governance.keys.vault.blind_index import BlindIndex
+from governance.keys.vault.identifiers import distinct
+from governance.keys.vault.pages import WIDTHS, Cached, Head, Pages, overwritten
 from governance.keys.vault.rows import ColumnName, VaultRows, VaultStorage
 from governance.keys.vault.storage import new_storage, storage_of
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from governance.lineage.classifications import propagation_rows as rows_of
-from governance.lineage.graph.adjacency import Adjacency, Edges, Ids, Indexes, Mask
-from governance.lineage.graph.node_names import NodeName
 from governance.lineage.classifications.propagation import Bits, Classifications, Finding, Label, Rows
 from governance.lineage.classifications.sensitivity_levels import Levels
+from governance.lineage.graph.adjacency import Adjacency, Edges, Ids, Indexes, Mask
+from governance.lineage.graph.node_names import NodeName
 from governance.model.correction import Column, Correction
 
 FOUND, DECLARED, CORRECTED = "found", "declared", "corrected"

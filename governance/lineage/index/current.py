@@ -11,8 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from governance.lineage.index import present_facets
-from governance.lineage.index import projection
+from governance.lineage.index import present_facets, projection
 from governance.lineage.index.laying_out import lay_out
 from governance.lineage.index.schemas import DERIVED, SCHEMAS
 

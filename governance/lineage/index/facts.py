@@ -20,12 +20,12 @@ from governance.errors import LogError
 from governance.lineage.index.correction_facts import correction_row
 from governance.lineage.index.event_parts import EventParts, QuickReader, parts_of
 from governance.lineage.index.facet_facts import encoded
-from governance.lineage.naming import EVENT_MEDIA_TYPE, PREFIX
-from governance.lineage.reading import ReadEvent, instant_of, mapping, read_event, text, unparsable
 from governance.lineage.index.rows import PageRows
 from governance.lineage.index.schemas import PRUNE, REDACTION
-from governance.lineage.signatures import Declared, Observed, RunKeys, evidence_keys, verify_event
 from governance.lineage.index.token_facts import TOKEN_MEDIA_TYPES, token_row
+from governance.lineage.naming import EVENT_MEDIA_TYPE, PREFIX
+from governance.lineage.reading import ReadEvent, instant_of, mapping, read_event, text, unparsable
+from governance.lineage.signatures import Declared, Observed, RunKeys, evidence_keys, verify_event
 from governance.model.correction import CORRECTION
 from governance.model.evidence import Stage
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from governance.errors import LogError
-from governance.lineage.index import projection
 from governance.lineage import completeness
+from governance.lineage.index import projection
 from governance.lineage.index.fact_store import FactStore
 from governance.lineage.index.facts import BodilessEntry, Entry, FactReader
 from governance.lineage.signatures import RunKeys

@@ -9,10 +9,7 @@ rank by log index. What is observed and what is declared fold apart: a declarati
 
 from __future__ import annotations
 
-from governance.lineage.index import projection_datasets
-from governance.lineage.index import projection_facets
-from governance.lineage.index import projection_io
-from governance.lineage.index import projection_runs
+from governance.lineage.index import projection_datasets, projection_facets, projection_io, projection_runs
 from governance.lineage.index.schemas import EVENT, PRUNE, REDACTION
 
 MACROS = (

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from governance.lineage.index.event_parts import Dataset, EventParts
 from governance.lineage.index.facet_facts import NO_FACETS, Facet, FacetSet, facet_set, lineage_rows
-from governance.lineage.naming import PREFIX
 from governance.lineage.index.schemas import EVENT, OF_AN_EVENT, PLAIN, RANK, SCHEMAS, TIME
+from governance.lineage.naming import PREFIX
 
 FUTURE = timedelta(days=1)
 """An eventTime this much later than the log received it is not believed: it ranks last."""

@@ -15,10 +15,10 @@ from enum import StrEnum
 
 from governance.errors import LogError
 from governance.log import tree
-from governance.log.witnesses.cosignature import Cosignature, cosignatures
 from governance.log.note import Checkpoint, Signature, add_signatures, read_checkpoint, read_signatures
-from governance.log.witnesses.post import Posted, Unreachable, post
 from governance.log.storage import Storage
+from governance.log.witnesses.cosignature import Cosignature, cosignatures
+from governance.log.witnesses.post import Posted, Unreachable, post
 from governance.log.witnesses.trust import Trust, WitnessAt
 from governance.log.witnesses.witness import Request
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from governance.errors import LogError, SettingError
-from governance.log.witnesses.cosignature import Cosignature, WitnessKey, cosignatures
 from governance.log.note import Checkpoint
+from governance.log.witnesses.cosignature import Cosignature, WitnessKey, cosignatures
 from governance.log.witnesses.timestamp import Attested, Authority, attested
 
 FILE = "witnesses.yaml"

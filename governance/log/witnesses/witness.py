@@ -20,8 +20,8 @@ from pathlib import Path
 from governance.durable import locked, replace_file
 from governance.errors import LogError
 from governance.log import tree
-from governance.log.witnesses.cosignature import WitnessKey, cosign
 from governance.log.note import Checkpoint, VerifierKey, open_note, read_checkpoint
+from governance.log.witnesses.cosignature import WitnessKey, cosign
 from governance.model.evidence import Signer
 
 MAX_REQUEST = 1 << 16

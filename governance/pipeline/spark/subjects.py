@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from governance.consent import regimes
 from governance.errors import SourceError
-from governance.keys.vault.blind_index import BlindIndex
 from governance.keys.cmac import cmac
+from governance.keys.vault.blind_index import BlindIndex
 from governance.keys.vault.identifiers import distinct
 from governance.model.contract import Contract
 from governance.model.decision import Reason

@@ -24,8 +24,8 @@ from governance.server.graph.graph_data import (
     job_data,
     parent_jobs,
 )
-from governance.server.marquez.asking import Asking, Asks, Row, answer, malformed, unknown
 from governance.server.graph.run_lineage import upstream_runs
+from governance.server.marquez.asking import Asking, Asks, Row, answer, malformed, unknown
 from governance.server.served import ServedStore
 
 Depth = Annotated[int, Query(ge=0, le=1_000)]

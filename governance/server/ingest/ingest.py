@@ -23,8 +23,8 @@ from governance.log import NewEntry
 from governance.server.access import bearer
 from governance.server.answers import named_fault, refusal, unexpected
 from governance.server.ingest.joining import JoinedAppends
-from governance.server.metrics import IngestCounts
 from governance.server.ingest.request_body import BodyReader, Disconnected, Receive
+from governance.server.metrics import IngestCounts
 from governance.server.served import ServedStore
 from governance.server.tokens import Caller
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from fastapi import Request
 
 from governance.audit.shelf import Shelved
-from governance.server.marquez.asking import Asking, Row
 from governance.server.audit.reporting import Reporting
+from governance.server.marquez.asking import Asking, Row
 
 _MOST = 10
 

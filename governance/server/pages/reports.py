@@ -12,8 +12,6 @@ from fastapi.concurrency import run_in_threadpool
 from governance.audit.forms import dpv
 from governance.errors import AccessError
 from governance.server.asked import Auditor, Reason
-from governance.server.marquez.asking import Asks
-from governance.server.pages.frame import HEADERS, SECURITY, Links, page, page_routes
 from governance.server.audit.report_routes import changed, uploaded
 from governance.server.audit.reporting import (
     SANDBOX,
@@ -27,6 +25,8 @@ from governance.server.audit.reporting import (
     take,
     tracing,
 )
+from governance.server.marquez.asking import Asks
+from governance.server.pages.frame import HEADERS, SECURITY, Links, page, page_routes
 from governance.server.served import ServedStore
 
 Name = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]

@@ -43,7 +43,7 @@ class Service:
         """Set what the official client reads, and time limits that a busy machine keeps."""
         for name in ("CONNECT_SECONDS", "READ_SECONDS"):
             for module in ("aws_kms", "hashicorp_vault", "gcp_kms", "azure_key_vault"):
-                monkeypatch.setattr(f"governance.keys.{module}.{name}", 30.0, raising=False)
+                monkeypatch.setattr(f"governance.keys.providers.{module}.{name}", 30.0, raising=False)
 
     def open(self, prefix: str = "governance") -> KeyProvider:
         return provider_for(self.uri(prefix))

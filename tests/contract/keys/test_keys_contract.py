@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.traceback import Traceback
 
 from governance.errors import ProtectionError, SettingError
-from governance.keys.providers import remote as remote_module
 from governance.keys.epoch import Destruction, EpochKey
+from governance.keys.providers import remote as remote_module
 from governance.keys.providers.file import create_file_key
 from governance.keys.providers.provider import KeyProvider, provider_for
 from governance.keys.store import Keyring
@@ -54,7 +54,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.15) -> list[flo
     paused: list[float] = []
     for module in ("aws_kms", "hashicorp_vault", "gcp_kms", "azure_key_vault"):
         for name in ("CONNECT_SECONDS", "READ_SECONDS"):
-            monkeypatch.setattr(f"governance.keys.{module}.{name}", seconds, raising=False)
+            monkeypatch.setattr(f"governance.keys.providers.{module}.{name}", seconds, raising=False)
     monkeypatch.setattr("time.sleep", paused.append)
     return paused
 

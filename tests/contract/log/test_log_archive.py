@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from governance.errors import LogError
-from governance.log.archives import archive_file
 from governance.log import CONTRACT, GENESIS, OPENLINEAGE_EVENT, Log, NewEntry, open_storage, verify_log
+from governance.log.archives import archive_file
 from governance.log.archives.archive import Selection, archive, resume
 from governance.log.archives.archive_file import verify_archive
 from governance.log.archives.archive_rows import ArchiveRow

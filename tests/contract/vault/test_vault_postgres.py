@@ -16,10 +16,10 @@ import pytest
 from vault_place import TABLES, Place, in_schema, names
 
 from governance.errors import GovernanceError, ProtectionError, SettingError, StorageError
-from governance.keys.vault import postgres as vault_postgres
 from governance.keys.providers.provider import provider_for
 from governance.keys.sealing import Altered, Sealer
 from governance.keys.store import Keyring
+from governance.keys.vault import postgres as vault_postgres
 from governance.keys.vault.vault import SubjectVault
 
 

@@ -22,9 +22,9 @@ from governance.audit.bundle import manifest, sign
 from governance.audit.checking import container
 from governance.audit.standalone import answering, checking, proving
 from governance.log import CheckpointSigner, Log, vkey_of
-from governance.log.witnesses.cosignature import cosign
 from governance.log.note import add_signatures
 from governance.log.rotation import rotate
+from governance.log.witnesses.cosignature import cosign
 from governance.model.canonical import canonical
 
 Members = dict[str, bytes]

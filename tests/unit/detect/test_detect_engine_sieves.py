@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.detect.text import lexicon
-from governance.detect.text import sieves
 from governance.detect import classify_text, redact
+from governance.detect.text import lexicon, sieves
 from governance.detect.text.engine import REPORTED_SCORE, engine
 
 PIECES = (

@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governance.detect import classify_table
-from governance.detect.columns.scanner import TableScanner
 from governance.detect.columns.evidence import STATISTICS, read_values
 from governance.detect.columns.features import MEASURED, candidates, read_name
 from governance.detect.columns.model import column_model, model_card, read_table
+from governance.detect.columns.scanner import TableScanner
 from governance.detect.detectors.registry import column_registry
 from governance.detect.training.reviewed_labels import TYPES
 from governance.model.classification import HARMLESS, UNCLASSIFIED

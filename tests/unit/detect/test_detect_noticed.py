@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 from governance.detect import TableScanner
+from governance.detect.detectors.registry import builtin
 from governance.detect.text.noticed import Noticed, NoticedTexts
 from governance.detect.text.redaction import known_tags, redact
-from governance.detect.detectors.registry import builtin
 
 ROWS = 700
 _WORDS = "the patient reported mild pain İ ſ K straße and was given new order for follow up called about naïve café".split()  # noqa: SIM905

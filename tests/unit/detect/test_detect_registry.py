@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 import re2
 
-from governance.detect.detectors import dictionaries
 from governance.detect import taxonomy
 from governance.detect.classifications import HIPAA_IDENTIFIERS, SPECIAL_CATEGORIES
+from governance.detect.detectors import dictionaries
 from governance.detect.detectors.detector import DetectorFault, checked_pattern, column_detector, value_test
 from governance.detect.detectors.registry import (
     ColumnDetector,
@@ -17,8 +17,8 @@ from governance.detect.detectors.registry import (
     column_registry,
     text_detectors,
 )
-from governance.detect.text.engine import engine
 from governance.detect.detectors.validators import named
+from governance.detect.text.engine import engine
 from governance.model.classification import FREE_TEXT, HARMLESS, UNCLASSIFIED
 from governance.protect import transform_names
 from governance.protect.safe_harbor import IDENTIFIERS

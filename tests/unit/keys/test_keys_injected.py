@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.traceback import Traceback
 
 from governance.errors import ProtectionError
-from governance.keys.providers import file
 from governance.keys import epoch, rows, sealing, signing, store
 from governance.keys.epoch import EpochKey
+from governance.keys.providers import file
 from governance.keys.providers.file import create_file_key
 from governance.keys.providers.provider import provider_for
 from governance.keys.sealing import KeyMaterial, Sealer, derive

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governance.errors import GovernanceError
+from governance.keys.store import Keyring
 from governance.keys.vault.blind_index import BlindIndex
 from governance.keys.vault.identifiers import distinct
-from governance.keys.store import Keyring
 from governance.keys.vault.vault import SubjectVault
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from lineage_samples import MemoryLog
 
 from governance.lineage.classifications.answers import Explainer, explained
-from governance.lineage.index.index import Index
 from governance.lineage.classifications.propagation import Classifications
 from governance.lineage.classifications.sensitivity_levels import Levels
+from governance.lineage.index.index import Index
 from governance.model.correction import CORRECTION, Correction
 
 NS = "ds"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lineage_samples import MemoryLog
 
 from governance.lineage.graph.graph import Graph
-from governance.lineage.index.index import Index
 from governance.lineage.graph.node_names import DATASET, JOB
+from governance.lineage.index.index import Index
 
 NAMES = "abcde"
 RUNS = [f"01a20b6a-c323-7f68-b456-23cd917a82a{i}" for i in range(3)]

@@ -11,8 +11,8 @@ from lineage_samples import MemoryLog
 
 from governance.lineage.completeness import Completeness
 from governance.lineage.emission.destination import LogDestination
-from governance.lineage.index.index import Index
 from governance.lineage.emission.outbox import Outbox
+from governance.lineage.index.index import Index
 
 DAG_RUN = str(uuid5(NAMESPACE_URL, "dag run"))
 

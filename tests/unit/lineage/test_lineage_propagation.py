@@ -13,8 +13,8 @@ from flowing import LEVELS, NS, OUT, column_of, corrected, declared, event, fiel
 from lineage_samples import CONTEXT, RELEASED, SOURCE, MemoryLog, facts_of
 
 from governance.lineage.classifications.answers import explained
-from governance.lineage.index.index import Index
 from governance.lineage.classifications.propagation import Classifications
+from governance.lineage.index.index import Index
 from governance.model.correction import CORRECTION
 from governance.model.evidence import ColumnEdge, Evidence, Stage, StageRecord
 from tests.signing_key import Key, new_key

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lineage_samples import MemoryLog
 
-from governance.lineage.index.index import Index
 from governance.lineage.classifications.propagation import Finding, Flow, Label, Rescan
+from governance.lineage.index.index import Index
 from governance.model.correction import Correction
 
 SPACE = [(NS, d, c) for d in "abc" for c in "xy"]

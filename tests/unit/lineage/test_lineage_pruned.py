@@ -10,8 +10,8 @@ import pytest
 from projected import MACROS, projected
 from test_lineage_snapshot import put, written
 
-from governance.lineage.index.current import Current
 from governance.lineage.graph.graph import Graph
+from governance.lineage.index.current import Current
 from governance.lineage.index.index import Index
 from governance.lineage.index.snapshot import MANIFEST, open_snapshot, write_snapshot
 from governance.log import CheckpointSigner, Log, open_storage

@@ -20,12 +20,11 @@ from projected import MACROS, projected
 from test_lineage_index import columns, dataset, event
 
 from governance.errors import LogError
-from governance.lineage.index import schemas
-from governance.lineage.index import snapshot
+from governance.lineage.index import schemas, snapshot
 from governance.lineage.index.index import Index
+from governance.lineage.index.snapshot import MANIFEST, open_snapshot, write_snapshot
 from governance.lineage.naming import EVENT_MEDIA_TYPE
 from governance.lineage.recorder import OpenLineageRecorder
-from governance.lineage.index.snapshot import MANIFEST, open_snapshot, write_snapshot
 from governance.log import GENESIS, Log, NewEntry, open_storage
 from governance.model.evidence import Stage
 from tests.signing_key import Key

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.errors import LogError
-from governance.log.witnesses.cosignature import Cosignature, WitnessKey, cosign, cosignatures, time_of
 from governance.log.note import (
     VerifierKey,
     add_signatures,
@@ -19,6 +18,7 @@ from governance.log.note import (
     sign_note,
     split_note,
 )
+from governance.log.witnesses.cosignature import Cosignature, WitnessKey, cosign, cosignatures, time_of
 from tests.signing_key import Key
 
 # A checkpoint of a public Certificate Transparency log (staging) of 2026-05-23 with the lines of four public

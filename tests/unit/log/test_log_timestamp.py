@@ -20,9 +20,9 @@ from governance.config import Settings
 from governance.errors import LogError, SettingError
 from governance.keys.providers.file import create_file_key
 from governance.log import Checkpoint, NewEntry, verify_log
-from governance.log.witnesses import timestamp as timestamps
 from governance.log.log import TIMESTAMP
 from governance.log.note import checkpoint_text, read_checkpoint, sign_note
+from governance.log.witnesses import timestamp as timestamps
 from governance.log.witnesses.timestamp import Authority, Timestamp, ask, attested, keep, verify
 from governance.log.witnesses.trust import FILE, Trust
 from governance.pipeline.workspace import Workspace

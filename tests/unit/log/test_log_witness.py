@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from governance.errors import LogError
 from governance.log import tree
-from governance.log.witnesses.cosignature import Cosignature, cosignatures
 from governance.log.note import VerifierKey, add_signatures, checkpoint_text, read_signatures, sign_note
+from governance.log.witnesses.cosignature import Cosignature, cosignatures
 from governance.log.witnesses.witness import Answer, Request, Witness, recognise
 from tests.signing_key import Key
 

@@ -23,13 +23,13 @@ from governance.log import (
     read_checkpoint,
     verify_log,
 )
-from governance.log.witnesses.cosignature import WitnessKey, cosign, cosignatures
 from governance.log.note import VerifierKey, add_signatures
+from governance.log.witnesses.client import Outcome, WitnessClient, keep
+from governance.log.witnesses.cosignature import WitnessKey, cosign, cosignatures
 from governance.log.witnesses.post import Unreachable, post
+from governance.log.witnesses.server import WitnessServer
 from governance.log.witnesses.trust import Trust, WitnessAt
 from governance.log.witnesses.witness import Witness
-from governance.log.witnesses.client import Outcome, WitnessClient, keep
-from governance.log.witnesses.server import WitnessServer
 
 PINNED = WitnessKey.of(NAME, WITNESS.public_key)
 VKEY = str(VerifierKey.of(ORIGIN, LOG.public_key))

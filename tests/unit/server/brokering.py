@@ -31,8 +31,8 @@ from governance.model.resources import schemas
 from governance.pipeline.local import local_recorder
 from governance.pipeline.workspace import Workspace
 from governance.server.app import build_app
-from governance.server.broker.broker import Broker
 from governance.server.broker.airflow import AirflowTries
+from governance.server.broker.broker import Broker
 from governance.server.broker.identity import Identities
 from governance.server.broker.pace import Pace
 from governance.server.broker.settings import IdentitySettings
