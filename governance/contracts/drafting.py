@@ -133,7 +133,7 @@ class _Drafting:
             f"      kind: training   # {CONFIRM} training or inference",
             f"      purposes: [{purpose}]   # {CONFIRM} why the data is used; a purpose of the policy",
             f"      # {CONFIRM} whom a row is about"
-            + ("" if certain else ". Nothing in the file clearly identifies a person; this is a guess"),
+            + ("" if certain else f". {self._uncertain()}; this is a guess"),
             f"      subject: {{column: {_quoted(subject)}, domain: {self._domain(subject)}}}",
             *self._where(where, constant),
             f"      coveredEntity: {_yaml(covered)}   # {CONFIRM} whether HIPAA applies to the organisation",
@@ -207,6 +207,20 @@ class _Drafting:
             "no column of the file can be the subject of its rows: none can be a pseudonym under the policy",
             "add the identifier of the data subject to the file, or let the policy give it a pseudonym",
         )
+
+    def _uncertain(self) -> str:
+        inside = {
+            f.classification: f.column
+            for column in self._columns
+            if column.logical_type in _INNER
+            for f in column.findings
+            if f.classification in _SUBJECTS
+        }
+        for wanted in _SUBJECTS:
+            if wanted in inside:
+                field = _one_line(inside[wanted])
+                return f"{field} identifies a person inside an object: only a column of its own can be the subject"
+        return "Nothing in the file clearly identifies a person"
 
     def _declared(self, name: str) -> str | None:
         """The classification to declare: none where no detector or not the policy knows it."""

@@ -109,6 +109,16 @@ def test_a_method_that_cannot_take_the_column_gives_way(tmp_path: Path, policy: 
     assert _loaded(tmp_path, text, policy).columns[1].protection.method == "drop"
 
 
+def test_who_stands_inside_an_object_is_said_to_be_no_subject_yet() -> None:
+    inner = tuple(
+        ColumnClassification(f"user.{name}", name, 0.97, ("header says so",), 10, 10)
+        for name in ("none", "email")
+    )
+    text = draft_contract("chat", [_column("turn", "none"), DraftColumn("user", "object", inner)], TERMS)
+    assert "user.email identifies a person inside an object" in text
+    assert "subject: {column: turn" in text
+
+
 def test_hostile_column_names_stay_one_scalar(tmp_path: Path) -> None:
     names = [
         "a: b",
