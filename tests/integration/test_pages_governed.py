@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +12,7 @@ from governed_home import Home
 from governance.pipeline.local import local_recorder
 from governance.pipeline.step import RunContext
 from governance.rights.erasing import record_step
+from governance.rights.requests import check_identity, decide, open_request
 from governance.server.app import build_app
 from governance.server.served import ServedStore
 from governance.server.tokens import create_token
@@ -29,6 +30,13 @@ def pages(validated: tuple[Home, RunContext]) -> Iterator[TestClient]:
     record_step(workspace, recorder, ["R-OPEN"], asked)
     record_step(workspace, recorder, ["R-DONE"], asked)
     record_step(workspace, recorder, ["R-DONE"], {"state": "searched", "places": [], "complete": True})
+    requests = {"domain": "customer", "by": "officer", "received_at": workspace.clock() - timedelta(days=40)}
+    open_request(workspace, "SECOND", kind="access", regime="GDPR", **requests)
+    open_request(workspace, "FIRST", kind="access", regime="HIPAA", **requests)
+    open_request(workspace, "UNCONFIRMED", kind="access", regime="CCPA", **requests)
+    open_request(workspace, "DECIDED", kind="opt-out", regime="CCPA", **requests)
+    check_identity(workspace, "SECOND", "verified", method="passport", by="officer")
+    decide(workspace, "DECIDED", "granted", reason="done", evidence=["log:1"], by="officer")
     served = ServedStore(
         workspace.log, evidence_public_key=workspace.evidence_public_key, clock=lambda: datetime.now(UTC)
     )
@@ -48,6 +56,11 @@ def test_what_waits_and_what_was_decided(pages: TestClient, validated: tuple[Hom
     assert (f'title="{version}"' in waiting, waiting.count("<tr>")) == (True, 2)
     clocks = home.split("Clocks:")[1].split("</table>")[0]
     assert ("R-OPEN" in clocks, "overdue" in clocks, "R-DONE" in clocks) == (True, True, False)
+    register = home.split("Requests of data subjects")[1].split("</table>")[0]
+    rows = {row.split("<td>")[1].split("<")[0]: row for row in register.split("<tr>")[2:]}
+    assert list(rows) == ["FIRST", "SECOND", "UNCONFIRMED"]
+    assert {name for name in rows if "overdue" in rows[name]} == {"SECOND", "FIRST"}
+    assert 'class="mark bad">confirm by' in rows["UNCONFIRMED"]
     assert "takes and answers" in home
     assert "Exceptions" not in home
 

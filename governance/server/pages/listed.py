@@ -10,6 +10,7 @@ from governance.server.marquez.asking import Asking, Asks, Paging, Row, any_of
 from governance.server.pages.attention import attention
 from governance.server.pages.frame import page, page_routes
 from governance.server.pages.reported import reported
+from governance.server.pages.requested import Register
 from governance.server.served import ServedStore
 
 _SIZE = 50
@@ -24,6 +25,7 @@ State = Literal["", "NEW", "RUNNING", "COMPLETE", "FAIL", "ABORT"]
 def router(served: ServedStore) -> APIRouter:
     """The routes."""
     routes = page_routes()
+    register = Register(served)
 
     @routes.get("/")
     def front(request: Request, ask: Asks) -> Response:
@@ -49,6 +51,7 @@ def router(served: ServedStore) -> APIRouter:
             runs=_recent_runs(ask),
             changed=changed,
             reports=reported(request, ask),
+            requests=register.undecided(ask, served.clock()),
             **attention(ask, served.clock()),
         )
 
