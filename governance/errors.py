@@ -96,6 +96,7 @@ CODES = MappingProxyType(
         "GOV-606": "an erasure cannot be finished",
         "GOV-607": "a step of a data subject's request does not fit what the register has of it",
         "GOV-608": "an AI service does not take a disclosure",
+        "GOV-609": "tokens of free text may not be turned back into values",
         "GOV-610": "a request to the server carries no valid token",
         "GOV-611": "the token lacks the scope or namespace",
         "GOV-612": "the lineage store knows no such thing",

@@ -19,6 +19,7 @@ def read_with_duckdb(
     purpose: str,
     columns: Sequence[str] | None = None,
     connection: duckdb.DuckDBPyConnection | None = None,
+    detokenize: bool = False,
 ) -> duckdb.DuckDBPyRelation:
     """The released version of ``dataset`` as a relation that streams its rows once.
 
@@ -30,6 +31,7 @@ def read_with_duckdb(
     Args:
         connection: where to read, e.g. to join with other tables; a new one in memory when absent. Its
             spilling is switched off too.
+        detokenize: as for :func:`governance.access.read_released`.
 
     Raises:
         As :func:`governance.access.read_released`.
@@ -37,7 +39,7 @@ def read_with_duckdb(
     import duckdb
     from pyarrow.dataset import Scanner  # here: it loads pandas where that is installed
 
-    _, reader = released_reader(workspace, dataset, purpose=purpose, columns=columns)
+    _, reader = released_reader(workspace, dataset, purpose=purpose, columns=columns, detokenize=detokenize)
     opened = duckdb.connect(":memory:") if connection is None else connection
     opened.execute("SET max_temp_directory_size = '0B'")
     return opened.from_arrow(Scanner.from_batches(reader))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from governance.access.tokens import opening, require_opening
 from governance.errors import AccessError
 from governance.model.canonical import timestamp
 from governance.model.contract import Contract
@@ -23,41 +24,70 @@ READ = "application/vnd.governance.read+json"
 
 
 def read_released(
-    workspace: Workspace, dataset: str, *, purpose: str, columns: Sequence[str] | None = None
+    workspace: Workspace,
+    dataset: str,
+    *,
+    purpose: str,
+    columns: Sequence[str] | None = None,
+    detokenize: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Stream the released version of ``dataset`` for one purpose.
 
     The read is recorded before the first row is handed out. Rows whose subject withdrew since the
     release are left out, as of the ledger's present position, and so are those of erased subjects.
 
+    Args:
+        detokenize: turn the tokens of reversible free text back into the values that they were made of; recorded too.
+
     Raises:
         AccessError: GOV-602 for a purpose the version was not released for, GOV-603 when nothing is
-            released or a column is not in the version.
+            released or a column is not in the version, GOV-609 when this purpose may not open tokens.
         StorageError: GOV-722, GOV-723 when the version is not what was signed.
         ProtectionError: GOV-303 when its keys are gone.
     """
-    manifest, wanted, released = recorded_read(workspace, dataset, purpose, columns)
-    for batch, _reasons, _ordinals in permitted(workspace, manifest, released, wanted):
-        yield batch
+    yield from _batches(workspace, dataset, purpose, columns, detokenize)[1]
 
 
 def released_reader(
-    workspace: Workspace, dataset: str, *, purpose: str, columns: Sequence[str] | None = None
+    workspace: Workspace,
+    dataset: str,
+    *,
+    purpose: str,
+    columns: Sequence[str] | None = None,
+    detokenize: bool = False,
 ) -> tuple[Manifest, pa.RecordBatchReader]:
     """The released version of ``dataset`` and a reader that streams its rows once; the read is recorded now.
+
+    Args:
+        detokenize: as for :func:`read_released`.
 
     Raises:
         As :func:`read_released`; what it meets in the files is raised while it streams.
     """
-    manifest, wanted, released = recorded_read(workspace, dataset, purpose, columns)
+    manifest, batches, wanted = _batches(workspace, dataset, purpose, columns, detokenize)
     full = schema_of(manifest.body["schema"])
     schema = pa.schema([full.field(name) for name in wanted])
-    batches = (batch for batch, _, _ in permitted(workspace, manifest, released, wanted))
     return manifest, pa.RecordBatchReader.from_batches(schema, batches)
 
 
+def _batches(
+    workspace: Workspace, dataset: str, purpose: str, columns: Sequence[str] | None, detokenize: bool
+) -> tuple[Manifest, Iterator[pa.RecordBatch], list[str]]:
+    manifest, wanted, released = recorded_read(workspace, dataset, purpose, columns, detokenize)
+    rows = permitted(workspace, manifest, released, wanted)
+    if not detokenize:
+        return manifest, (batch for batch, _, _ in rows), wanted
+    contract = released_contract(workspace, manifest)
+    opened = opening(workspace, contract, [name for name in contract.reversible if name in wanted])
+    return manifest, (opened(batch, people) for batch, _, people in rows), wanted
+
+
 def recorded_read(
-    workspace: Workspace, dataset: str, purpose: str, columns: Sequence[str] | None
+    workspace: Workspace,
+    dataset: str,
+    purpose: str,
+    columns: Sequence[str] | None,
+    detokenize: bool = False,
 ) -> tuple[Manifest, list[str], ReleasedSubjects]:
     """Check that a read may be and record it: the version, its wanted columns and who may be read in it now.
 
@@ -73,16 +103,19 @@ def recorded_read(
             f"read it for {released_for!r}, or run the governed pass for {purpose!r}",
         )
     wanted = wanted_columns(manifest, columns)
+    contract = released_contract(workspace, manifest)
+    tokens = require_opening(workspace, contract, purpose, wanted) if detokenize else ()
     read = {
         "dataset": dataset,
         "version": manifest.version,
         "purpose": purpose,
         "columns": wanted,
+        **({"detokenized": list(tokens)} if tokens else {}),
         "read_at": timestamp(workspace.clock()),
     }
-    workspace.claim(Claim.of_run(Operation.READ, manifest.body["run"]))
+    operation = Operation.DETOKENIZE if tokens else Operation.READ
+    workspace.claim(Claim.of_run(operation, manifest.body["run"]))
     workspace.append_json(read, READ, PIPELINE)
-    contract = released_contract(workspace, manifest)
     return manifest, wanted, released_subjects(workspace, contract, purpose)
 
 

@@ -155,6 +155,9 @@ def _readers(readers: dict[str, Any]) -> None:
         ("", "name", "may", "why not"),
         [(kind, name, "yes" if may else "no", "; ".join(why)) for kind, name, may, why in listed],
     )
+    if tokens := readers.get("tokens"):
+        may = "may" if tokens["may_open"] else "may not"
+        click.echo(f"Tokens in {', '.join(tokens['columns'])}: a read for {readers['purpose']} {may} open them.")
     approval = readers["approval"]
     if approval["needed"]:
         click.echo(

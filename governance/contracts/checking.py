@@ -12,7 +12,7 @@ from governance.contracts.faults import Fault, Mark, did_you_mean, listed
 from governance.contracts.suites import Suites
 from governance.errors import ContractFindings
 from governance.model.classification import HARMLESS, UNCLASSIFIED
-from governance.model.contract import Contract, ContractColumn
+from governance.model.contract import Contract, ContractColumn, Engine
 from governance.model.policy import ClassificationRule, Policy
 
 PURPOSE: Final = "GOV-104"
@@ -197,6 +197,12 @@ def _column(column: ContractColumn, contract: Contract, policy: Policy) -> Itera
         say = (
             f"a keyed token of `{name}` outlives the erasure of its subject; "
             "say so in its `arguments`: write `erasable: false`"
+        )
+        yield _Breach(about, say, INVALID)
+    if column.name in contract.reversible and contract.engine is Engine.SPARK:
+        say = (
+            f"tokens of `{name}` are sealed under the vault's secrets, which never leave for Spark; "
+            "write `engine: local`, or leave out `reversible`"
         )
         yield _Breach(about, say, INVALID)
     if column.classification in (None, HARMLESS):

@@ -156,6 +156,7 @@ def _purpose(name: str, said: Mapping[str, Any]) -> Purpose:
         gdpr_condition=text(gdpr, "condition"),
         hipaa_ground=text(said, "hipaa"),
         ccpa_opt_out=switch(said, "ccpaOptOut", True),
+        detokenize=switch(said, "detokenize", False),
     )
 
 

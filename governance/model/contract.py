@@ -130,5 +130,14 @@ class Contract:
     suites: tuple[tuple[str, str], ...] = ()
     engine: Engine = Engine.LOCAL
 
+    @property
+    def reversible(self) -> tuple[str, ...]:
+        """The released columns of free text whose tokens can be turned back into values."""
+        return tuple(
+            c.name
+            for c in self.columns
+            if c.protection.method == "redact" and c.protection.arguments.get("reversible") is True
+        )
+
     def column(self, source_name: str) -> ContractColumn | None:
         return next((c for c in self.columns if c.source_name == source_name), None)

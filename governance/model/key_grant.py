@@ -9,12 +9,16 @@ from typing import Any
 
 
 class Operation(StrEnum):
-    """What a workload does with keys. ``open`` and ``seal`` are a run's, which the policy allows as one."""
+    """What a workload does with keys. ``open`` and ``seal`` are a run's, which the policy allows as one.
+
+    ``detokenize`` is a read that turns tokens of free text back into values.
+    """
 
     OPEN = "open"
     SEAL = "seal"
     READ = "read"
     DISCLOSE = "disclose"
+    DETOKENIZE = "detokenize"
 
 
 @dataclass(frozen=True, slots=True)

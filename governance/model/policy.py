@@ -22,7 +22,8 @@ class Purpose:
     exception ``treatment``, ``payment``, ``operations`` (45 CFR 164.506), ``research_waiver``
     (164.512(i)), ``limited_data_set`` (164.514(e)), ``public_health`` or ``health_oversight`` (164.512(b), (d)),
     or ``None``: not permitted.
-    ``ccpa_opt_out``: whether a consumer's opt-out stops it (Cal. Civ. Code 1798.120).
+    ``ccpa_opt_out``: whether a consumer's opt-out stops it (Cal. Civ. Code 1798.120). ``detokenize``: whether a
+    governed read for it may turn tokens of free text back into values.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Purpose:
     gdpr_condition: str | None
     hipaa_ground: str | None
     ccpa_opt_out: bool
+    detokenize: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from governance.pipeline.pinned import is_derived
 from governance.pipeline.planning import beside, planned, recalling, redactor
 from governance.pipeline.spark.engine import rewrite_on_spark, runs_on_spark
 from governance.pipeline.step import RunContext, prove, reported, stage_record
+from governance.pipeline.text_keys import keys_of_text
 from governance.protect import ColumnPlan, RewritePlan, RewriteResult, rewrite
 from governance.protect.anonymity import Anonymizer
 from governance.validate import SourceRules
@@ -64,6 +65,7 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
             redact=redact,
             redact_rows=recalling(redact, texts) if texts is not None and not models else None,
             beside=beside(context.detectors, columns),
+            text_keys=keys_of_text(context.workspace, context.contract),
             year=context.run.opened_at.year,
             segment_prefix=context.run.version,
             partition_by=context.contract.partition_by,

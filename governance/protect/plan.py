@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from governance.keys.text_tokens import TextKey
 from governance.model.dataset import Segment
 
 Ordinals: TypeAlias = npt.NDArray[np.int64]
@@ -45,6 +46,8 @@ class RewritePlan:
         redact: free text and the source rows it stands in → free text with type tags.
         redact_rows: the same of a named column, asked instead where it is given, and told the whole batch,
             its number among those with rows, and the (n,) mask of its rows that the text is of.
+        text_keys: a released column and the ordinals of m rows, (m,) or (m, people) → what seals the values of each in
+            reversible text, ``None`` where they may not be kept.
         beside: source columns that ``redact`` is shown besides the released ones: a row's own
             identifiers, so that they are found in its free text too.
         year: calendar year (UTC) of the run's opening.
@@ -68,6 +71,7 @@ class RewritePlan:
     redact_rows: Callable[[pa.Array, pa.RecordBatch, str, pa.RecordBatch, int, Failing], pa.Array] | None = (
         None
     )
+    text_keys: Callable[[str, Ordinals], Sequence[TextKey | None]] = lambda _, people: [None] * len(people)
     recode: Callable[[pa.RecordBatch, Ordinals], pa.RecordBatch] | None = None
     beside: Sequence[str] = ()
     segment_prefix: str = "s"

@@ -187,6 +187,7 @@ class _Pass:
             redact=lambda values: redact(values, column.plan.source_name),
             arguments=arguments,
             year=self._plan.year,
+            text_keys=lambda rows: self._plan.text_keys(column.plan.name, ordinals[rows]),
         )
         after = _quietly(column.plan, lambda: column.transform.apply(before, context))
         if after.type != column.output_type or len(after) != len(before):

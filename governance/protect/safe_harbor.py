@@ -50,6 +50,10 @@ _REFUSED: Mapping[str, str] = MappingProxyType(
         "date_shift": "a shifted date still has its day and month, which (C) removes; use date_to_year or drop",
     }
 )
+_REVERSIBLE = (
+    "a token that can be turned back derives from the value, so it is no code under 164.514(c); "
+    "leave out `reversible`"
+)
 _WAYS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "postal_code": frozenset({"zip3"}),
@@ -128,6 +132,8 @@ def _faults(column: ContractColumn, found: Mapping[str, str]) -> list[str]:
         return []
     if method in _REFUSED:
         return [f"{column.name}: {_REFUSED[method]}"]
+    if arguments.get("reversible"):
+        return [f"{column.name}: {_REVERSIBLE}"]
     if classification in (None, UNCLASSIFIED):
         return [f"{column.name}: what it holds is unknown; declare its classification or drop it"]
     ways = _WAYS.get(classification)

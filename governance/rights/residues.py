@@ -42,7 +42,7 @@ _SIDE = ("", "-wal", "-shm")
 RESIDUES = (
     Residue(
         ("datasets/*/segments/**",),
-        "rows of released, earlier and failed versions, protected",
+        "rows of released, earlier and failed versions, protected; values of reversible tokens, sealed",
         "segment keys",
         "the version's retention",
         "rewritten without the subject, old keys destroyed with their epoch, files removed",
@@ -236,6 +236,11 @@ OUTSIDE = (
         "the vault's earlier rows in PostgreSQL: free pages, write-ahead log and its archives, replicas, dumps",
         "sealed pages",
         "noise once their epoch is destroyed; until then as long as the server keeps them",
+    ),
+    (
+        "copies of released text with reversible tokens",
+        "values that redaction took out, sealed under the secrets of the row's people",
+        "nobody opens them once the vault has forgotten one of these people, and older vaults have died with their epoch",
     ),
     (
         "backups of the datasets directory",

@@ -258,6 +258,8 @@ def _protected(contract: Contract, policy: Policy, found: Mapping[str, Any]) -> 
         keys.append(f"vault domain {contract.subject.domain}")
     elif "domain" in arguments:
         keys.append(f"token domain {arguments['domain']}")
+    elif column.name in contract.reversible:
+        keys.append(f"secrets of {contract.subject.domain} subjects")
     rule = policy.classifications.get(found["classification"])
     enough = rule is None or method in rule.protections
     return {"method": method, "arguments": arguments, "keys": keys, "enough": enough}

@@ -37,8 +37,14 @@ def readers(
     for name, recipient in sorted(policy.recipients.items()):
         bars = _bars(recipient, purpose)
         recipients.append({"name": name, "country": recipient.country, "may_receive": not bars, "why": bars})
+    may_open = policy.purposes[purpose].detokenize if purpose in policy.purposes else False
     return {
         "purpose": purpose,
+        **(
+            {"tokens": {"columns": list(contract.reversible), "may_open": may_open}}
+            if contract.reversible
+            else {}
+        ),
         "workloads": workloads,
         "recipients": recipients,
         "approval": _approval(contract, policy, highest),

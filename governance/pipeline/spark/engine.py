@@ -81,6 +81,14 @@ def runs_on_spark(contract: Contract, source: SourceSnapshot, plan: RewritePlan)
             f"contract {contract.dataset} asks for Spark and for rows about several people",
             "write `engine: local`, or `auto`, which then stays local",
         )
+    if contract.reversible:
+        if contract.engine is Engine.AUTO:
+            return False
+        raise ContractError(
+            "GOV-102",
+            f"contract {contract.dataset} asks for Spark and for tokens of free text that can be turned back",
+            "write `engine: local`, or `auto`, which then stays local",
+        )
     if contract.engine is Engine.AUTO:
         size = sum(file.size for file in source.files)
         return plan.recode is None and size >= spark_from() and installed()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar, Protocol
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from governance.errors import ProtectionError
+from governance.keys.text_tokens import TextKey
 
 Arguments = Mapping[str, Any]
 
@@ -31,6 +32,7 @@ class TransformContext:
         redact: free text → the same text with identifiers replaced by type tags.
         arguments: the contract's arguments for this column.
         year: calendar year (UTC) of the run's opening; a transform reads no clock.
+        text_keys: numbers of rows → the key that seals each one's values, ``None`` where none may.
     """
 
     ordinals: npt.NDArray[np.int64]
@@ -39,6 +41,7 @@ class TransformContext:
     redact: Callable[[pa.Array], pa.Array]
     arguments: Arguments
     year: int
+    text_keys: Callable[[npt.NDArray[np.int64]], Sequence[TextKey | None]] = lambda rows: [None] * len(rows)
 
 
 class Transform(Protocol):

@@ -12,6 +12,7 @@ from governance.model.contract import Contract
 from governance.model.evidence import Stage
 from governance.model.key_grant import Claim, Operation, Workload
 from governance.model.policy import Policy
+from governance.pipeline.text_keys import text_secret
 from governance.protect.outputs import QUARANTINE
 from governance.protect.segment import FOOTER
 
@@ -165,8 +166,14 @@ def _require_released(policy: Policy, claim: Claim, run: KnownRun) -> None:
         raise Refused(
             "run", f"{claim.version}, attempt {claim.attempt}, was not released", "read a released version"
         )
-    if claim.operation is Operation.READ:
+    if claim.operation in (Operation.READ, Operation.DETOKENIZE):
         _require_same(claim, run, "dataset", "purpose", "contract", "policy")
+        if claim.operation is Operation.DETOKENIZE and not policy.purposes[claim.purpose].detokenize:
+            raise Refused(
+                "purpose",
+                f"by the policy nothing is turned back into values for {claim.purpose}",
+                f"have the policy's owner write `detokenize: true` for {claim.purpose}",
+            )
         return
     _require_same(claim, run, "dataset", "contract", "policy")
     recipient = policy.recipients.get(claim.recipient or "")
@@ -261,9 +268,11 @@ def require_labels(claim: Claim, contract: Contract, labels: list[str]) -> None:
     for label in labels:
         looked_up, token = _LOOK_UP.fullmatch(label), _TOKEN.fullmatch(label)
         made = label == f"drift:{claim.dataset}" or (token is not None and token[1] in tokens)
+        text = claim.operation in (Operation.SEAL, Operation.DETOKENIZE) and contract.reversible
         allowed = (looked_up is not None and looked_up[1] == contract.subject.domain) or (
             claim.operation is Operation.SEAL and made
         )
+        allowed = allowed or bool(text and label == text_secret(claim.dataset))
         if claim.operation is Operation.OPEN or not allowed:
             raise Refused(
                 "key",

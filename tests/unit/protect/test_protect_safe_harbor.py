@@ -53,6 +53,7 @@ def test_satisfied(classification: str, method: str, arguments: dict[str, Any]) 
         ("free_text", "keep", {}, "redact"),
         ("unclassified", "keep", {}, "unknown"),
         (None, "keep", {}, "unknown"),
+        ("free_text", "redact", {"reversible": True}, "leave out `reversible`"),
         ("customer_id", "keep", {}, "(R)"),
     ],
 )
