@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 
+from governance.errors import ProtectionError
 from governance.keys import destructions, usage
 from governance.keys.epoch import EpochKey
 from governance.keys.sealing import KeyMaterial
@@ -71,6 +72,13 @@ def insert(
     connection.execute(_INSERT, (key_id, segment_id, sensitivity, epoch.epoch, wrapped))
 
 
+def forget(connection: sqlite3.Connection, key_id: str) -> None:
+    """Remove a segment's key, but not what stands for a destroyed one: that must not come back."""
+    connection.execute(
+        "DELETE FROM keys WHERE key_id = ? AND segment_id != '' AND wrapped IS NOT NULL", (key_id,)
+    )
+
+
 def rewrap(
     connection: sqlite3.Connection, former: EpochKey, latter: EpochKey, doomed: Collection[str]
 ) -> tuple[int, tuple[str, ...]]:
@@ -92,3 +100,17 @@ def rewrap(
 def epoch_id(epoch: int) -> str:
     """What an epoch's key is called where its seals are counted."""
     return f"epoch.{epoch}"
+
+
+def unknown(key_id: str) -> ProtectionError:
+    return ProtectionError(
+        "GOV-303",
+        f"the key store has no key {key_id!r}",
+        "use the key store the segment was written with, or its newest backup",
+    )
+
+
+def destroyed(key_id: str) -> ProtectionError:
+    return ProtectionError(
+        "GOV-303", f"the key {key_id} was destroyed", "what it sealed is gone; release the dataset again"
+    )

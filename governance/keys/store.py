@@ -143,13 +143,18 @@ class Keyring(Secretive):
                     sensitivity,
                 )
             elif found[0] is None:
-                raise _destroyed(key_id)
+                raise rows.destroyed(key_id)
         return key_id
+
+    def forget_segment_key(self, key_id: str) -> None:
+        """Drop the row of a key whose only file is gone. No destruction: copies of the store hold it until a rotation."""
+        with self._database.writing() as connection:
+            rows.forget(connection, key_id)
 
     def segment_key(self, key_id: str) -> bytes:
         """A segment's 32-byte key. Raises GOV-303 if it is unknown or was destroyed."""
         if not key_id.startswith("seg."):
-            raise _unknown(key_id)
+            raise rows.unknown(key_id)
         return self._unwrapped(key_id)
 
     def secret(self, label: str) -> bytes:
@@ -339,10 +344,10 @@ class Keyring(Secretive):
                     "SELECT segment_id, sensitivity, epoch, wrapped FROM keys WHERE key_id = ?", (key_id,)
                 ).fetchone()
             if row is None:
-                raise _unknown(key_id)
+                raise rows.unknown(key_id)
             segment_id, sensitivity, epoch, wrapped = row
             if wrapped is None:
-                raise _destroyed(key_id)
+                raise rows.destroyed(key_id)
             try:
                 return self._key_of(epoch).unwrap(wrapped, key_id, segment_id, sensitivity)
             except ProtectionError as error:
@@ -378,17 +383,3 @@ class Keyring(Secretive):
             f"the keys of this key store were moved: they are at {named}, not at {self._provider.uri}",
             f"set GOVERNANCE_KEK={named}",
         )
-
-
-def _unknown(key_id: str) -> ProtectionError:
-    return ProtectionError(
-        "GOV-303",
-        f"the key store has no key {key_id!r}",
-        "use the key store the segment was written with, or its newest backup",
-    )
-
-
-def _destroyed(key_id: str) -> ProtectionError:
-    return ProtectionError(
-        "GOV-303", f"the key {key_id} was destroyed", "what it sealed is gone; release the dataset again"
-    )

@@ -49,8 +49,10 @@ def handed_over(context: RunContext) -> NoticedTexts | None:
 
 
 def discard_noticed(context: RunContext) -> None:
-    """The rows are redacted: nobody asks again."""
-    context.storage.remove_tree(f"{context.reference.folder}/{_NOTICED}")
+    """The rows are redacted: nobody asks again, and the key, of which there is one a run, goes with the file."""
+    if hands_over(context):
+        context.storage.remove_tree(f"{context.reference.folder}/{_NOTICED}")
+        context.workspace.keyring.forget_segment_key(f"seg.{_segment(context)}.{_NOTICED}")
 
 
 def _path(context: RunContext) -> str:
@@ -59,7 +61,11 @@ def _path(context: RunContext) -> str:
 
 def _key(context: RunContext) -> bytes:
     keys = context.workspace.keyring
-    return keys.segment_key(keys.new_segment_key(f"{context.run.version}-{_NOTICED}", _NOTICED))
+    return keys.segment_key(keys.new_segment_key(_segment(context), _NOTICED))
+
+
+def _segment(context: RunContext) -> str:
+    return f"{context.run.version}-{context.run.attempt}-{_NOTICED}"
 
 
 def _bound(context: RunContext) -> tuple[str, ...]:

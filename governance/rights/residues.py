@@ -92,8 +92,8 @@ RESIDUES = (
     Residue(
         ("datasets/*/staging/*/*/noticed/*",),
         "numbers of the source's rows whose free text holds an identifier, and of which kind; no text, no subject",
-        "a segment key of its own",
-        "with protect; where that never runs, with the version",
+        "a segment key of its own, for the attempt",
+        "with protect, the key with it; where that never runs, with the version",
         "removed with the version's staging folder",
         How.NOT,
     ),

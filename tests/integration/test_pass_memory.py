@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -75,8 +77,15 @@ def test_another_process_redacts_by_what_classification_left_and_whatever_does_n
     elsewhere = home.open("support_prompts")
     assert handed_over(elsewhere) is None
 
+    assert len(keys_of(home, "noticed")) == 1
     protect(home.again(context))
     assert not left.exists()
+    assert keys_of(home, "noticed") == []
+
+
+def keys_of(home: Home, use: str) -> list[str]:
+    with contextlib.closing(sqlite3.connect(home.path / "keys" / "keys.sqlite")) as connection:
+        return [row[0] for row in connection.execute("SELECT key_id FROM keys WHERE sensitivity = ?", (use,))]
 
 
 def test_where_one_process_does_it_all_nothing_of_it_is_written(home: Home) -> None:
