@@ -309,7 +309,7 @@ def _hidden(profile: ColumnProfile, values: ValueEvidence) -> Found | None:
 def _result(profile: ColumnProfile, found: Found) -> ColumnClassification:
     contains: tuple[Contained, ...] = ()
     evidence = found.evidence
-    if found.classification in (FREE_TEXT, HARMLESS) and profile.contains:
+    if found.classification in (FREE_TEXT, HARMLESS, UNCLASSIFIED) and profile.contains:
         contains = tuple(
             Contained(name, rows)
             for name, rows in sorted(profile.contains.items(), key=lambda item: (-item[1], item[0]))

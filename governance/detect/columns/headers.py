@@ -13,6 +13,8 @@ _CAMEL = re.compile(
     r"(?<=[a-zà-ÿ0-9])(?=[A-ZÀ-Þ])|(?<=[A-ZÀ-Þ])(?=[A-ZÀ-Þ][a-zà-ÿ])|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])"
 )
 _SEPARATOR = re.compile(r"[\W_]+")
+_NUMERO = re.compile(r"\b[nN] ?[°º]")
+"""The sign for *number* of French, Spanish, Italian and Portuguese, which folding takes apart."""
 _SHORT_ENDINGS = frozenset({"id", "nr", "nm", "cd", "no", "ip"})
 _STATISTICS = frozenset(
     {"mean", "median", "avg", "average", "percent", "percentage", "pct", "stddev", "ratio"}
@@ -69,7 +71,7 @@ def words(header: str, registry: ColumnRegistry | None = None) -> list[str]:
     ``mailingzipcode`` gives three words and ``acid`` stays one.
     """
     known = _vocabulary(registry or column_registry())
-    spaced = _CAMEL.sub(" ", header[:MAXIMUM_HEADER])
+    spaced = _CAMEL.sub(" ", _NUMERO.sub("no ", header[:MAXIMUM_HEADER]))
     found: list[str] = []
     for token in _SEPARATOR.sub(" ", fold(spaced)).split():
         if token in known or len(token) < 5 or not token.isalpha():

@@ -38,6 +38,8 @@ _IDENTIFIER = (
     r"|\([0-9]{3}\) ?[0-9]{3}-|[0-9]{3}[.-][0-9]{3}[.-][0-9]{4}|eyJ|AKIA|-----BEGIN|\bMRN|password"
 )
 """Rows of a short-valued column that are worth the text engine."""
+_SENTENCE = r"(?:[^ ]+ ){4}[^ ]"
+"""A short-valued column may hold sentences between its short values."""
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*", b"\x00\x00\x01\x00")
 
 
@@ -171,12 +173,12 @@ class ColumnProfile:
             self.noticed = joined(parts)
 
     def _worth_searching(self, values: pa.Array) -> pa.Array:
-        identifier = self._identifier()
+        worth = f"{self._identifier()}|{_SENTENCE}"
         if len(self.sample) < _FEW:
             distinct = values.unique()
-            if not pc.any(pc.match_substring_regex(distinct, identifier), min_count=0).as_py():
+            if not pc.any(pc.match_substring_regex(distinct, worth), min_count=0).as_py():
                 return values.slice(0, 0)
-        return values.filter(pc.match_substring_regex(values, identifier))
+        return values.filter(pc.match_substring_regex(values, worth))
 
     def _identifier(self) -> str:
         stated = engine(self._detectors).own

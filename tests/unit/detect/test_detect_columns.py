@@ -293,6 +293,12 @@ def test_identifiers_hidden_in_a_short_column_are_reported() -> None:
     assert [(c.classification, c.rows) for c in found.contains] == [("email", 30)]
 
 
+def test_a_sentence_among_short_values_is_searched_like_prose() -> None:
+    values = _column(lambda i: "great product" if i % 4 else "late again, my name is Anna Schmidt")
+    found = _one("comment", values)
+    assert [c.classification for c in found.contains] == ["person_name"]
+
+
 def test_streaming_equals_the_whole_and_settles_early() -> None:
     emails = [f"user{i}@example.org" for i in range(20_000)]
     table = pa.table({"email": emails, "n": list(range(20_000))})

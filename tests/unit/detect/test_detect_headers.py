@@ -32,6 +32,10 @@ def _says(header: str) -> set[str]:
         ("patientId", "medical_record_number"),
         ("Kundennummer", "customer_id"),
         ("insurance_member_id", "health_plan_id"),
+        ("n° sécu", "national_id"),
+        ("Nº tel", "phone"),
+        ("Krankheitstage", "health_condition"),
+        ("Schwerbehinderung", "health_condition"),
     ],
 )
 def test_names_in_four_languages(header: str, classification: str) -> None:
