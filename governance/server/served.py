@@ -101,6 +101,7 @@ class ServedStore:
             self._builder.start()
         self._thread = threading.Thread(target=self._follow, name="governance-follow", daemon=True)
         self._thread.start()
+        self._beside: list[threading.Thread] = []
         self._warmer = threading.Thread(target=self._keep_warm, name="governance-warm", daemon=True)
         if warm:
             self._warmer.start()
@@ -173,6 +174,19 @@ class ServedStore:
                 self._current = Current(self.index, memory_limit=self._memory)
             return self._current
 
+    def beside(self, work: Callable[[Callable[[float], bool]], object], every: float) -> None:
+        """Do something again and again behind the requests' back, ``every`` so many seconds, until this is closed.
+
+        ``work`` gets a pause in seconds that tells whether to stop.
+        """
+
+        def again() -> None:
+            while not self._stopping.wait(every):
+                self._tried(lambda: work(self._stopping.wait))
+
+        self._beside.append(threading.Thread(target=again, name="governance-beside", daemon=True))
+        self._beside[-1].start()
+
     def close(self) -> None:
         """Append what waits, then let go of log and index."""
         self._stopping.set()
@@ -181,8 +195,9 @@ class ServedStore:
             self._builder.join()
         if self._snapshots is not None:
             self._keeper.join()
-        if self._warmer.is_alive():
-            self._warmer.join()
+        for thread in (*self._beside, self._warmer):
+            if thread.is_alive():
+                thread.join()
         self._pencil.shutdown()
         self.group.close()
         if self._checkpoint_every is not None:

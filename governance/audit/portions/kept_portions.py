@@ -43,6 +43,10 @@ class KeptPortions:
         self._origin = origin
         self._signer = signer
 
+    def has(self, first: int, stop: int) -> bool:
+        """Whether something is kept of a span; :meth:`get` says whether it is of use."""
+        return self._path(first, stop).exists()
+
     def get(self, first: int, stop: int, gone: frozenset[int]) -> Portion | None:
         """The portion of a span, if it is kept and lacks just the bodies that are ``gone``."""
         path = self._path(first, stop)

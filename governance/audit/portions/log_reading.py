@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from threading import Thread
@@ -34,6 +35,10 @@ from governance.log.storage import StoredEntry, open_storage
 from governance.log.tree import Frontier
 
 _PROCESSES = 4
+_BREATH_S = 0.02
+_SHARE = 9.0
+"""Reading ahead pauses so many times as long as it worked."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Portion).decode
 
@@ -99,6 +104,33 @@ class LogReading:
         yield rest
         if Frontier(size, [*subtree_roots(nodes), *rest.roots]).root() != self._checkpoint.root:
             raise not_signed(f"the log's first {size} entries are not those the checkpoint signed")
+
+
+def read_ahead(log: Log, size: int, kept: KeptPortions, wait: Callable[[float], bool]) -> None:
+    """Read and keep what whole portions a log has under a checkpoint, so that its first report need not.
+
+    Args:
+        size: the checkpoint's. What nothing has signed may yet become something else.
+        wait: pauses for so many seconds; whether to stop. Then it still finishes the portion, without pauses.
+
+    Raises:
+        LogError: GOV-501, GOV-504, GOV-516, GOV-517 as reading does.
+    """
+    for first in range(0, size // SIZE * SIZE, SIZE):
+        if not kept.has(first, first + SIZE):
+            rows = _paced(_rows(log, first, first + SIZE), wait)
+            kept.put(read_portion(first, first + SIZE, rows))
+            if wait(0):
+                return
+
+
+def _paced(rows: Iterable[StoredEntry], wait: Callable[[float], bool]) -> Iterator[StoredEntry]:
+    began = time.monotonic()
+    for row in rows:
+        yield row
+        if (worked := time.monotonic() - began) > _BREATH_S:
+            wait(_SHARE * worked)
+            began = time.monotonic()
 
 
 def _portion(log: Log, first: int, stop: int) -> Portion:

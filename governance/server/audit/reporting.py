@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from governance.audit.shelf import Shelved
     from governance.pipeline.workspace import Workspace
 
+_AHEAD_S = 10.0
 LOOKED_UP = frozenset({"subject", "versions", "unsure", "disclosures"})
 """Parameters that nobody types: a look-up of the person gives them."""
 
@@ -76,6 +77,17 @@ class Reporting:
         self._workspace = workspace
         self.shelf = Shelf(folder)
         self._making = threading.Semaphore(1)
+        served.beside(self._read_ahead, _AHEAD_S)
+
+    def _read_ahead(self, wait: Callable[[float], bool]) -> None:
+        from governance.audit.portions.kept_portions import KeptPortions
+        from governance.audit.portions.log_reading import read_ahead
+
+        checkpoint, workspace = self._served.checkpoint, self._workspace
+        if checkpoint is not None:
+            signer = workspace.keyring.evidence_signer
+            kept = KeptPortions(workspace.readings, checkpoint.origin, signer)
+            read_ahead(self._served.log, checkpoint.size, kept, wait)
 
     @property
     def key(self) -> str:

@@ -21,7 +21,7 @@ from governance.audit import REPORTS
 from governance.audit.making import make_report
 from governance.audit.portions import log_reading
 from governance.audit.portions.kept_portions import KeptPortions
-from governance.audit.portions.log_reading import LogReading
+from governance.audit.portions.log_reading import LogReading, read_ahead
 from governance.audit.portions.ordinary import read_ordinary
 from governance.audit.record import make_record
 from governance.audit.trail import read_trail
@@ -113,6 +113,22 @@ def test_what_was_kept_is_used_only_if_the_evidence_key_signed_it(home: Home) ->
         assert record("compliance", reading, checkpoint, home.log.entry) == expected
         assert files[1].read_bytes() == whole
     assert home.kept(Key("a thief")).get(0, SMALL, frozenset()) is None
+
+
+def test_a_server_reads_ahead_what_is_signed_and_no_more(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reading, "_BREATH_S", 0)
+    checkpoint, pauses = home.log.checkpoint(), []
+    size = checkpoint.size - SMALL
+    read_ahead(home.log, size, home.kept(), lambda s: bool(pauses.append(s)))
+    assert len(list(home.readings.iterdir())) == size // SMALL
+    assert max(pauses) > 0
+    ahead = {path.name: path.read_bytes() for path in home.readings.iterdir()}
+    list(LogReading(home.log, checkpoint, home.kept()))
+    assert ahead.items() <= {path.name: path.read_bytes() for path in home.readings.iterdir()}.items()
+    for path in home.readings.iterdir():
+        path.unlink()
+    read_ahead(home.log, size, home.kept(), lambda _: True)
+    assert len(list(home.readings.iterdir())) == 1, "it stops, once a portion is whole"
 
 
 def test_a_redaction_since_is_seen_and_the_body_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
