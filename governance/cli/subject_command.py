@@ -48,6 +48,55 @@ def where(subject: str, domain: str, reason: str, home: str | None, store: str |
     show({**answer.facts, "log_index": answer.log_index}, as_json, lambda: _say(answer.facts))
 
 
+@command.command("readmit")
+@click.argument("subject", metavar="-")
+@click.option("--domain", required=True, help="Whose identifiers they are, e.g. customer.")
+@click.option(
+    "--request", "name", required=True, help="The number under which the wish is filed; no personal data."
+)
+@click.option("--by", required=True, help="Who decided it: one of the policy's approvers.")
+@click.option("--reason", required=True, help="Why; stands in the log, so no personal data.")
+@home_options
+@json_option
+def readmit_command(
+    subject: str,
+    domain: str,
+    name: str,
+    by: str,
+    reason: str,
+    home: str | None,
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Take an erased person off the suppression list, because they ask to come back.
+
+    The identifier is read from standard input, several one a line: all or none. They come back as a stranger, with a
+    new pseudonym and without any consent on record. Who decided, and why, stands in the log.
+    """
+    import pyarrow as pa
+
+    from governance.pipeline.workspace import Workspace
+    from governance.rights import readmit
+
+    if subject != "-":
+        raise click.UsageError("write - and give the identifier on standard input")
+    named = [line.strip() for line in sys.stdin if line.strip()]
+    index = readmit(
+        Workspace.open(settings(home, store)),
+        request=name,
+        domain=domain,
+        identifiers=pa.array(named, pa.string()),
+        by=by,
+        reason=reason,
+        entered_by=getpass.getuser(),
+    )
+    show(
+        {"log_index": index, "subjects": len(set(named))},
+        as_json,
+        lambda: click.echo(f"readmitted; the log says so at {index}"),
+    )
+
+
 @command.command("index")
 @click.argument("datasets", nargs=-1)
 @home_options

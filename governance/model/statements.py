@@ -16,5 +16,8 @@ LANDING: Final = "application/vnd.governance.landing+json"
 INVENTORY: Final = "application/vnd.governance.inventory+json"
 """What lay in listed storage places, held against the log: counts, and a signature by the evidence key."""
 
+READMITTED: Final = "application/vnd.governance.readmission+json"
+"""That erased people come off the suppression list: how many, who decided and why; signed by the evidence key."""
+
 REPLAYED: Final = "application/vnd.governance.tombstone-replay+json"
 """That a subject vault was behind the log's tombstones and was brought up to them; signed by the evidence key."""

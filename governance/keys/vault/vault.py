@@ -14,7 +14,7 @@ of an identifier (45 CFR §164.514(c), EDPB Guidelines 01/2025): without the vau
 Identifiers themselves are not stored.
 
 Of subjects that were erased two lists remain, per domain. ``suppressed`` (16 B) is the *suppression list*:
-AES-256-CMACs of their identifiers under a key of its own, so that they do not come back with the next load.
+AES-256-CMACs of their identifiers under a key of its own, so that they do not come back unless they ask to.
 ``restricted`` (8 B, little-endian) are ordinals whose rows a legal hold keeps: their link stays, and nobody
 may read them.
 
@@ -188,8 +188,7 @@ class SubjectVault(Secretive):
         Args:
             domain: subjects of different domains have nothing in common.
             identifiers: integers, or strings without regard to surrounding white space.
-            create: give subjects that are not known yet an ordinal, pseudonym and secret, unless
-                they are on the suppression list.
+            create: give subjects that are not known yet an ordinal, pseudonym and secret, unless suppressed.
 
         Returns:
             int64, one a row; -1 where the identifier is null, empty, suppressed or (without
@@ -260,6 +259,7 @@ class SubjectVault(Secretive):
         erased: Mapping[str, Ordinals] | None = None,
         *,
         suppressed: Mapping[str, Bytes] | None = None,
+        readmitted: Mapping[str, Bytes] | None = None,
         restricted: Mapping[str, Ordinals] | None = None,
         tombstones: int | None = None,
     ) -> tuple[str, ...]:
@@ -267,7 +267,7 @@ class SubjectVault(Secretive):
 
         Args:
             erased: ordinals by domain whose index, pseudonyms and secret are overwritten.
-            suppressed: marks by domain that join the suppression list.
+            suppressed: marks by domain that join the suppression list; ``readmitted`` leave it.
             restricted: ordinals by domain, in place of those that were restricted before.
             tombstones: how many of the log's tombstones are carried out then; default, as before.
 
@@ -282,7 +282,7 @@ class SubjectVault(Secretive):
             key_id = self._keyring.new_segment_key(segment, _SENSITIVITY)
             writer = self._pages.sealing_with(self._keyring.segment_key(key_id))
             generation = head.generation + 1
-            lists = self._lists(rows, suppressed or {}, restricted or {})
+            lists = self._lists(rows, suppressed or {}, readmitted or {}, restricted or {})
             for name, records in lists.items():
                 writer.write_column(rows, name, records, generation)
             for name in head.columns.keys() - lists.keys():
@@ -311,6 +311,7 @@ class SubjectVault(Secretive):
         self,
         rows: VaultRows,
         suppressed: Mapping[str, Bytes],
+        readmitted: Mapping[str, Bytes],
         restricted: Mapping[str, Ordinals],
     ) -> dict[ColumnName, Bytes]:
         lists: dict[ColumnName, Bytes] = {}
@@ -319,6 +320,10 @@ class SubjectVault(Secretive):
             held = self._pages.column(rows, name).records
             new = np.unique(marks[self._find(rows, name, marks) < 0], axis=0)
             lists[name] = np.concatenate([held, new])
+        for domain, marks in readmitted.items():
+            name = ColumnName("suppressed", domain)
+            found = self._find(rows, name, marks)
+            lists[name] = np.delete(self._pages.column(rows, name).records, found[found >= 0], axis=0)
         for domain, ordinals in restricted.items():
             records = np.ascontiguousarray(ordinals, "<i8").view(np.uint8).reshape(-1, 8)
             lists[ColumnName("restricted", domain)] = records
