@@ -92,7 +92,7 @@ CODES = MappingProxyType(
         "GOV-602": "a disclosure is not permitted by the policy",
         "GOV-603": "the dataset has no released version or not this one",
         "GOV-604": "a disclosure cannot be opened",
-        "GOV-605": "an erasure is not the one that was approved, or its request is not known",
+        "GOV-605": "an erasure or a readmission is not one that was approved, or its request is not known",
         "GOV-606": "an erasure cannot be finished",
         "GOV-607": "a step of a data subject's request does not fit what the register has of it",
         "GOV-608": "an AI service does not take a disclosure",

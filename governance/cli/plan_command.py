@@ -157,7 +157,9 @@ def _readers(readers: dict[str, Any]) -> None:
     )
     if tokens := readers.get("tokens"):
         may = "may" if tokens["may_open"] else "may not"
-        click.echo(f"Tokens in {', '.join(tokens['columns'])}: a read for {readers['purpose']} {may} open them.")
+        click.echo(
+            f"Tokens in {', '.join(tokens['columns'])}: a read for {readers['purpose']} {may} open them."
+        )
     approval = readers["approval"]
     if approval["needed"]:
         click.echo(
