@@ -118,7 +118,7 @@ def _tell(folder: Path, events: int) -> None:
         ]
         written.append(bodies)
         number += len(bodies)
-        if chapter % 50 == 0:
+        if chapter % 10 == 0:
             written.checkpoint()
     written.checkpoint()
     world.log.close()

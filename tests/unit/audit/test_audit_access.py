@@ -50,6 +50,26 @@ def test_it_lists_actual_recipients_and_the_versions_asked_about(answer: MadeRep
     assert "membership-unknown" in {r["code"] for r in answer.record["unknowns"]}
 
 
+def test_figures_counted_again(world: World, asked: dict[str, Any], answer: MadeReport) -> None:
+    facets = true_facets(world)
+    published = {
+        f"{f['context']['dataset']} {f['context']['version']}"
+        for _, stage, f in facets
+        if stage == "release" and f["facts"]["state"] == "released"
+    }
+    held, unsure = published & set(asked["versions"]), published & set(asked["unsure"])
+    assert answer.record["population"]["examined"] == {
+        "datasets": len({name.split()[0] for name in held | unsure}),
+        "versions": len(held),
+        "versions_unsure": len(unsure),
+        "disclosures": sum(
+            f["facts"]["disclosure_id"] in asked["disclosures"]
+            for _, stage, f in facets
+            if stage == "disclose"
+        ),
+    }
+
+
 def test_every_column_has_its_cell(answer: MadeReport) -> None:
     columns = [column["key"] for column in answer.record["columns"]]
     for row in answer.record["rows"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,25 @@ def test_what_went_into_each_model_counted_again(world: World, made: dict[str, M
     }
     for system, versions in wanted.items():
         assert sum(line["rows"] for line in summed[system]) == sum(rows.get(v, 0) for v in versions)
+
+
+def test_systems_and_trainings_counted_again(world: World, made: dict[str, MadeReport]) -> None:
+    told = [(s, b) for _, s, b in leaves(world, "training")]
+    wanted, proven = went_into(world), [b for s, b in told if s == PIPELINE]
+    models = {b["model"] for b in proven}
+    sets = {f["context"]["dataset"] for _, stage, f in true_facets(world) if stage == "open"}
+    released_ = Counter(
+        f["context"]["dataset"]
+        for _, stage, f in true_facets(world)
+        if stage == "release" and f["facts"]["state"] == "released"
+    )
+    for kind in ("ai-act-datasheet", "ai-act-training-summary"):
+        examined = made[kind].record["population"]["examined"]
+        assert (examined["models"], examined["training_sets"]) == (len(models), len(sets))
+        assert examined["versions"] == sum(map(len, wanted.values())) + released_.total()
+        assert examined["trainings"] == len(proven)
+        assert examined["inputs_outside"] == 0
+    assert made["ai-act-log"].record["population"]["examined"]["systems"] == len(models) + len(sets)
 
 
 def test_a_datasheets_figures_counted_again(world: World, made: dict[str, MadeReport]) -> None:
@@ -199,6 +219,21 @@ def test_the_log_extract_counted_again(world: World, made: dict[str, MadeReport]
     record = made["ai-act-log"].record
     examined = record["population"]["examined"]
     assert examined["events"] == len(found) + len(trainings)
+    start = datetime.fromisoformat(record["period"]["from"])
+    inside = [
+        index
+        for index in {i for i, _, _ in found} | set(trainings)
+        if datetime.fromisoformat(json.loads(world.log.entry(index).leaf)["received_at"]) >= start
+    ]
+    assert (examined["in_period"], examined["outside_period"]) == (
+        len(inside),
+        len(found) - len(inside) + len(trainings),
+    )
+    monitored = sum(stage in ("consent", "validate") for _, stage, _ in found)
+    assert examined["post_market_monitoring"] == monitored
+    assert examined["operation"] == examined["in_period"], (
+        "every run went as it should but for what is a risk too"
+    )
     # Of all systems: every training, a quarantine, a late withdrawal, a contract that the run before did not have.
     assert examined["risk_or_modification"] == examined["listed"] == len(trainings) + 3
     assert len(record["rows"]) == examined["listed"] + 1

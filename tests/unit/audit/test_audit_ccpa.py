@@ -78,6 +78,16 @@ def test_every_request_counted_again(world: World, made: MadeReport) -> None:
     assert rows == set(received) | still and "CA-9" not in rows
     examined = made.record["population"]["examined"]
     assert (examined["under_the_ccpa"], examined["received_in_period"]) == (len(asked), len(received))
+    assert examined["in_period"] == len(set(received) | still)
+    others = {s["request"] for s in steps if s["step"] == "opened" and s["regime"] != "CCPA"}
+    assert (examined["other_regimes"], examined["requests"]) == (len(others), len(asked) + len(others))
+    by_purpose = [c for b in leaves(world, "consent-batch") for c in b.get("opt_outs", {}).values()]
+    for figure, count in (
+        ("opt_outs_recorded", "opened"),
+        ("by_signal", "gpc"),
+        ("opt_ins_recorded", "closed"),
+    ):
+        assert examined[figure] == sum(c[count] for c in by_purpose)
 
     names = {
         "erasure": "delete",

@@ -53,6 +53,7 @@ def test_the_figures_counted_again(world: World, certificate: MadeReport) -> Non
     assert examined["copies"] == sum(len(f["doomed"]) for f in facts if f["state"] == "rewritten")
     asked = [f for f in facts if f["state"] == "requested"]
     assert examined["derived"] == sum(len(f["derived"]) for f in asked)
+    assert examined["recipients"] == len({r["recipient"] for f in asked for r in f["recipients"]})
     assert sum(examined["states"].values()) == len(certificate.record["rows"]) == examined["requests"]
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from audit_hipaa_story import APRIL, FORMULA, KIND, MARCH, SCRIPT, hipaa_world
 from audit_world import World
+from test_audit_recount import true_facets
 
 from governance.audit import MadeReport, make_report, verify_bundle
 from governance.audit.hipaa.activity_kinds import KINDS
 from governance.audit.system_activity import LEAVES, STAGES
+from governance.log import OPENLINEAGE_EVENT
 
 PERIODS = {"march": "/".join(MARCH), "april": "/".join(APRIL)}
 
@@ -61,6 +63,35 @@ def test_every_entry_of_the_period_is_counted(
     assert kinds.get("version_read", 0) == plain["read+json"]
     assert kinds.get("token_made", 0) == plain["token+json"]
     assert made.bundle and verify_bundle(made.bundle, log.vkey).ok
+
+
+def test_actions_by_kind_and_outcome_counted_again(log: World, tmp_path: Path) -> None:
+    kinds: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    by_stage = {"disclose": "disclosure", "key_grant": "keys_asked_for", "release": "release"}
+    routine = {"open", "classify", "consent", "protect", "validate"}
+    true = {index: (stage, f) for index, stage, f in true_facets(log, everyone=True)}
+    for index in range(log.log.size()):
+        entry = log.log.entry(index)
+        media, body = json.loads(entry.leaf)["media_type"], entry.body or b""
+        if media == OPENLINEAGE_EVENT:
+            stage, facet = true.get(index, ("", {}))
+            event = json.loads(body)
+            if stage:
+                if stage not in routine:
+                    kinds[by_stage[stage]] += 1
+                    outcomes[facet["facts"].get("state", "done")] += 1
+            elif any(key.startswith("governance_") for key in event["run"]["facets"]):
+                kinds["claimed_evidence"] += 1
+                outcomes["not_proven"] += 1
+            elif event["eventType"] in ("FAIL", "ABORT"):
+                kinds["task"] += 1
+                outcomes["failed"] += 1
+        elif index:
+            kinds[LEAVES[media]] += 1
+            outcomes["unreadable" if body == b'{"v":' else "done"] += 1
+    examined = make_report(log, "hipaa-activity", tmp_path).record["population"]["examined"]
+    assert examined == {"actions": kinds.total(), "by_kind": dict(kinds), "by_outcome": dict(outcomes)}
 
 
 def test_rows_count_what_each_did(log: World, tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ def test_it_lists_their_disclosures_and_counts_what_is_excluded(log: World, tmp_
     assert [(o["ground"], o["disclosures"]) for o in record["omitted"]] == [("authorization", 1)]
     examined = record["population"]["examined"]
     assert (examined["disclosures"], examined["listed"], examined["excluded"]) == (2, 1, 1)
+    assert examined["membership_unknown"] == sum(sent[n]["accounting"]["applies"] for n in [f"d{3:024x}"])
+    doubtful = made(log, tmp_path, disclosures=[], unsure=list(sent)).record["population"]["examined"]
+    assert doubtful["membership_unknown"] == sum(f["accounting"]["applies"] for f in sent.values()) == 1
     [row] = record["rows"]
     assert list(row["cells"]) == ["date", "recipient", "address", "description", "purpose", "ground", "held"]
     assert row["cells"]["held"]["basis"] == "declared" and "not in the log" in row["cells"]["held"]["note"]

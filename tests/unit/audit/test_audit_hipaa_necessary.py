@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from audit_hipaa_story import KIND, WAIVED, hipaa_world, leaf
 from audit_story import CLINICAL, released
 from audit_world import World
@@ -109,6 +110,63 @@ def test_exemptions_are_counted_and_held_to_their_ground(made: MadeReport) -> No
     [doubt] = [r for r in made.record["exceptions"] if r["code"] == "exemption-not-borne-out"]
     assert "clinical-reader" in doubt["text"]
     assert cells(made.record, "clinical-reader/model_training")["exemption"]["basis"] == "conflicting"
+
+
+def test_what_went_beyond_and_what_is_exempt_counted_again(log: World, made: MadeReport) -> None:
+    """From the policy's text and the evidence of the one run whose data was given."""
+    bodies = [log.log.entry(i) for i in range(log.log.size())]
+    [policy] = [yaml.safe_load(b.body or b"") for b in bodies if b"policy+yaml" in b.leaf]
+    every = facets(log)
+    [columns] = [
+        {
+            c["column"]: (c["classification"], c.get("sensitivity"))
+            for c in f["facts"]["columns"]
+            if not c.get("dropped")
+        }
+        for f in every
+        if f["stage"] == "protect"
+        and f["context"].get("dataset") == "clinical_encounters"
+        and "columns" in f["facts"]
+    ]
+    acts = [
+        (f["facts"]["recipient"]["name"], f["facts"]["purpose"], set(f["facts"]["columns"]), True)
+        for f in every
+        if f["stage"] == "disclose" and f["facts"]["dataset"] == "clinical_encounters"
+    ]
+    for f in every:
+        if f["stage"] == "key_grant" and f["facts"]["state"] == "released":
+            levels = {key.rpartition(".")[2] for key in f["facts"]["keys"]}
+            opened = {name for name, (_, sensitivity) in columns.items() if sensitivity in levels}
+            acts.append((f["facts"]["workload"], f["context"]["purpose"], opened, False))
+    reads = [json.loads(b.body or b"") for b in bodies if b"read+json" in b.leaf]
+    acts += [("pipeline", r["purpose"], set(r["columns"]), False) for r in reads]
+    declared = {(said["role"], said["purpose"]): said for said in policy["minimumNecessary"]}
+    beyond = exempt = undeclared = 0
+    for role, purpose, given, sent in acts:
+        said = declared.get((role, purpose))
+        ground = policy["purposes"][purpose].get("hipaa")
+        claimed = (said or {}).get("exemption")
+        excused = (
+            claimed == ground if claimed else ground == "authorization" or (sent and ground == "treatment")
+        )
+        allowed = set((said or {}).get("classifications", [columns[name][0] for name in given]))
+        listed = (
+            (policy["recipients"].get(role) or {}).get("columns", {}).get("clinical_encounters")
+            if sent
+            else None
+        )
+        more = {columns[name][0] for name in given} - allowed or given - set(
+            given if listed is None else listed
+        )
+        exempt += excused
+        beyond += bool(more) and not excused
+        undeclared += said is None and not excused
+    examined = made.record["population"]["examined"]
+    assert (
+        (examined["beyond"], examined["exempt"], examined["undeclared"])
+        == (beyond, exempt, undeclared)
+        == (1, 1, 1)
+    )
 
 
 def test_what_nobody_declared_is_unknown(made: MadeReport) -> None:

@@ -51,17 +51,18 @@ def holds(stage: str, facet: dict[str, Any], event: dict[str, Any], key: bytes) 
     return facet["_key"] == key
 
 
-def true_facets(world: World) -> list[tuple[int, str, dict[str, Any]]]:
-    """Those that the evidence key, or the key of a run it opened, signed."""
+def true_facets(world: World, everyone: bool = False) -> list[tuple[int, str, dict[str, Any]]]:
+    """Those that the evidence key, or the key of a run it opened, signed; ``everyone``: the broker's too."""
     import base64
 
     keys: dict[str, bytes] = {}
     found = []
     for index, stage, facet, event, principal in facets(world):
         attempt = facet["context"].get("attempt", "") + facet["context"].get("version", "")
-        rooted = stage in ("open", "disclose", "erasure")
+        rooted = stage in ("open", "disclose", "erasure", "key_grant")
         key = world.root.public_key if rooted else keys.get(attempt, b"")
-        if principal != "evidence:pipeline" or not key or not holds(stage, facet, event, key):
+        sender = principal == "evidence:pipeline" or (everyone and principal == "evidence:broker")
+        if not sender or not key or not holds(stage, facet, event, key):
             continue
         if stage == "open":
             keys[attempt] = base64.b64decode(facet["facts"]["run_public_key"])
