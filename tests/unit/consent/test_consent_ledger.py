@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -242,83 +237,3 @@ def test_a_failing_log_leaves_a_pending_batch_that_the_next_import_completes(boo
     book.add(T0, ("bob", "grant", T0), ("ann", "withdraw", T0 + DAY), collected_at=T0 + DAY / 2)
     assert (book.ledger.position, book.ledger.pending) == (2, False)
     assert [leaf["position"] for leaf in book.leaves] == [1, 2]
-
-
-CHILD = """
-import hashlib, json, os, signal, sys
-from datetime import UTC, datetime
-from pathlib import Path
-import numpy as np
-import governance.consent.ledger as module
-directory, source, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-log = directory.parent / "log.jsonl"
-
-def internal(domain, identifiers):
-    packed = b"".join(hashlib.md5(f"{domain}/{i}".encode()).digest() for i in identifiers.to_pylist())
-    return np.frombuffer(packed, np.uint8).reshape(-1, 16)
-
-def die(at):
-    if at == moment:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def record(body):
-    die("before the leaf")
-    line = json.dumps(body, sort_keys=True)
-    lines = log.read_text().splitlines() if log.exists() else []
-    if line not in lines:
-        lines.append(line)
-        log.write_text("\\n".join(lines))
-    die("after the leaf")
-    return lines.index(line)
-
-write = module.write_segment
-def write_segment(*arguments):
-    die("before the segment")
-    name = write(*arguments)
-    die("after the segment")
-    return name
-module.write_segment = write_segment
-ledger = module.ConsentLedger.open(directory, record=record if moment == "reopen" else None)
-if moment != "reopen":
-    ledger.import_file(source, internal=internal, record=record, recorded_at=datetime.now(UTC))
-"""
-
-
-@pytest.mark.parametrize(
-    ("moment", "recorded", "pending"),
-    [
-        ("before the segment", 0, False),
-        ("after the segment", 0, False),
-        ("before the leaf", 0, True),
-        ("after the leaf", 1, True),
-    ],
-)
-@pytest.mark.parametrize("then", ["reopen", "import"])
-def test_killed_at_any_point_leaves_the_old_state_or_the_new(
-    tmp_path: Path, moment: str, recorded: int, pending: bool, then: str
-) -> None:
-    book = Book(tmp_path)
-    source = tmp_path / "file.csv"
-    source.write_text(
-        "record_id,domain,subject_id,purpose,action,valid_from,collected_at\n"
-        "1,patient,ann,training,grant,2026-01-01T00:00:00Z,2026-01-01T00:00:00Z\n"
-    )
-    log = tmp_path / "log.jsonl"
-
-    def run(at: str) -> int:
-        arguments = [str(tmp_path / "consent"), str(source), at]
-        code = textwrap.dedent(CHILD)
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments], env=os.environ, check=False
-        ).returncode
-
-    leaves = lambda: len(log.read_text().splitlines()) if log.exists() else 0
-    assert run(moment) == -signal.SIGKILL
-    assert (book.ledger.position, book.ledger.pending, leaves()) == (0, pending, recorded)
-    assert run(then) == 0
-    if then == "import" or pending:
-        assert (book.ledger.position, book.ledger.pending, leaves()) == (1, False, 1)
-        assert book.reasons(T0 + 400 * DAY, 1)["ann"] == "allowed"
-        assert len(list((tmp_path / "consent" / "segments").iterdir())) == 1
-    else:
-        assert (book.ledger.position, book.ledger.pending, leaves()) == (0, False, 0)
