@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from governance.detect.text import sieves
+from governance.detect.text.figures import Figures, with_digit
+from governance.detect.text.splicing import bytes_of, spliced, taken
 
 MINIMUM_KNOWN = 3
 """Characters a known value needs; a shorter one stands in too many words."""
@@ -52,10 +54,9 @@ class _Needles:
     rows: NDArray[np.int64]
     whole: bool = False
 
-    def at(self, rows: NDArray[np.int64]) -> list[str]:
+    def at(self, rows: NDArray[np.int64]) -> pa.Array:
         """The values of rows that have one."""
-        values: list[str] = self.values.take(pa.array(np.searchsorted(self.rows, rows))).to_pylist()
-        return values
+        return self.values.take(pa.array(np.searchsorted(self.rows, rows)))
 
 
 def without_known(
@@ -69,23 +70,17 @@ def without_known(
     Whole values are replaced first, so that the parts of names do not break them up. ``flags`` are the sieves'.
     """
     columns = [(name, array) for name, given in known.items() for array in given]
-    figured = np.flatnonzero(flags & sieves.DIGITS)
-    days = [(name, array) for name, array in columns if _is_day(array)]
+    figures = Figures(texts, np.flatnonzero(flags & sieves.DIGITS))
     needles = [
         _Needles(way, tags[name], rows)
         for name, array in columns
-        if not _is_day(array)
-        for rows in (_candidates(name, array, flags, figured),)
+        # A day has many written forms: they are made for the texts that one could stand in.
+        for rows in (
+            _dated(texts, array, figures) if _is_day(array) else _candidates(name, array, flags, figures),
+        )
         for way in _ways(name, taken(array, rows))
     ]
-    if days:
-        # A day has many written forms: they are made for the texts that one could stand in.
-        dated = _dated(texts, figured) if all(map(_ordinary, (array for _, array in days))) else figured
-        needles += [
-            _Needles(way, tags[name], dated)
-            for name, array in days
-            for way in _ways(name, taken(array, dated))
-        ]
+    # Days last, as the digits of an identifier may look like one.
     every = np.arange(len(texts))
     needles += [
         _Needles(part, "NAME", every, whole=True)
@@ -94,13 +89,90 @@ def without_known(
         for part in _name_parts(array)
     ]
     found = _standing(texts, needles)
-    rows = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+    rows, times = np.unique(np.concatenate([np.empty(0, np.int64), *found]), return_counts=True)
+    if not len(rows):
+        return rows, texts.slice(0, 0)
+    alone = rows[times == 1]
+    rewritten = _replaced_once(texts, alone, needles, found)
+    rewritten = rewritten.take(pa.array(np.searchsorted(alone, rows), mask=times > 1))
+    if rewritten.null_count:
+        left = rows[rewritten.is_null().to_numpy(zero_copy_only=False)]
+        rewritten = pc.replace_with_mask(
+            rewritten, rewritten.is_null(), _replaced(texts, left, needles, found)
+        )
+    return rows, rewritten
+
+
+def _replaced_once(
+    texts: pa.Array, rows: NDArray[np.int64], needles: Sequence[_Needles], found: Sequence[NDArray[np.int64]]
+) -> pa.Array:
+    """The texts of ``rows``, in each of which one needle was found, without it.
+
+    Null where it has to be looked at: it stands there more than once, within a word, or letters are not ASCII's.
+    """
+    some = [at[np.isin(at, rows, assume_unique=True)] for at in found]
+    at = np.concatenate(some)
+    of = np.repeat(np.arange(len(needles)), [len(each) for each in some])
+    order = np.argsort(at)
+    of = of[order]
+    values = pa.concat_arrays([needle.at(each) for needle, each in zip(needles, some, strict=True)]).take(
+        pa.array(order)
+    )
+    texts = taken(texts, rows)
+    offsets, data = bytes_of(texts)
+    marked = (
+        _asked(
+            pa.table([_lowered(texts), _lowered(values)], names=["t", "n"]),
+            f"SELECT replace(t, n, '{_MARK}') FROM given",
+        )
+        .column(0)
+        .combine_chunks()
+    )
+    places, bytes_ = bytes_of(marked)
+    at = np.flatnonzero(bytes_ == ord(_MARK))
+    row = np.searchsorted(places, at, "right") - 1
+    plain = np.bincount(row, minlength=len(rows)) == 1
+    # The marked text is shorter by the value but for the mark, if no letter changed its length.
+    sizes = np.diff(bytes_of(values)[0])
+    plain &= np.diff(places) == np.diff(offsets) - sizes + 1
+    if len(data) and (data.max() >= 0x80 or (data == ord(_MARK)).any()):
+        plain &= (np.maximum.reduceat(data, offsets[:-1]) < 0x80) & ~np.logical_or.reduceat(
+            data == ord(_MARK), offsets[:-1]
+        )
+    starts = np.zeros(len(rows), np.int64)
+    starts[row] = at - places[row]
+    begins = offsets[:-1] + starts
+    ends = begins + sizes
+    whole = np.array([needle.whole for needle in needles])[of]
+    if whole.any():
+        padded = np.concatenate((data, np.zeros(1, np.uint8)))
+        plain = plain & ~(
+            whole
+            & (
+                ((starts > 0) & _WORD[padded[begins - 1]])
+                | ((ends < offsets[1:]) & _WORD[padded[np.minimum(ends, len(data))]])
+            )
+        )
+    begins, ends = np.where(plain, begins, offsets[:-1]), np.where(plain, ends, offsets[:-1])
+    tags = [f"[{needle.tag}]".encode() for needle in needles]
+    return spliced(texts, begins, ends, tags, of, ~plain)
+
+
+_MARK = "\x01"
+_WORD = np.isin(np.arange(256), [*b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"])
+
+
+def _replaced(
+    texts: pa.Array, rows: NDArray[np.int64], needles: Sequence[_Needles], found: Sequence[NDArray[np.int64]]
+) -> pa.Array:
+    """The texts of ``rows`` without all that was found in them, in the order of the needles."""
     rewritten = taken(texts, rows).to_pylist()
     for needle, at in zip(needles, found, strict=True):
+        at = at[np.isin(at, rows, assume_unique=True)]
         places = np.searchsorted(rows, at).tolist()
-        for place, value in zip(places, needle.at(at), strict=True):
+        for place, value in zip(places, needle.at(at).to_pylist(), strict=True):
             rewritten[place] = _removed(rewritten[place], value, f"[{needle.tag}]", whole=needle.whole)
-    return rows, pa.array(rewritten, texts.type)
+    return pa.array(rewritten, texts.type)
 
 
 _DATED = (
@@ -110,8 +182,12 @@ _DATED = (
 """Stands in whatever one of the formats writes for a year of four digits."""
 
 
-def _dated(texts: pa.Array, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those of ``rows`` in whose text a day could be written."""
+def _dated(texts: pa.Array, days: pa.Array, figures: Figures) -> NDArray[np.int64]:
+    """Rows in whose text the row's day could be written: with the last two digits of its year at least."""
+    if not _ordinary(days):
+        return figures.rows
+    years = pc.year(taken(days, figures.rows)).fill_null(0).to_numpy(zero_copy_only=False)
+    rows = figures.rows[figures.pairs[np.arange(len(years)), years % 100] & (years > 0)]
     mask = pc.match_substring_regex(taken(texts, rows), _DATED).fill_null(False)
     dated: NDArray[np.int64] = rows[mask.to_numpy(zero_copy_only=False)]
     return dated
@@ -124,34 +200,28 @@ def _ordinary(days: pa.Array) -> bool:
     return years[0] is None or (years[0] > 1000 and years[1] < 9999)
 
 
-def _candidates(
-    name: str, values: pa.Array, flags: NDArray[np.uint8], figured: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _candidates(name: str, values: pa.Array, flags: NDArray[np.uint8], figures: Figures) -> NDArray[np.int64]:
     """Rows whose text may hold the row's value: it has no less than the value's digits and signs.
 
     What is written of an address or a name may lack what the whole value has.
     """
     kind = values.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return figured
+        return figures.allow(_as_text(taken(values, figures.rows)), signs=False)
     if name in _NAMES or name == "street_address" or not _is_text(kind):
         return np.arange(len(values))
-    digits = sieves.with_digit(values)
-    without = np.flatnonzero(~digits)
+    allowed = figures.allow(taken(values, figures.rows), signs=name not in _PUNCTUATED)
+    without = np.flatnonzero(~with_digit(values))
     if name not in _PUNCTUATED and len(without):
         signed = pc.match_substring(taken(values, without), "@").fill_null(True)
         without = without[~signed.to_numpy(zero_copy_only=False) | ((flags[without] & sieves.MARKS) != 0)]
     if not len(without):
-        return figured
-    return np.union1d(figured, without)
+        return allowed
+    return np.union1d(allowed, without)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def taken(values: pa.Array, rows: NDArray[np.int64]) -> pa.Array:
-    return values if len(rows) == len(values) else values.take(pa.array(rows))
 
 
 def _is_day(values: pa.Array) -> bool:
@@ -176,29 +246,61 @@ def _databases() -> _Databases:
 
 def _standing(texts: pa.Array, needles: Sequence[_Needles]) -> list[NDArray[np.int64]]:
     """For each needle the rows in whose text the row's own value stands without regard to case, ascending."""
-    database = _databases().connection
-    found: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(needles)
-    together: dict[bytes, list[int]] = {}
-    for number, needle in enumerate(needles):
-        if len(needle.rows):
-            together.setdefault(needle.rows.tobytes(), []).append(number)
-    for numbers in together.values():
-        rows = needles[numbers[0]].rows
-        tests = ", ".join(
-            f"coalesce(length(n{n}) >= {MINIMUM_KNOWN} AND contains(l, lower(n{n})), false) AS n{n}"
-            for n in numbers
+    sizes = [len(needle.rows) for needle in needles]
+    found: list[NDArray[np.int64]] = []
+    for some in _together(sizes):
+        rows = np.concatenate([needle.rows for needle in needles[some]])
+        values = pa.concat_arrays([needle.values for needle in needles[some]])
+        given = pa.table(
+            [
+                _lowered(
+                    texts
+                    if len(needles[some]) == 1 and len(rows) == len(texts)
+                    else texts.take(pa.array(rows))
+                ),
+                _lowered(values),
+            ],
+            names=["t", "n"],
         )
-        arrays = [taken(texts, rows), *(needles[n].values for n in numbers)]
-        database.register("given", pa.table(arrays, names=["t", *(f"n{n}" for n in numbers)]))
-        try:
-            answer = database.sql(
-                f"SELECT {tests} FROM (SELECT lower(t) AS l, * FROM given)"
-            ).to_arrow_table()
-        finally:
-            database.unregister("given")
-        for number, column in zip(numbers, answer.columns, strict=True):
-            found[number] = rows[np.flatnonzero(column.to_numpy(zero_copy_only=False))]
+        answer = _asked(
+            given, f"SELECT coalesce(length(n) >= {MINIMUM_KNOWN} AND contains(t, n), false) FROM given"
+        )
+        stands = answer.column(0).to_numpy()
+        ends = np.cumsum(sizes[some])[:-1]
+        found += [
+            each[holds] for each, holds in zip(np.split(rows, ends), np.split(stands, ends), strict=True)
+        ]
     return found
+
+
+def _together(sizes: Sequence[int]) -> Iterator[slice]:
+    """Needles asked for in one question: it costs as much as asking about some thousand rows."""
+    start, rows = 0, 0
+    for place, size in enumerate(sizes):
+        if rows and rows + size > _ASKED_ROWS:
+            yield slice(start, place)
+            start, rows = place, 0
+        rows += size
+    if sizes:
+        yield slice(start, len(sizes))
+
+
+_ASKED_ROWS = 1 << 16
+
+
+def _lowered(texts: pa.Array) -> pa.Array:
+    _, data = bytes_of(texts)
+    return pc.ascii_lower(texts) if not len(data) or data.max() < 0x80 else pc.utf8_lower(texts)
+
+
+def _asked(given: pa.Table, question: str) -> pa.Table:
+    """What DuckDB answers about the table ``given``."""
+    database = _databases().connection
+    database.register("given", given)
+    try:
+        return database.sql(question).to_arrow_table()
+    finally:
+        database.unregister("given")
 
 
 def _removed(text: str, needle: str, tag: str, *, whole: bool) -> str:
@@ -251,10 +353,24 @@ def _ways(name: str, values: pa.Array) -> list[pa.Array]:
     written = _as_text(values)
     ways = [written]
     if name in _PUNCTUATED:
-        ways.append(pc.replace_substring_regex(written, r"[^\pL\pN]", ""))
+        ways.append(_without_marks(written))
     if name == "street_address":
         ways.append(pc.replace_substring_regex(written, r"\s*,?\s*\b(?i:apt|suite|ste|unit)\b.*$", ""))
     return ways
+
+
+def _without_marks(written: pa.Array) -> pa.Array:
+    offsets, data = bytes_of(written)
+    if len(data) and data.max() >= 0x80:
+        return pc.replace_substring_regex(written, r"[^\pL\pN]", "")
+    kept = _WORD[data]
+    placed = np.concatenate(([0], np.cumsum(kept)))[offsets]
+    places = placed.astype(np.int64 if pa.types.is_large_string(written.type) else np.int32)
+    return pa.Array.from_buffers(
+        written.type,
+        len(written),
+        [pa.array(written.is_valid()).buffers()[1], pa.py_buffer(places), pa.py_buffer(data[kept])],
+    )
 
 
 def _name_parts(values: pa.Array) -> list[pa.Array]:
