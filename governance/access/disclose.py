@@ -173,6 +173,7 @@ def _write(
     return {
         "rows": rows,
         "withheld": withheld,
+        "ledger_position": released.position,
         "subjects": int(seen.sum()),
         "people": tuple(released.people),
         "ordinals": np.flatnonzero(seen[:-1]),
@@ -223,6 +224,7 @@ def _facts(
         "classifications": sorted({classified[c] for c in wanted}),
         "rows": written["rows"],
         "withheld": written["withheld"],
+        "ledger_position": written["ledger_position"],
         "subjects": written["subjects"],
         "dataset": manifest.dataset,
         "version": manifest.version,

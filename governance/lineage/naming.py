@@ -30,9 +30,13 @@ def facet_key(stage: Stage) -> str:
     return PREFIX + stage.value
 
 
+_VERSIONS = {"GovernanceDiscloseRunFacet": "1-0-1"}
+"""SchemaVer of the schemas that have grown; each accepts what its former versions did."""
+
+
 def schema_urn(class_name: str) -> str:
     """The immutable ``_schemaURL`` of one of our facets."""
-    return f"urn:airflow-governance:facet:{class_name}:1-0-0"
+    return f"urn:airflow-governance:facet:{class_name}:{_VERSIONS.get(class_name, '1-0-0')}"
 
 
 def openlineage_run_id(

@@ -63,6 +63,7 @@ class ConsentDecision:
         population = self._vault.internal(self._domain)
         # Two more rows than there are subjects: an identifier the vault does not know has no records, and
         # one that was erased must not become known again.
+        self.position = position
         self._stranger = len(population)
         self._erased = self._stranger + 1
         self.snapshot: ConsentSnapshot = workspace.ledger.snapshot(
@@ -228,6 +229,8 @@ class ReleasedSubjects:
         contract = decisions[0].contract
         self.people, self._where = released_columns(contract)
         self._decisions = decisions
+        self.position = min(decision.position for decision in decisions)
+        """The ledger's: it decides by what had been recorded by then."""
         domain = contract.subject.domain
         self.population = len(vault.internal(domain))
         self._pseudonyms = ReleasedPseudonyms(vault, domain, self.population)

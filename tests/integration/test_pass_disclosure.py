@@ -137,6 +137,7 @@ def test_who_withdrew_since_the_release_is_left_out(released: Home, tmp_path: Pa
     withdraw(released, subject, tmp_path)
     done = disclosed(released, tmp_path / "out")
     assert done.facts["withheld"] == rows
+    assert done.facts["ledger_position"] == released.workspace().ledger.position
     assert done.facts["rows"] == opened(released, tmp_path / "out").num_rows
     assert done.facts["rows"] + rows == released.manifest(CUSTOMERS).body["counts"]["rows_out"]
 

@@ -106,10 +106,12 @@ class OptOuts:
         return found
 
     def doubtful(self) -> list[tuple[Proof, list[Batch]]]:
-        """Disclosures after opt-outs that the disclosed version had not seen."""
+        """Disclosures after opt-outs that nothing shows were looked at for them."""
         found = []
         for proof, run in self.sent:
-            position = decided_at(run) if run else None
+            position = stated_position(proof)
+            if position is None:
+                position = decided_at(run) if run else None
             later = [
                 b
                 for b in self.batches
@@ -129,6 +131,12 @@ def decided_at(run: GovernedRun) -> int | None:
     stated += [p.facts.get("consent_position") for p in run.releases]
     positions = [p for p in stated if isinstance(p, int) and not isinstance(p, bool)]
     return max(positions, default=None)
+
+
+def stated_position(disclosure: Proof) -> int | None:
+    """Where in the ledger a disclosure was decided; older evidence does not say."""
+    said = disclosure.facts.get("ledger_position")
+    return said if isinstance(said, int) and not isinstance(said, bool) else None
 
 
 def batches(trail: Trail) -> list[Batch]:
@@ -288,12 +296,19 @@ def unknowns(found: list[OptOuts]) -> Iterable[Remark]:
             yield remark(
                 "opt-outs-at-disclosure",
                 f"Whether {counted(len(doubtful), 'disclosure')} for {o.name} held any of "
-                f"{counted(sum(missed.values()), 'opt-out')} recorded since the version was decided: consent was asked "
-                f"again then and {counted(withheld, 'row')} withheld, at a position that is not stated.",
+                f"{counted(sum(missed.values()), 'opt-out')} that were recorded before: "
+                f"{counted(withheld, 'row')} were withheld, decided {_where(proof for proof, _ in doubtful)}.",
                 [*(proof.index for proof, _ in doubtful), *missed],
                 basis=Basis.UNKNOWN,
                 count=len(doubtful),
             )
+
+
+def _where(disclosures: Iterable[Proof]) -> str:
+    stated = {stated_position(proof) for proof in disclosures}
+    if None in stated:
+        return "at a position of the ledger that is not stated" + (" for each" if len(stated) > 1 else "")
+    return "at a position of the ledger before theirs"
 
 
 def supports(trail: Trail, found: list[OptOuts]) -> Iterable[int]:

@@ -224,6 +224,8 @@ def _purpose(d: Disclosed) -> Cell:
 def _extent(d: Disclosed) -> Cell:
     facts = d.proof.facts
     value = {k: facts.get(k) for k in ("rows", "subjects", "withheld")}
+    # Evidence from before 1-0-1 of its facet does not say where in the ledger consent was asked.
+    value |= {k: facts[k] for k in ("ledger_position",) if k in facts}
     note = None if isinstance(value["subjects"], int) else "the number of individuals was not recorded"
     return observed(value, [d.proof.index], note)
 

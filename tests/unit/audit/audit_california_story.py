@@ -111,6 +111,7 @@ def _tell(world: World) -> None:
     decision(heeded, 11, 2)
     batch(world, 3, {"*": counts(7, gpc=7)})
     world.disclose(heeded, 1, "model_training", LISTED)  # which of the seven it held nobody says
+    world.disclose(heeded, 2, "model_training", LISTED, ledger_position=3)  # none of them
 
     stale = run("stale")  # decided at position 2, opened after 3 was recorded
     released(stale, CUSTOMERS)

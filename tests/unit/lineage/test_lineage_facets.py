@@ -44,7 +44,8 @@ def test_schema_and_class_have_the_same_fields(facet: type) -> None:
     schema = facet_schema(facet.__name__)
     Draft202012Validator.check_schema(schema)
     assert set(schema["properties"]) == {field.name for field in attr.fields(facet)}
-    assert schema["$id"] == schema["properties"]["_schemaURL"]["const"] == facet._get_schema()
+    url = schema["properties"]["_schemaURL"]
+    assert schema["$id"] == facet._get_schema() in url.get("enum", [url.get("const")])
     assert schema["additionalProperties"] is False
 
 
@@ -73,6 +74,15 @@ def test_nothing_undeclared_slips_into_facts() -> None:
 @pytest.mark.parametrize("url", ["", "urn:airflow-governance:facet:../../secret:1-0-0", "urn:other:X:1"])
 def test_foreign_facets_are_not_ours(url: str) -> None:
     assert nonconformities({"_schemaURL": url}) == ["/_schemaURL: not one of our facets"]
+
+
+def test_a_facet_of_a_former_version_conforms() -> None:
+    facet = Serde.to_dict(built(Stage.DISCLOSE))
+    assert facet["_schemaURL"].endswith(":1-0-1")
+    facet["_schemaURL"] = facet["_schemaURL"].replace("1-0-1", "1-0-0")
+    assert nonconformities(facet) == []
+    facet["_schemaURL"] = facet["_schemaURL"].replace("1-0-0", "1-0-2")
+    assert nonconformities(facet) == ["/_schemaURL: enum"]
 
 
 def test_facet_of_classifications_conforms() -> None:
