@@ -48,6 +48,28 @@ _TOO_LARGE = AccessError(
 )
 
 
+_LARGEST = 1 << 20
+"""What FastAPI reads of a body, which it does at once and as a whole. Events and uploads are read apart."""
+
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def _too_large(scope: Scope) -> bool:
+    """Whether a body is longer than is read, or comes in chunks of which nobody knows how many."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    if scope["method"] == "POST" and path.startswith(broker_routes.PREFIX):
+        return broker_routes.too_large(scope)
+    if report_routes.uploads(scope):
+        return False
+    if scope["method"] == "POST" and report_routes.too_large(scope):
+        return True
+    headers = list(scope["headers"])
+    lengths = [value for name, value in headers if name == b"content-length"]
+    chunked = any(name == b"transfer-encoding" for name, _ in headers)
+    stated = not chunked and (not lengths or (len(lengths) == 1 and lengths[0].isdigit()))
+    return not stated or int(lengths[0] if lengths else 0) > _LARGEST
+
+
 class LineageApp(FastAPI):
     """FastAPI, except that events go past its routing: one costs less to store than to route."""
 
@@ -62,12 +84,12 @@ class LineageApp(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or the lifespan."""
-        if scope["type"] == "http" and scope["method"] == "POST":
+        if scope["type"] == "http" and scope["method"] not in _BODILESS:
             take = self._takers.get(scope["path"].removeprefix(scope.get("root_path", "")))
-            if take is not None:
+            if take is not None and scope["method"] == "POST":
                 await _send(await _guarded(take, scope, receive), send)
                 return
-            if broker_routes.too_large(scope) or report_routes.too_large(scope):
+            if _too_large(scope):
                 await _send(refusal(_TOO_LARGE), send)
                 return
         try:

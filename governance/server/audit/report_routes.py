@@ -62,10 +62,16 @@ class NewReport(BaseModel):
     domain: Text | None = Field(None, description="Whose identifier it is.")
 
 
+def uploads(scope: Scope) -> bool:
+    """Whether a request brings a bundle or the like, which is read by :func:`uploaded`."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.startswith((PREFIX, PAGES)) and path.endswith(_UPLOADS)
+
+
 def too_large(scope: Scope) -> bool:
     """Whether a request for a report brings more than is read, or does not say how much; uploads are read apart."""
     path = scope["path"].removeprefix(scope.get("root_path", ""))
-    if not path.startswith((PREFIX, PAGES)) or path.endswith(_UPLOADS):
+    if not path.startswith((PREFIX, PAGES)) or uploads(scope):
         return False
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
     return len(lengths) != 1 or not lengths[0].isdigit() or int(lengths[0]) > _LARGEST

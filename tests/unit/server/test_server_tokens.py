@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,18 @@ def test_an_unusable_token_is_not_made(
     answer = client.post(TOKENS, json=wanted)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, "GOV-613")
     assert served.log.size() == size
+
+
+@pytest.mark.parametrize("path", [TOKENS, "/api/v1/classifications/corrections", "/sign-in", "/nowhere"])
+def test_no_body_is_read_that_is_larger_than_any_need_be(client: TestClient, path: str) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"{"
+        raise AssertionError("it was read")
+
+    for body in (b"x" * ((1 << 20) + 1), chunks()):
+        answer = client.post(path, content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "GOV-614")
+    assert client.post(path, content=b"x" * (1 << 20)).status_code != 413
 
 
 def test_only_administrators_of_everything_make_tokens(client: TestClient, token: Callable[..., str]) -> None:
