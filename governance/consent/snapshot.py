@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +28,6 @@ class ConsentSnapshot:
         self.purpose = purpose
         self._standings = standings
         self._backdated = backdated
-        self._tables: dict[bool, NDArray[np.uint8]] = {}
 
     @property
     def backdated(self) -> NDArray[np.bool_]:
@@ -59,20 +60,18 @@ class ConsentSnapshot:
             )
         reasons = np.full(len(ordinals), np.uint8(Reason.NO_SUBJECT))
         known = ordinals >= 0
-        found = self._table(special_category)[self._standings[ordinals[known]], regimes[known] & 7]
+        found = _table(self.purpose, special_category)[self._standings[ordinals[known]], regimes[known] & 7]
         reasons[known] = np.where(regimes[known] < _REGIMES, found, np.uint8(Reason.UNKNOWN_JURISDICTION))
         return reasons
 
-    def _table(self, special_category: bool) -> NDArray[np.uint8]:
-        if special_category not in self._tables:
-            self._tables[special_category] = np.array(
-                [
-                    [
-                        decision(s, Regime(r), self.purpose, special_category=special_category)
-                        for r in range(8)
-                    ]
-                    for s in STANDINGS
-                ],
-                dtype=np.uint8,
-            )
-        return self._tables[special_category]
+
+@lru_cache(maxsize=256)
+def _table(purpose: Purpose, special_category: bool) -> NDArray[np.uint8]:
+    """The law for every standing and set of regimes, written out once: a release asks it of several snapshots."""
+    return np.array(
+        [
+            [decision(s, Regime(r), purpose, special_category=special_category) for r in range(_REGIMES)]
+            for s in STANDINGS
+        ],
+        dtype=np.uint8,
+    )

@@ -23,7 +23,6 @@ def canonical(value: Json | Mapping[str, Any]) -> bytes:
 _NUMBER = re.compile(r"[:\[,]-?(?:[0-9]{16}|0(?!\.[1-9][0-9]{0,16}[,}\]])[.eE]|[1-9][0-9]*[.eE])")
 # From the surrogates on, keys in UTF-16's order and in Unicode's are not in one order.
 _WIDE = re.compile("[^\x00-\ud7ff]")
-_TEXT = re.compile('"[^"]*"')
 _sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
@@ -36,9 +35,10 @@ def canonical_parsed(value: Mapping[str, Any]) -> bytes:
         text = _sorted(value)
     except (TypeError, ValueError, RecursionError):
         return canonical(value)
-    plain = _WIDE.search(text) is None and "\\" not in text.replace("\\n", "")
+    plain = text.isascii() or _WIDE.search(text) is None
+    plain = plain and ("\\" not in text or "\\" not in text.replace("\\n", ""))
     # Digests look like numbers here and there, so texts are left out; none has a quotation mark in it.
-    plain = plain and _NUMBER.search(_TEXT.sub("", text)) is None
+    plain = plain and _NUMBER.search("".join(text.split('"')[::2])) is None
     return text.encode("utf-8") if plain else canonical(value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from governance.contracts import load_contract
@@ -168,15 +169,21 @@ def linked_manifest(workspace: Workspace, storage: Storage, dataset: str, link: 
             "restore it from the storage's own copy, or release a new version",
         )
     try:
-        return load_manifest(
+        return _verified(
             storage.read(path),
             workspace.evidence_public_key,
-            dataset=dataset,
-            version=link["version"],
-            expected_digest=link["manifest_digest"],
+            dataset,
+            link["version"],
+            link["manifest_digest"],
         )
     except StorageError as fault:
         raise StorageError(fault.code, f"{dataset}/{path}: {fault.message}", fault.remedy) from None
+
+
+@lru_cache(maxsize=2)
+def _verified(data: bytes, public_key: bytes, dataset: str, version: str, expected: str) -> Manifest:
+    """A release looks at what it stands on several times over; the same bytes need no second proof."""
+    return load_manifest(data, public_key, dataset=dataset, version=version, expected_digest=expected)
 
 
 def require_logged(

@@ -105,14 +105,15 @@ class FileStorage:
 
     def list(self, prefix: str = "") -> list[str]:
         top = self._located(prefix)
+        cut = len(str(self._root)) + 1
         found: list[str] = []
         with _reported(prefix):
             for directory, names, files in os.walk(top, onerror=_unless_missing):
                 names[:] = [n for n in names if not n.startswith(_HIDDEN)]
                 links = [n for n in names if os.path.islink(os.path.join(directory, n))]  # noqa: PTH114,PTH118
                 # A linked directory is not entered, but a reader that looks for added files must see it.
-                below = Path(directory).relative_to(self._root)
-                found += [(below / n).as_posix() for n in [*files, *links] if not n.startswith(_HIDDEN)]
+                below = directory[cut:]
+                found += [f"{below}/{n}".lstrip("/") for n in [*files, *links] if not n.startswith(_HIDDEN)]
         return sorted(found)
 
     def remove_tree(self, relative: str) -> None:
