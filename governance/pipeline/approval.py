@@ -8,8 +8,10 @@ from typing import Any
 
 from governance.errors import AccessError
 from governance.model.canonical import timestamp
+from governance.model.dataset import Manifest
 from governance.model.evidence import Stage
-from governance.pipeline.manifest import draft_manifest
+from governance.pipeline.manifest import draft_manifest, own_part
+from governance.pipeline.standing import may_join, present, settled
 from governance.pipeline.step import RunContext, prove, reported, stage_record
 
 _REASON_LENGTH = 2_000
@@ -20,6 +22,8 @@ _ALWAYS = (Stage.OPEN, Stage.CLASSIFY, Stage.CONSENT, Stage.PROTECT, Stage.VALID
 class Request:
     """What an approver is asked: ``digest`` of the manifest as validated, and who may answer.
 
+    Of a version that joins others it is the digest of the run's own part, where what it carries was released under the
+    same contract, policy and purpose, and so approved then; where that is not settled, of all of it.
     ``sensitivity`` is the highest among the released columns, ``columns`` are those that reach the policy's
     threshold, with their sensitivity.
     """
@@ -61,7 +65,7 @@ def approval_request(context: RunContext, *, triggered_by: str | None) -> Reques
             "add to the policy's approvers someone who is neither in the contract's team nor started the run",
         )
     return Request(
-        digest=draft_manifest(context).digest,
+        digest=_shown(context).digest,
         sensitivity=max((level for _, level in reaching), key=levels.index),
         columns=reaching,
         approvers=approvers,
@@ -146,6 +150,14 @@ def evident(context: RunContext) -> tuple[Stage, ...]:
         )
     _require_same(context, request.digest, said["manifest_digest"])
     return (*_ALWAYS, Stage.APPROVE)
+
+
+def _shown(context: RunContext) -> Manifest:
+    if may_join(context) and not context.facts(Stage.PROTECT).get("carried"):
+        released = present(context)
+        if released is None or settled(context, released):
+            return own_part(context)
+    return draft_manifest(context)
 
 
 def _require_same(context: RunContext, present: str, shown: str) -> None:

@@ -25,6 +25,11 @@ def draft_manifest(context: RunContext, released: Manifest | None = None) -> Man
     return _manifest(context, released or _stands_on(context), checkpoint=None, extra={})
 
 
+def own_part(context: RunContext) -> Manifest:
+    """The draft of what the run itself wrote, without what its version carries: the same, whatever it stands on."""
+    return _manifest(context, None, checkpoint=None, extra={})
+
+
 def signed_manifest(
     context: RunContext,
     evident: Sequence[Stage],

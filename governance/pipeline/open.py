@@ -132,7 +132,7 @@ def open_run(
         for name, _ in contract.suites:
             storage.write(f"{reference.folder}/{name}", (contract_path.parent / name).read_bytes())
         storage.write(f"{reference.folder}/{SCHEMA}", schema.serialize().to_pybytes())
-        keep_opened_on(storage, reference, previous)
+        keep_opened_on(workspace, storage, reference, previous)
         storage.write(f"{reference.folder}/run.json", canonical(run.to_json()))
         record = StageRecord(
             Evidence(Stage.OPEN, opened_facts(run, contract, contract_index, policy_index, text_models)),

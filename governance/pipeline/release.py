@@ -27,6 +27,7 @@ from governance.pipeline.joining import TURNS, join
 from governance.pipeline.loose import remove_loose
 from governance.pipeline.manifest import draft_manifest, moved_meanwhile, signed_manifest
 from governance.pipeline.membership import index_members
+from governance.pipeline.notes import keep_note, read_note
 from governance.pipeline.pointer import (
     POINTER,
     Released,
@@ -233,11 +234,9 @@ def _late(context: RunContext, position: int) -> np.ndarray:
 
 def _checked_before(context: RunContext) -> tuple[tuple[int, int], int]:
     """Up to where an earlier try of this release checked, where the version it wrote anew is still the one."""
-    path = f"{context.reference.folder}/{_CHECKED}"
-    if context.storage.exists(path):
-        said = parse(context.storage.read(path))
-        if said["validated"] == context.log_index(Stage.VALIDATE):
-            return (said["position"], said["tombstones"]), said["withdrawn"]
+    said = read_note(context, _CHECKED)
+    if said is not None and said["validated"] == context.log_index(Stage.VALIDATE):
+        return (said["position"], said["tombstones"]), said["withdrawn"]
     return (context.run.consent_position, context.run.tombstones), 0
 
 
@@ -249,7 +248,7 @@ def _keep_checked(context: RunContext, position: int, tombstones: int, withdrawn
         "withdrawn": withdrawn,
         "validated": context.log_index(Stage.VALIDATE),
     }
-    context.storage.write(f"{context.reference.folder}/{_CHECKED}", canonical(said))
+    keep_note(context.workspace, context.storage, context.reference, _CHECKED, said)
 
 
 def _holds_erased(context: RunContext) -> bool:
@@ -286,6 +285,9 @@ def _require_evidence(context: RunContext) -> None:
     require_declared(context, context.facts(Stage.CLASSIFY)["columns"])
     indexes = {stage: context.log_index(stage) for stage in evident(context)}
     for stage, earlier in _STANDS_ON.items():
+        if stage is Stage.APPROVE and may_join(context):
+            # Beside another release it was read back once more, as it was approved; protect's output is what it cites.
+            earlier = (Stage.PROTECT,)
         if stale := [e for e in earlier if stage in indexes and indexes[e] > indexes[stage]]:
             raise StorageError(
                 "GOV-741",

@@ -15,11 +15,13 @@ from datetime import datetime
 from typing import Any
 
 from governance.errors import StorageError
-from governance.model.canonical import canonical, instant, parse
+from governance.model.canonical import instant
 from governance.model.contract import LoadMode, RuleScope
 from governance.model.dataset import Manifest
+from governance.pipeline.notes import keep_note, read_note
 from governance.pipeline.pointer import Released, current_pointer, linked_manifest, released_manifest
 from governance.pipeline.step import RunContext, RunReference
+from governance.pipeline.workspace import Workspace
 from governance.protect.outputs import QUARANTINE
 from governance.storage import Storage
 from governance.validate import by_part
@@ -39,24 +41,25 @@ class Settled:
     at: datetime
 
 
-def keep_opened_on(storage: Storage, reference: RunReference, pointer: Released | None) -> None:
+def keep_opened_on(
+    workspace: Workspace, storage: Storage, reference: RunReference, pointer: Released | None
+) -> None:
     """Remember what was released when a run opened."""
-    storage.write(f"{reference.folder}/{_OPENED_ON}", canonical(pointer.link if pointer else {}))
+    keep_note(workspace, storage, reference, _OPENED_ON, pointer.link if pointer else {})
 
 
 def keep_stood_on(
     context: RunContext, what: str, released: Manifest | None, rewritten: Sequence[Mapping[str, Any]] = ()
 ) -> None:
     """Remember on which version this one stood when something was done to it, and what of it was ``rewritten``."""
-    context.storage.write(f"{context.reference.folder}/{what}", canonical(_stood(released, rewritten)))
+    keep_note(context.workspace, context.storage, context.reference, what, _stood(released, rewritten))
 
 
 def stood_on(
     context: RunContext, what: str, released: Manifest | None, rewritten: Sequence[Mapping[str, Any]] = ()
 ) -> bool:
     """Whether it was done as the version stands on ``released``."""
-    path = f"{context.reference.folder}/{what}"
-    return context.storage.exists(path) and parse(context.storage.read(path)) == _stood(released, rewritten)
+    return read_note(context, what) == _stood(released, rewritten)
 
 
 def _stood(released: Manifest | None, rewritten: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def may_join(context: RunContext) -> bool:
     return (
         context.contract.mode is not LoadMode.FULL
         and context.run.source.kind != QUARANTINE
-        and context.storage.exists(f"{context.reference.folder}/{_OPENED_ON}")
+        and read_note(context, _OPENED_ON) is not None
     )
 
 
@@ -95,15 +98,18 @@ def require_own_partitions(
     """
     if context.contract.mode is not LoadMode.REPLACE_PARTITION or released is None:
         return
-    link = parse(context.storage.read(f"{context.reference.folder}/{_OPENED_ON}"))
+    of_written = [s for s in released.segments if tuple(sorted(s.partition.items())) in written]
+    if not of_written:
+        return
+    link = read_note(context, _OPENED_ON)
     opened = (
         linked_manifest(context.workspace, context.storage, context.run.dataset, link).segments
         if link
         else ()
     )
     known = {segment.segment_id for segment in opened}
-    for segment in released.segments:
-        if segment.segment_id not in known and tuple(sorted(segment.partition.items())) in written:
+    for segment in of_written:
+        if segment.segment_id not in known:
             where = ", ".join(f"{name}={value}" for name, value in sorted(segment.partition.items()))
             raise StorageError(
                 "GOV-721",

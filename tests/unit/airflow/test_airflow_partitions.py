@@ -176,19 +176,16 @@ def test_who_withdraws_between_the_mapped_releases_is_carried_by_none_of_the_lat
     assert outcome.evidence("release")[-1]["facts"]["late_withdrawals"] == 1
 
 
-def test_releases_at_the_same_time_lose_nothing(home: Any) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
+def validated(home: Any, *regions: str) -> list[Any]:
+    """A run for each region, all opened on what is released now, ready to be released."""
     from governance.model.evidence import Stage
     from governance.pipeline.local import local_recorder
     from governance.pipeline.run import STEPS, open_pass
     from governance.pipeline.step import resume
     from governance.pipeline.workspace import Workspace
 
-    regions = [*REGIONS, "east", "centre"]
     ready = []
     for number, region in enumerate(regions):
-        write(home, region, *READERS)
         workspace = Workspace.open(home.workspace.settings, clock=home.workspace.clock)
         recorder = local_recorder(workspace, NAME, "at-once")
         reference = open_pass(
@@ -204,14 +201,107 @@ def test_releases_at_the_same_time_lose_nothing(home: Any) -> None:
         for stage in (Stage.CLASSIFY, Stage.CONSENT, Stage.PROTECT, Stage.VALIDATE):
             STEPS[stage](context)
         ready.append(context)
+    return ready
+
+
+def test_releases_at_the_same_time_lose_nothing(home: Any) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from governance.pipeline.release import release
+
+    regions = [*REGIONS, "east", "centre"]
+    for region in regions:
+        write(home, region, *READERS)
+    ready = validated(home, *regions)
     with ThreadPoolExecutor(len(ready)) as together:
-        ends = list(together.map(STEPS[Stage.RELEASE], ready))
+        ends = list(together.map(release, ready))
     for context in ready:
         context.workspace.close()
     assert [end["state"] for end in ends] == ["released"] * len(regions)
     manifest = released(home)
     assert sorted(s.partition["region"] for s in manifest.segments) == sorted(regions)
     assert manifest.body["rows"] == len(regions) * len(READERS)
+
+
+def test_notes_in_staging_that_the_run_did_not_sign_release_nothing(home: Any) -> None:
+    """Whoever may write to storage says that all was decided and read back already, and that nobody came between."""
+    from governance.errors import StorageError
+    from governance.model.canonical import canonical, parse
+    from governance.pipeline.pointer import current_version
+    from governance.pipeline.release import release
+    from governance.pipeline.standing import DECIDED_ON, VALIDATED_ON
+
+    north, again, south = validated(home, "north", "north", "south")
+    release(north)
+    consent(home, "bob", action="withdraw")
+    pointer = current_version(home.workspace, NAME)
+    assert pointer is not None
+    for context in (again, south):
+        folder, storage = context.reference.folder, context.storage
+        forged = {
+            DECIDED_ON: {"manifest_digest": pointer.manifest_digest, "rewritten": []},
+            VALIDATED_ON: {"manifest_digest": pointer.manifest_digest, "rewritten": []},
+            "consent-again.json": {
+                "position": home.workspace.ledger.position, "tombstones": 0, "withdrawn": 0,
+                "validated": context.log_index("validate"),
+            },
+            "opened-on.json": pointer.link,
+        }  # fmt: skip
+        for name, said in forged.items():
+            # Bare, and under a signature that is another note's.
+            path = f"{folder}/{name}"
+            own = parse(storage.read(path)) if storage.exists(path) else {"signature": ""}
+            storage.write(path, canonical({**said, "said": said, "signature": own["signature"]}))
+    for context in (again, south):
+        with pytest.raises(StorageError) as refused:
+            release(context)
+        assert refused.value.code == "GOV-721"
+    assert current_version(home.workspace, NAME) == pointer
+    # What forged notes could not do, an honest run does: it leaves out who withdrew.
+    (honest,) = validated(home, "south")
+    release(honest)
+    for context in (north, again, south, honest):
+        context.workspace.close()
+    assert released(home).body["rows"] == 6
+
+
+def test_an_approval_counts_though_another_partition_was_released_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what it approved nothing changed; where protect wrote it anew, without who withdrew, it is asked for again."""
+    from governance.airflow.testing import GovernedHome
+    from governance.model.evidence import Stage
+    from governance.pipeline import run as steps
+
+    contract, policy = tmp_path / f"{NAME}.odcs.yaml", tmp_path / "policy.yaml"
+    contract.write_text(CONTRACT, "utf-8")
+    policy.write_text((EXAMPLES / "policy.yaml").read_text("utf-8") + "\napprovalFrom: internal\n", "utf-8")
+    with GovernedHome(policy, [contract]) as home:
+        consent(home, *READERS)
+        for region in REGIONS:
+            write(home, region, *READERS)
+        outcome = home.run(mapped(*REGIONS), approver="ines.alvarado")
+        assert outcome.errors == {}
+        assert by_region(home, outcome) == dict.fromkeys(REGIONS, 4)
+        given = [f["facts"]["manifest_digest"] for f in outcome.evidence("approve")]
+        assert len(set(given)) == len(REGIONS)
+        # What the released version rests on, by its signed manifest, is the last one's approval.
+        entry = home.workspace.log.entry(released(home).body["evidence"]["approve"])
+        assert given[-1].encode() in entry.body
+
+        release, calls = steps.STEPS[Stage.RELEASE], []
+
+        def releasing(context: Any) -> Any:
+            calls.append(context)
+            if len(calls) == 2:
+                consent(home, "bob", action="withdraw")
+            return release(context)
+
+        monkeypatch.setitem(steps.STEPS, Stage.RELEASE, releasing)
+        errors = home.run(mapped("north", "south"), approver="ines.alvarado").errors
+        assert {task: fault.code for task, fault in errors.items()} == {
+            f"region.{NAME}.release[1]": "GOV-647"
+        }
 
 
 def released(home: Any) -> Any:
