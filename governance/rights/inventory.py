@@ -9,9 +9,10 @@ What lies in no listed place is not known to anybody.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from governance.errors import GovernanceError, StorageError
 from governance.lineage.index.index import genesis_evidence_key
 from governance.lineage.signatures import Observed, RunKeys, verify_evidence
 from governance.log import Log
-from governance.model.canonical import digest, timestamp
+from governance.model.canonical import timestamp
 from governance.model.evidence import Stage
 from governance.model.signed_leaf import signed_leaf
 from governance.model.statements import INVENTORY
@@ -28,7 +29,7 @@ from governance.pipeline.pointer import released_manifest
 from governance.pipeline.workspace import OPERATOR, Workspace
 from governance.protect.segment import SEGMENTS
 from governance.rights.residues import residue_of
-from governance.storage import storage_for
+from governance.storage import Storage, storage_for
 
 KNOWN, COPY, WRAPPED, UNACCOUNTED = "known", "copies", "wrapped_keys", "unaccounted"
 
@@ -39,6 +40,10 @@ _SEALED = (
 )  # fmt: skip
 """What begins a SQLite file or its write-ahead log, where the newest keys may be alone, or stands in a dump."""
 
+_SEGMENT = re.compile(rb"seg\.(?=([A-Za-z0-9_-]{1,200})\.)")
+"""A key's id: the segment it is of, before its sensitivity."""
+
+_PIECE, _OVERLAP = 8 << 20, 256
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 
 
@@ -168,21 +173,53 @@ def _elsewhere(place: str, expected: Expected) -> Iterator[Found]:
         raise StorageError("GOV-724", f"there is no directory {place}", "name a place that exists")
     storage = storage_for(place)
     for path in storage.list():
-        data = storage.read(path)
-        of = expected.digests.get(digest(data)) if len(data) in expected.sizes else None
+        seen = _seen(storage, path, expected.destroyed)
+        of = expected.digests.get(seen.digest) if seen.size in expected.sizes else None
         if of is not None:
             yield Found(_shown(place), path, COPY, of)
-        elif segment := _wrapped(data, expected.destroyed):
+        elif segment := seen.segment if seen.sealed else None:
             yield Found(_shown(place), path, WRAPPED, (segment, ""))
         else:
             yield Found(_shown(place), path, UNACCOUNTED)
 
 
-def _wrapped(data: bytes, destroyed: Iterable[str]) -> str | None:
-    """A destroyed segment whose key ids stand in a file that looks like one of sealed keys."""
-    if not any(mark in data for mark in _SEALED):
-        return None
-    return next((segment for segment in destroyed if f"seg.{segment}.".encode() in data), None)
+@dataclass(slots=True)
+class _Seen:
+    """What was read of a file: ``segment`` is a destroyed one whose key ids stand in it, ``sealed`` whether it looks
+    like a file of sealed keys."""
+
+    size: int
+    digest: str
+    sealed: bool
+    segment: str | None
+
+
+def _seen(storage: Storage, path: str, destroyed: Container[str]) -> _Seen:
+    """Read a file once, a piece at a time: a dump may be larger than memory.
+
+    Raises:
+        StorageError: GOV-724 when it cannot be read.
+    """
+    hasher, size, sealed, segment = hashlib.sha256(), 0, False, None
+    try:
+        # Without a word on compression PyArrow would unpack what is named .gz.
+        with storage.filesystem().open_input_stream(storage.path(path), compression=None) as stream:
+            before = b""
+            while piece := stream.read(_PIECE):
+                hasher.update(piece)
+                size += len(piece)
+                data = before + piece
+                sealed = sealed or any(mark in data for mark in _SEALED)
+                named = (match[1].decode("ascii", "replace") for match in _SEGMENT.finditer(data))
+                segment = segment or next((name for name in named if name in destroyed), None)
+                before = data[-_OVERLAP:]
+    except OSError as error:
+        raise StorageError(
+            "GOV-724",
+            f"a file cannot be read: {type(error).__name__}",
+            "make every file of the place readable",
+        ) from None
+    return _Seen(size, f"sha256:{hasher.hexdigest()}", sealed, segment)
 
 
 def _requests(found: Found, expected: Expected) -> set[str]:
