@@ -38,6 +38,7 @@ COMMANDS = {
     "serve": "serve the lineage store over HTTP: ingest, reads, audit, pages",
     "subject": "ask which versions, runs, recipients and models hold a person",
     "token": "make, list and revoke the server's bearer tokens",
+    "vault": "move the subject vault between a file and the home's database",
     "run": "run the governed pass on one dataset, without Airflow",
     "verify": "check a report bundle offline against a pinned key",
     "witness": "cosign checkpoints of other people's logs",

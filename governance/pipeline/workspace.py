@@ -80,8 +80,8 @@ class Workspace:
         settings.home.mkdir(parents=True, exist_ok=True)
         provider = provider_for(settings.kek, settings.passphrase)
         keyring = Keyring.create(settings.home / "keys", provider)
-        vault = SubjectVault.create(settings.home / "vault", keyring, postgres=_shared(settings))
-        ledger = ConsentLedger.create(settings.home / "consent", postgres=_shared(settings))
+        vault = SubjectVault.create(settings.home / "vault", keyring, postgres=shared_database(settings))
+        ledger = ConsentLedger.create(settings.home / "consent", postgres=shared_database(settings))
         storage = open_storage(settings.store, create=True, origin=origin)
         signer = _signer(settings, keyring, origin)
         log = Log(storage, signer=signer, clock=clock, witnesses=_witnesses(settings))
@@ -103,7 +103,8 @@ class Workspace:
         """Open the stores of a home.
 
         Args:
-            read_only: finish nothing that was left half done and remember nothing: the home stays as it is.
+            read_only: finish nothing that was left half done and remember nothing: the home stays as it is, but that a
+                vault whose move was killed arrives, without which there is none.
 
         Raises:
             ProtectionError: GOV-301 without a key, GOV-302 for a wrong one; GOV-310, GOV-311 by a broker;
@@ -120,7 +121,7 @@ class Workspace:
         # An import that was killed between its leaf and its head is completed, not lost.
         record = None if read_only else lambda body: _leaf(log, body)
         ledger = ConsentLedger.open(
-            settings.home / "consent", record=record, postgres=_shared(settings), publish=not read_only
+            settings.home / "consent", record=record, postgres=shared_database(settings), publish=not read_only
         )
         workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
         workspace._require_own_log()
@@ -250,12 +251,12 @@ def _kept(settings: Settings) -> tuple[Keyring, SubjectVault]:
     if settings.keys:
         from governance.pipeline.brokered import open_brokered
 
-        return open_brokered(settings, _shared(settings))
+        return open_brokered(settings, shared_database(settings))
     keyring = Keyring.open(settings.home / "keys", provider_for(settings.kek, settings.passphrase))
-    return keyring, SubjectVault.open(settings.home / "vault", keyring, postgres=_shared(settings))
+    return keyring, SubjectVault.open(settings.home / "vault", keyring, postgres=shared_database(settings))
 
 
-def _shared(settings: Settings) -> str | None:
+def shared_database(settings: Settings) -> str | None:
     """The database that keeps vault and consent ledger's heads too, where the log is in one."""
     return settings.store if settings.store.startswith(("postgresql:", "postgres:")) else None
 

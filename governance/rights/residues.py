@@ -114,7 +114,10 @@ RESIDUES = (
         How.BYTES,
     ),
     Residue(
-        (*(f"vault/vault.sqlite{side}" for side in _SIDE), "vault/vault.name"),
+        (
+            *(f"vault/vault{kind}.sqlite{side}" for kind in ("", ".arriving") for side in _SIDE),
+            *("vault/vault.name", "vault/vault.moving.lock"),
+        ),
         "blind indexes, pseudonyms, secrets of subjects; the suppression list; in PostgreSQL where `vault.name` names them",
         "the vault's own key",
         "with the home",

@@ -25,7 +25,7 @@ _HEAD = "governance vault head v1"
 _COLUMN = "governance vault column v1"
 _PAGE = "governance vault page v1"
 
-_AT_ONCE = 64
+AT_ONCE = 64
 """Pages asked for, and written, in one go: at most 8 MiB."""
 
 
@@ -94,7 +94,7 @@ class Pages(Secretive):
         """Follow the committed head, and forget every column if the vault was sealed anew."""
         row = rows.head()
         if row is None:
-            raise self.damaged("it has no head")
+            raise self.damaged("it has no head; one that was moved to another storage has none here")
         vault, key_id, generation, sealed = row
         if not (isinstance(vault, str) and isinstance(key_id, str) and _counts(generation)):
             raise self.damaged("its head names no vault, key or generation")
@@ -287,5 +287,5 @@ def overwritten(page: Bytes, number: int, ordinals: npt.NDArray[np.int64], recor
 
 def _portions(items: Iterable[_Item]) -> Iterator[list[_Item]]:
     waiting = iter(items)
-    while part := list(islice(waiting, _AT_ONCE)):
+    while part := list(islice(waiting, AT_ONCE)):
         yield part

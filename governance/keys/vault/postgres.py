@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 from governance.connection import OwnConnection
 from governance.durable import replace_file
 from governance.errors import GovernanceError, ProtectionError, SettingError, StorageError
-from governance.keys.vault.rows import ColumnName, VaultRows, VaultStorage
+from governance.keys.vault.rows import ARRIVING, FORMAT, MOVED, ColumnName, VaultRows, VaultStorage
+from governance.keys.vault.sqlite import NAME
 
 if TYPE_CHECKING:
     import psycopg
 
     Connection = psycopg.Connection[tuple[Any, ...]]
-
-NAME = "vault.name"
-"""In the vault's directory: its id among those of a database."""
 
 _WRITING_LOCK = 0x676F7676
 """``govv``: the first key of the advisory lock; the second is of the vault's id, or of the schema."""
@@ -76,14 +74,34 @@ class PostgresVault(VaultStorage):
     @contextmanager
     def creating(self) -> Iterator[VaultRows]:
         with self._transaction(_WRITE) as connection:
-            connection.execute(
-                "SELECT pg_advisory_xact_lock(%s, current_schema()::regnamespace::oid::int)", (_WRITING_LOCK,)
-            )
-            # Where another vault's tables are, this role need not own them.
-            if not _exists(connection, "governance_vault_page"):
-                for statement in _SCHEMA:
-                    connection.execute(statement.encode())
+            _with_tables(connection)
             yield PostgresRows(connection, self._vault)
+        self._name()
+
+    @contextmanager
+    def arriving(self) -> Iterator[VaultRows]:
+        with self._transaction(_WRITE) as connection:
+            _with_tables(connection)
+            connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_WRITING_LOCK, self._vault))
+            rows = PostgresRows(connection, self._vault)
+            if rows.written() not in (None, MOVED, ARRIVING):
+                raise SettingError(
+                    "GOV-901",
+                    f"there is a subject vault {self.where} already, and this directory holds a copy of it",
+                    f"take the copy away and restore {NAME}",
+                )
+            rows.clear()
+            yield rows
+
+    def arrive(self) -> None:
+        with self._transaction(_WRITE) as connection:
+            connection.execute(
+                "UPDATE governance_vault SET format = %s WHERE vault = %s AND format = %s",
+                (FORMAT, self._vault, ARRIVING),
+            )
+        self._name()
+
+    def _name(self) -> None:
         self._named.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(self._named, self._vault.encode())
 
@@ -177,8 +195,9 @@ class PostgresRows(VaultRows):
 
     def head(self) -> tuple[object, object, object, object] | None:
         rows = self._all(
-            "SELECT vault, key_id, generation, sealed FROM governance_vault WHERE vault = %s", self._vault
-        )
+            "SELECT vault, key_id, generation, sealed FROM governance_vault WHERE vault = %s AND format <> %s",
+            self._vault, MOVED,
+        )  # fmt: skip
         return rows[0] if rows else None
 
     def write_head(self, key_id: str, generation: int, sealed: bytes) -> None:
@@ -236,8 +255,34 @@ class PostgresRows(VaultRows):
             (self._vault, column_id, pages),
         )
 
+    def retire(self) -> None:
+        key = self.head()
+        self.clear()
+        if key is not None:
+            self.enter(self._vault, str(key[1]), MOVED)
+
+    def written(self) -> int | None:
+        """The format, or what stands in its place."""
+        rows = self._all("SELECT format FROM governance_vault WHERE vault = %s", self._vault)
+        return rows[0][0] if rows else None
+
+    def clear(self) -> None:
+        """Remove every row of the vault."""
+        for table in ("governance_vault_page", "governance_vault_column", "governance_vault"):
+            self._connection.execute(f"DELETE FROM {table} WHERE vault = %s".encode(), (self._vault,))
+
     def _all(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement.encode(), parameters, binary=True).fetchall()
+
+
+def _with_tables(connection: Connection) -> None:
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(%s, current_schema()::regnamespace::oid::int)", (_WRITING_LOCK,)
+    )
+    # Where another vault's tables are, this role need not own them.
+    if not _exists(connection, "governance_vault_page"):
+        for statement in _SCHEMA:
+            connection.execute(statement.encode())
 
 
 def _exists(connection: Connection, table: str) -> bool:

@@ -7,6 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
+FORMAT = 1
+MOVED = 0
+"""In the place of a format: the vault went to another storage, nothing of it is left here, and nobody may write."""
+ARRIVING = -1
+"""In the place of a format: a copy that is not the vault yet."""
+
 
 class ColumnName(NamedTuple):
     """``audience`` is empty for every kind but ``pseudonym``."""
@@ -28,7 +34,7 @@ class VaultRows(ABC):
 
     @abstractmethod
     def head(self) -> tuple[object, object, object, object] | None:
-        """Vault id, key id, generation, sealed head."""
+        """Vault id, key id, generation, sealed head; none where the vault moved away."""
 
     @abstractmethod
     def write_head(self, key_id: str, generation: int, sealed: bytes) -> None: ...
@@ -56,6 +62,10 @@ class VaultRows(ABC):
     def cut(self, column_id: int, pages: int) -> None:
         """Drop every page from that number on."""
 
+    @abstractmethod
+    def retire(self) -> None:
+        """Leave nothing but that the vault moved away."""
+
 
 class VaultStorage(ABC):
     """One vault's home. Every transaction may raise GOV-307 (damaged) and GOV-724 (it cannot be used)."""
@@ -78,6 +88,17 @@ class VaultStorage(ABC):
     @abstractmethod
     def writing(self) -> AbstractContextManager[VaultRows]:
         """The only writer among all processes; committed and durable on leaving, else undone."""
+
+    @abstractmethod
+    def arriving(self) -> AbstractContextManager[VaultRows]:
+        """Where a copy of a vault is written before it is one; what a killed move left is cleared first.
+
+        GOV-901 where the vault itself lies there.
+        """
+
+    @abstractmethod
+    def arrive(self) -> None:
+        """Make the copy the vault of its directory; again is harmless. The former one must be retired before."""
 
     @abstractmethod
     def close(self) -> None:

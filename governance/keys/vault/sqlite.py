@@ -7,11 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from governance.durable import locked, sync
 from governance.errors import SettingError
 from governance.keys.database import Database
-from governance.keys.vault.rows import ColumnName, VaultRows, VaultStorage
+from governance.keys.vault.rows import FORMAT, MOVED, ColumnName, VaultRows, VaultStorage
 
 FILE = "vault.sqlite"
+ARRIVING_FILE = "vault.arriving.sqlite"
+LOCK = "vault.moving.lock"
+NAME = "vault.name"
+"""In the vault's directory: its id among those of a database, where it lies in one."""
 
 _SCHEMA = (
     """CREATE TABLE vault(
@@ -29,6 +34,7 @@ _SCHEMA = (
 
 class SqliteVault(VaultStorage):
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._database = Database(directory / FILE, "GOV-307")
         self.where = str(self._database.path)
 
@@ -65,6 +71,49 @@ class SqliteVault(VaultStorage):
         with self._database.writing() as connection:
             yield SqliteRows(connection)
 
+    @contextmanager
+    def arriving(self) -> Iterator[VaultRows]:
+        _removed(self._directory / ARRIVING_FILE)
+        arriving = Database(self._directory / ARRIVING_FILE, "GOV-307")
+        arriving.create()
+        try:
+            with arriving.writing() as connection:
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+                yield SqliteRows(connection)
+        finally:
+            # Which also moves the write-ahead log into the file.
+            arriving.close()
+
+    def arrive(self) -> None:
+        arriving = self._directory / ARRIVING_FILE
+        if not arriving.exists():
+            return
+        with locked(self._directory / LOCK):
+            if not arriving.exists():
+                return
+            database = Database(arriving, "GOV-307")
+            with database.writing() as connection:
+                connection.execute("UPDATE vault SET format = ?", (FORMAT,))
+            database.close()
+            # In this order: a copy without a name is the vault, a file beside a name is a mistake.
+            (self._directory / NAME).unlink(missing_ok=True)
+            sync(self._directory)
+            # A write-ahead log that a former file left would be taken for this one's.
+            _removed(self._directory / FILE)
+            arriving.replace(self._directory / FILE)
+            sync(self._directory)
+
+    def identity(self) -> str:
+        """The vault's id, of one that moved away too."""
+        with self._database.reading() as connection:
+            return str(connection.execute("SELECT vault FROM vault").fetchone()[0])
+
+    def discard(self) -> None:
+        """Remove the file of a vault that moved away."""
+        self.close()
+        _removed(self._directory / FILE)
+
     def close(self) -> None:
         self._database.close()
 
@@ -78,7 +127,7 @@ class SqliteRows(VaultRows):
 
     def head(self) -> tuple[object, object, object, object] | None:
         row: tuple[object, object, object, object] | None = self._connection.execute(
-            "SELECT vault, key_id, generation, sealed FROM vault"
+            "SELECT vault, key_id, generation, sealed FROM vault WHERE format <> ?", (MOVED,)
         ).fetchone()
         return row
 
@@ -131,6 +180,18 @@ class SqliteRows(VaultRows):
 
     def cut(self, column_id: int, pages: int) -> None:
         self._connection.execute("DELETE FROM pages WHERE column_id = ? AND number >= ?", (column_id, pages))
+
+    def retire(self) -> None:
+        self._connection.execute("UPDATE vault SET format = ?, sealed = x''", (MOVED,))
+        for table in ("columns", "pages"):
+            self._connection.execute(f"DELETE FROM {table}")
+
+
+def _removed(path: Path) -> None:
+    # The file first: without its write-ahead log it would be what it was before it was retired.
+    for side in ("", "-wal", "-shm"):
+        path.with_name(path.name + side).unlink(missing_ok=True)
+    sync(path.parent)
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:

@@ -61,13 +61,12 @@ from governance.keys.usage import Usage
 from governance.keys.vault.blind_index import BlindIndex
 from governance.keys.vault.identifiers import distinct
 from governance.keys.vault.pages import WIDTHS, Cached, Head, Pages, overwritten
-from governance.keys.vault.rows import ColumnName, VaultRows, VaultStorage
+from governance.keys.vault.rows import FORMAT, ColumnName, VaultRows, VaultStorage
 from governance.keys.vault.storage import new_storage, storage_of
 
 Bytes = npt.NDArray[np.uint8]
 Ordinals = npt.NDArray[np.int64]
 
-_FORMAT = 1
 _SENSITIVITY = "restricted"
 _SUBJECT_KINDS = ("index", "internal", "secret")
 _OF_SUBJECTS = (*_SUBJECT_KINDS, "pseudonym")
@@ -103,7 +102,7 @@ class SubjectVault(Secretive):
         vault = cls(storage, keyring)
         with storage.creating() as rows:
             key_id = keyring.new_segment_key(_segment(identity, 1), _SENSITIVITY)
-            rows.enter(identity, key_id, _FORMAT)
+            rows.enter(identity, key_id, FORMAT)
             writer = vault._pages.sealing_with(keyring.segment_key(key_id))
             writer.write_head(rows, Head(identity, key_id, 1, 0, {}))
         return vault
@@ -128,9 +127,9 @@ class SubjectVault(Secretive):
                 f"there is no subject vault in {storage.where}",
                 "restore the newest backup, or create one if this deployment never had it",
             )
-        if written != _FORMAT:
+        if written != FORMAT:
             raise SettingError(
-                "GOV-901", f"the vault is not of format {_FORMAT}, which this release reads", "upgrade"
+                "GOV-901", f"the vault is not of format {FORMAT}, which this release reads", "upgrade"
             )
         vault = cls(storage, keyring)
         try:

@@ -60,7 +60,7 @@ def test_domains_are_apart(vault: SubjectVault) -> None:
 def test_many_batches_over_page_boundaries(
     vault: SubjectVault, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "_AT_ONCE", 2)
+    monkeypatch.setattr(pages, "AT_ONCE", 2)
     parts = [
         vault.resolve("patient", names(start, start + 3_001), create=True)
         for start in range(0, 24_008, 3_001)

@@ -16,8 +16,11 @@ from vault_place import in_schema
 from governance.config import Settings
 from governance.errors import GovernanceError
 from governance.keys.providers.file import create_file_key
+from governance.model.canonical import parse
 from governance.model.resources import schemas
 from governance.pipeline.local import local_recorder
+from governance.pipeline.rotation import KEYS
+from governance.pipeline.vault_moves import move_home_vault
 from governance.pipeline.workspace import Workspace
 from governance.rights import finish, request_erasure
 
@@ -163,3 +166,27 @@ def test_restored_from_before_an_erasure(deployment: Deployment, tmp_path: Path)
         assert refused(deployment) in ("GOV-303", "GOV-307"), parts
         deployment.restore(after, *everything)
         assert not deployment.known()
+
+
+def test_a_homes_vault_moves_by_a_command_that_the_log_knows(deployment: Deployment) -> None:
+    workspace = deployment.open()
+    before = workspace.vault.internal("customer").tobytes()
+    moved = move_home_vault(workspace, into_database=False)
+    workspace.close()
+    assert (deployment.folder / "home" / "vault" / "vault.sqlite").exists()
+    assert deployment.known()
+    deployment.erase()
+    workspace = deployment.open()
+    move_home_vault(workspace, into_database=True)
+    with pytest.raises(GovernanceError, match="already"):
+        move_home_vault(workspace, into_database=True)
+    workspace.close()
+    assert not deployment.known(), "what was erased in between stays so"
+    workspace = deployment.open()
+    assert workspace.vault.internal("customer").tobytes()[16:] == before[16:]
+    said = [parse(e.body or b"") for e in workspace.log.entries() if e.envelope.media_type == KEYS]
+    begun, done = "vault-move-begun", "vault-moved"
+    assert [leaf["action"] for leaf in said] == [begun, done, begun, done, begun]
+    assert (said[1]["source"], said[1]["pages"]) == (moved["source"], moved["pages"])
+    assert SUBJECT not in str(said)
+    workspace.close()
