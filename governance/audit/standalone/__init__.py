@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-_PARTS = ("proving.py", "checking.py", "answering.py")
+_PARTS = ("proving.py", "checking.py", "signing_off.py", "answering.py")
 _FUTURE = "from __future__ import annotations\n"
 _OURS = re.compile(r"from governance\.[\w.]+ import \([^)]*\)\n")
 

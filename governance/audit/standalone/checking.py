@@ -74,6 +74,22 @@ class Bundle:
     def check(self, key: str | None, older: str | None, witnesses: list[str], needed: int) -> None:
         for name in NEEDED:
             need(name in self.files, name, "is missing")
+        keys, sizes, root_key = self._log(key, witnesses, needed)
+        self._at("signature.json", self._signature, root_key)
+        self._at("manifest.json", self._manifest)
+        self.lines.append("Every file is one that the evidence key of the log's first entry signed for.")
+        self._evidence(root_key)
+        self._at("record.json", self._record)
+        if older is not None:
+            head, by = self._at("the older checkpoint", opened, older, keys)
+            need(self._in_term(by, sizes, head[1]), "the older checkpoint", "is signed by a retired key")
+            self._extends("the older checkpoint", head)
+            self.lines.append(f"The log extends the older checkpoint of {head[1]:,} entries.")
+        else:
+            self.lines.append("No older checkpoint was given, so a rewritten log would not be noticed.")
+
+    def _log(self, key: str | None, witnesses: list[str], needed: int) -> tuple[list[Any], list[int], bytes]:
+        """From the pinned key to every entry; the log's keys, where they change, and the evidence key."""
         keys, sizes, heads = self._at("rotations.json", self._keys, key)
         self.head, by = self._at("checkpoint.txt", opened, self._text("checkpoint.txt"), keys)
         origin, size, _ = self.head
@@ -94,19 +110,7 @@ class Bundle:
         self.lines.append(
             f"{len(self.entries):,} entries: body, where it is given, leaf and proof lead to the checkpoint's root hash."
         )
-        root_key = self._at("entries/0.json", self._genesis, keys[0])
-        self._at("signature.json", self._signature, root_key)
-        self._at("manifest.json", self._manifest)
-        self.lines.append("Every file is one that the evidence key of the log's first entry signed for.")
-        self._evidence(root_key)
-        self._at("record.json", self._record)
-        if older is not None:
-            head, by = self._at("the older checkpoint", opened, older, keys)
-            need(self._in_term(by, sizes, head[1]), "the older checkpoint", "is signed by a retired key")
-            self._extends("the older checkpoint", head)
-            self.lines.append(f"The log extends the older checkpoint of {head[1]:,} entries.")
-        else:
-            self.lines.append("No older checkpoint was given, so a rewritten log would not be noticed.")
+        return keys, sizes, self._at("entries/0.json", self._genesis, keys[0])
 
     def _at(self, where: str, step: Any, *given: Any) -> Any:
         """Whatever a malformed file makes of a step, the file is named."""

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks a report bundle with nothing but Python (3.9 or later) and the package ``cryptography``.
 
-    python verify.py BUNDLE.zip --key PUBLIC-KEY [--checkpoint OLDER.txt] [--witness PUBLIC-KEY]
+    python verify.py BUNDLE.zip --key PUBLIC-KEY [--checkpoint OLDER.txt] [--witness PUBLIC-KEY] [--sign-off FILE]
+    python verify.py SIGN-OFF.json --key PUBLIC-KEY
 
 It opens no network connection and writes no file. Take it, like the key, from somewhere other than the bundle:
 whoever altered a bundle could have altered the verifier in it. It is written apart from the software that

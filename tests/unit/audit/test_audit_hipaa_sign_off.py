@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from governance.audit import make_report
 from governance.audit.checking.sign_off_verification import verify_reviewed, verify_sign_off
 from governance.audit.sign_off import SignedOff, read_sign_off, sign_off
+from governance.audit.standalone import answering
 from governance.audit.versions import signed
 from governance.cli import cli
 from governance.errors import AuditError
@@ -64,6 +66,57 @@ def test_it_holds_alone_and_with_its_report(log: World, march: Path, signature: 
         assert verdict.ok and any("signed off by j.petersen" in line for line in verdict.lines)
     unpinned = verify_sign_off(signature.path, None)
     assert not unpinned.ok and unpinned.code == "GOV-803"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Any]]]:
+    """The verifier that every bundle carries."""
+
+    def check(*asked: object) -> tuple[int, dict[str, Any]]:
+        code = answering.main([*map(str, asked), "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return check
+
+
+def test_the_single_file_verifier_reads_sign_offs(
+    log: World,
+    march: Path,
+    signature: SignedOff,
+    run: Callable[..., tuple[int, dict[str, Any]]],
+    tmp_path: Path,
+) -> None:
+    key = ("--key", log.vkey)
+    code, said = run(signature.path, *key)
+    assert code == 0 and any("signed off by j.petersen" in line for line in said["lines"]), said
+    code, said = run(march, "--sign-off", signature.path, *key)
+    assert code == 0 and "The report given is the one that was signed off." in said["lines"]
+    assert run(signature.path)[0] == 3, "no key was pinned"
+    other = make_report(log, "hipaa-activity", tmp_path, bundle=True, period=APRIL).bundle
+    code, said = run(other, "--sign-off", signature.path, *key)
+    assert (code, said["first_failure"]) == (1, "record.json: is not the record that was signed off")
+    code, said = run(march.with_suffix(".json"), *key)
+    assert code == 1 and "is not that of a sign-off" in said["first_failure"]
+
+
+def test_the_single_file_verifier_finds_what_was_altered_in_a_sign_off(
+    log: World, signature: SignedOff, run: Callable[..., tuple[int, dict[str, Any]]], tmp_path: Path
+) -> None:
+    data, dice = signature.path.read_bytes(), random.Random(39)
+    for place in dice.sample(range(len(data)), 60):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << dice.randrange(8)
+        (tmp_path / "flipped.json").write_bytes(flipped)
+        code, said = run(tmp_path / "flipped.json", "--key", log.vkey)
+        assert code == 1 and said["first_failure"], place
+
+    def swap(file: dict[str, Any]) -> None:
+        statement = json.loads(base64.b64decode(file["dsse"]["payload"]))
+        statement["predicate"]["findings"] = "nothing"
+        file["dsse"] = json.loads(signed(statement, log.root))
+
+    code, said = run(altered(signature.path, tmp_path / "swapped.json", swap), "--key", log.vkey)
+    assert (code, said["first_failure"]) == (1, "dsse: is not the statement that the log has the digest of")
 
 
 def test_the_log_holds_no_word_of_the_findings(log: World, signature: SignedOff) -> None:
