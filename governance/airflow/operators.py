@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,8 @@ class OpenRunOperator(GovernedOperator):
 
     Args:
         contract: ODCS file; a relative path is looked up in ``HOME/contracts``.
-        source: what to read; a relative path is looked up in the home. Or what a ``@task.governed`` returned.
+        source: what to read; a relative path is looked up in the home. Or what a ``@task.governed`` returned, of a
+            mapped one what all of its instances did.
         purpose: a purpose of the policy that the contract allows.
     """
 
@@ -80,10 +81,11 @@ class OpenRunOperator(GovernedOperator):
         from governance.pipeline.pinned import SEALED
         from governance.pipeline.run import open_pass
 
-        home = workspace.settings.home
-        named = "://" in self.source or self.source.startswith(tuple(f"{kind}:" for kind in SEALED))
-        source = self.source if named else str(home / self.source)
-        with observing(workspace, self.contract.split("/")[-1].split(".")[0], "open", context):
+        home, dataset = workspace.settings.home, self.contract.split("/")[-1].split(".")[0]
+        with observing(workspace, dataset, "open", context):
+            source = _one_source(workspace, dataset, self.source)
+            if "://" not in source and not source.startswith(tuple(f"{kind}:" for kind in SEALED)):
+                source = str(home / source)
             reference = open_pass(
                 workspace,
                 recorder,
@@ -94,6 +96,23 @@ class OpenRunOperator(GovernedOperator):
                 map_index=context["ti"].map_index if context["ti"].map_index is not None else -1,
             )
         return reference.to_json()
+
+
+def _one_source(workspace: Workspace, dataset: str, source: Any) -> str:
+    """What a run reads: as it was given, or one landing of what the instances of a mapped task landed."""
+    from governance.errors import SourceError
+    from governance.pipeline.landing import gather
+
+    if isinstance(source, str):
+        return source
+    given = list(source) if isinstance(source, Iterable) and not isinstance(source, Mapping) else [source]
+    if not all(isinstance(one, str) for one in given):
+        raise SourceError(
+            "GOV-704",
+            f"the source of {dataset} is no path and nothing that a @task.governed landed",
+            "of a task with several outputs, hand on one: source=made['NAME']",
+        )
+    return gather(workspace, dataset, given)
 
 
 class GovernedStageOperator(GovernedOperator):

@@ -11,7 +11,7 @@
 
 Tasks run in this process, in the order of the DAG and by their trigger rules, every instance of a mapped one; stages
 are the real ones over real stores. What is left out is Airflow's scheduler, its XCom backend and its OpenLineage
-provider, and that a task takes in what all instances of a mapped one returned.
+provider.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from governance.airflow.expansion import UNMAPPED, index_before, map_indexes, named
 from governance.config import Settings
@@ -183,6 +184,11 @@ def _only_beside(policy: Path) -> Any:
     return left_out
 
 
+def _all_of(xcom_arg: Any, ti: Any) -> Any:
+    """What every instance of a mapped task returned; Airflow asks its API server for them one by one."""
+    return ti.xcom_pull(task_ids=xcom_arg.operator.task_id, key=xcom_arg.key)
+
+
 @dataclass(frozen=True, slots=True)
 class _Started:
     """What Airflow knows of a run."""
@@ -208,6 +214,10 @@ class _Run:
         self.errors: dict[str, BaseException] = {}
 
     def go(self) -> None:
+        with mock.patch("airflow.sdk.definitions.xcom_arg.LazyXComSequence", _all_of):
+            self._walk()
+
+    def _walk(self) -> None:
         for task in self._dag.topological_sort():
             try:
                 self._indexes[task.task_id] = map_indexes(task, self._context(task, UNMAPPED))
@@ -302,8 +312,14 @@ class _Run:
             )
 
     def _context(self, task: Any, map_index: int) -> Any:
-        def pulled(task_ids: str, map_indexes: Any = None, **_: Any) -> Any:
-            return self._results.get((task_ids, map_indexes if isinstance(map_indexes, int) else UNMAPPED))
+        def pulled(
+            task_ids: str, map_indexes: Any = None, key: str = "return_value", default: Any = None, **_: Any
+        ) -> Any:
+            own = [map_indexes] if isinstance(map_indexes, int) else self._indexes[task_ids]
+            found = [self._results[task_ids, i] for i in own if (task_ids, i) in self._results]
+            values = [one if key == "return_value" else one[key] for one in found]
+            single = isinstance(map_indexes, int) or self._indexes[task_ids] == range(UNMAPPED, 0)
+            return (values[0] if values else default) if single else values
 
         def before(upstream: Any, **_: Any) -> int | None:
             return index_before(task, map_index, upstream)

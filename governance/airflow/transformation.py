@@ -7,7 +7,8 @@
 
 Each input comes as a ``pyarrow.RecordBatchReader`` under its name: what the stages released, for this purpose,
 without who withdrew or was erased since; the read is logged. What the function returns is sealed at once and
-handed on as a reference that ``governed_dataset`` opens. No row goes through Airflow.
+handed on as a reference that ``governed_dataset`` opens; of a mapped task, it opens what all instances returned.
+No row goes through Airflow.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class GovernedTaskOperator(DecoratedOperator, GovernedOperator):  # type: ignore
         # Stand-ins, so that the function's signature is checked when the file is parsed.
         given = {**dict.fromkeys(inputs), **(op_kwargs or {})}
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=given, **kwargs)
+        # So that Airflow hands each on by its name: `source=made["NAME"]`.
+        self.multiple_outputs = len(outputs) > 1
         self.purpose = purpose
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from governance.errors import AccessError, SourceError
+from governance.errors import AccessError, ContractError, SourceError
 from governance.model.canonical import canonical, digest, parse, timestamp
 from governance.model.dataset import SourceFile, SourceSnapshot
 from governance.model.statements import LANDING
@@ -85,13 +85,61 @@ def land(
     return f"{kind}:{dataset}/{name}/{index}"
 
 
-def folder_of(workspace: Workspace, dataset: str, uri: str, purpose: str | None) -> tuple[str, str, str]:
-    """The kind, the folder and the digest of a landing, as the log states it.
+def gather(workspace: Workspace, dataset: str, uris: Sequence[str]) -> str:
+    """One landing of several, such as the instances of a mapped task made; the source a run is opened with.
+
+    Raises:
+        SourceError: GOV-704 when there are none, or one is no landing for this dataset.
+        ContractError: GOV-648 when they do not have the same columns, in one order.
+    """
+    each = [_stated(workspace, dataset, uri) for uri in dict.fromkeys(uris)]
+    if len({(said["kind"], said["purpose"], tuple(said["columns"])) for _, said in each}) != 1:
+        raise ContractError(
+            "GOV-648",
+            f"{len(each)} landings for {dataset} were not made alike: they differ in columns or purpose"
+            if each
+            else f"no task instance landed rows for {dataset}",
+            "have every instance of the mapped task return the same columns in one order",
+        )
+    if len(each) == 1:
+        return next(iter(uris))
+    first = each[0][1]
+    name = f"{first['kind']}-{int(workspace.clock().timestamp()):010x}-{secrets.token_hex(8)}"
+    body = {
+        **{key: first[key] for key in ("dataset", "kind", "purpose", "columns")},
+        "name": name,
+        "inputs": list({canonical(one): one for _, said in each for one in said["inputs"]}.values()),
+        "rows": sum(said["rows"] for _, said in each),
+        "parts": [index for index, _ in each],
+        "digest": digest(canonical([said["digest"] for _, said in each])),
+        "landed_at": timestamp(workspace.clock()),
+    }
+    return f"{first['kind']}:{dataset}/{name}/{workspace.append_json(body, LANDING, PIPELINE)}"
+
+
+def folders_of(
+    workspace: Workspace, dataset: str, uri: str, purpose: str | None
+) -> tuple[str, str, list[tuple[str, str]]]:
+    """The kind and the digest of a landing as the log states it, and the folders it lies in with a digest each.
 
     Raises:
         SourceError: GOV-704 when the log states no such landing for this dataset.
         AccessError: GOV-602 when it was made for another purpose.
     """
+    _, said = _stated(workspace, dataset, uri)
+    if purpose is not None and said["purpose"] != purpose:
+        raise AccessError(
+            "GOV-602",
+            f"the rows for {dataset} were made for {said['purpose']!r}, not for {purpose!r}",
+            "use one purpose in @task.governed and governed_dataset",
+        )
+    each = [parse(workspace.log.entry(index).body or b"{}") for index in said.get("parts", ())] or [said]
+    folders = [(f"{QUARANTINE}/{one['name']}", str(one["digest"])) for one in each]
+    return str(said["kind"]), str(said["digest"]), folders
+
+
+def _stated(workspace: Workspace, dataset: str, uri: str) -> tuple[int, dict[str, Any]]:
+    """The index and the body of the leaf that a source names."""
     kind, _, rest = uri.partition(":")
     parts = rest.split("/")
     said: dict[str, Any] = {}
@@ -105,31 +153,24 @@ def folder_of(workspace: Workspace, dataset: str, uri: str, purpose: str | None)
             f"the log states no such landing for {dataset}",
             "hand the output of the @task.governed task to governed_dataset(source=…)",
         )
-    if purpose is not None and said["purpose"] != purpose:
-        raise AccessError(
-            "GOV-602",
-            f"the rows for {dataset} were made for {said['purpose']!r}, not for {purpose!r}",
-            "use one purpose in @task.governed and governed_dataset",
-        )
-    return kind, f"{QUARANTINE}/{said['name']}", str(said["digest"])
+    return int(parts[2]), said
 
 
-def snapshot_of(kind: str, uri: str, files: tuple[SourceFile, ...], stated: str) -> SourceSnapshot:
-    """The pinned landing. Raises SourceError GOV-705 when its files are not those that the log states."""
+def require_stated(kind: str, files: tuple[SourceFile, ...], stated: str) -> None:
+    """Raises SourceError GOV-705 when the files of a landing are not those that the log states."""
     if _digest(kind, files) != stated:
         raise SourceError(
             "GOV-705",
             "the landed rows are gone or another than were landed: an erasure rewrote them, or they were altered",
             "run the task that makes them again",
         )
-    return SourceSnapshot(kind, uri, files, stated)
 
 
 def discard(workspace: Workspace, dataset: str, source: SourceSnapshot) -> None:
     """Remove a landing that a run has taken in; any other source is left alone."""
     if source.kind in (LANDED, DERIVED):
-        name = source.uri.partition(":")[2].split("/")[1]
-        workspace.dataset_storage(dataset).remove_tree(f"{QUARANTINE}/{name}")
+        for folder in {file.name.rpartition("/")[0] for file in source.files}:
+            workspace.dataset_storage(dataset).remove_tree(folder)
 
 
 def _digest(kind: str, files: tuple[SourceFile, ...]) -> str:

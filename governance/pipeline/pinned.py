@@ -17,7 +17,7 @@ from governance.errors import SourceError
 from governance.model.canonical import canonical, digest, parse
 from governance.model.dataset import SourceFile, SourceSnapshot
 from governance.model.evidence import Stage
-from governance.pipeline.landing import DERIVED, LANDED, folder_of, snapshot_of
+from governance.pipeline.landing import DERIVED, LANDED, folders_of, require_stated
 from governance.pipeline.pointer import released_manifest
 from governance.pipeline.workspace import Workspace
 from governance.protect.encryption import open_sealed
@@ -136,9 +136,13 @@ def _landed(
     purpose: str | None,
 ) -> tuple[SourceSnapshot, pa.Schema]:
     storage = workspace.dataset_storage(dataset)
-    kind, folder, stated = folder_of(workspace, dataset, uri, purpose)
-    files = tuple(_pinned(storage, path) for path in parts(storage, folder))
-    snapshot = snapshot_of(kind, uri, files, stated)
+    kind, stated, folders = folders_of(workspace, dataset, uri, purpose)
+    files: tuple[SourceFile, ...] = ()
+    for folder, digest_of_folder in folders:
+        found = tuple(_pinned(storage, path) for path in parts(storage, folder))
+        require_stated(kind, found, digest_of_folder)
+        files += found
+    snapshot = SourceSnapshot(kind, uri, files, stated)
     with open_sealed(
         storage.path(files[0].name), storage.filesystem(), workspace.keyring.segment_key
     ) as opened:

@@ -195,3 +195,68 @@ def test_what_a_derived_run_set_aside_is_replayed_under_its_pseudonyms(home: Any
         read_released(home.workspace, "newsletter_readers", purpose="model_training")
     )
     assert sorted(rows["email"].to_pylist()) == sorted(before["email"].to_pylist())
+
+
+def mapped(function: Any, limits: list[int]) -> Any:
+    from airflow.sdk import DAG, task
+
+    from governance.airflow import governed_dataset
+
+    with DAG("derived_in_parts", schedule=None) as dag:
+        made = task.governed(purpose="model_training", inputs=["newsletter_readers"], outputs=["habits"])(
+            function
+        )
+        governed_dataset("habits.odcs.yaml", purpose="model_training", source=made.expand(limit=limits))
+    return dag
+
+
+def share(newsletter_readers: pa.RecordBatchReader, limit: int) -> pa.Table:
+    rows = newsletter_readers.read_all()
+    part = rows.filter(pc.equal(pc.bit_wise_and(rows["articles_read"], 1), limit % 2))
+    return pa.table(
+        {"email": part["email"], **({"keen": pc.greater(part["articles_read"], 2)} if limit < 9 else {})}
+    )
+
+
+def test_one_dataset_takes_in_what_every_instance_of_a_mapped_task_made(home: Any) -> None:
+    from governance.airflow.enforcement.known import Known
+    from governance.airflow.enforcement.rules import violations
+
+    released(home)
+    dag = mapped(share, [0, 1])
+    assert violations(dag, Known(home.workspace.settings)) == []
+    outcome = home.run(dag)
+    assert outcome.errors == {}
+    assert sorted(outcome.released["habits"]["keen"].to_pylist()) == [False, False, False, True, True]
+    (opened,) = [f for f in outcome.evidence("open") if f["context"]["dataset"] == "habits"]
+    assert len(opened["facts"]["source"]["files"]) == 2
+    assert not list((home.path / "datasets" / "habits").glob("quarantine/*/*"))
+    # Made in two shapes, or by nobody, they are none.
+    for limits in ([0, 9], []):
+        outcome = home.run(mapped(share, limits))
+        assert outcome.errors["habits.open"].code == "GOV-648"  # type: ignore[attr-defined]
+
+
+def test_of_several_outputs_each_is_governed_by_its_name(home: Any) -> None:
+    from airflow.sdk import DAG, task
+
+    from governance.airflow import governed_dataset
+
+    released(home)
+
+    def both(newsletter_readers: pa.RecordBatchReader) -> dict[str, pa.Table]:
+        rows = keen(newsletter_readers)
+        return {"habits": rows, "newsletter_readers": rows}
+
+    with DAG("derived_twice", schedule=None) as dag:
+        made = task.governed(
+            purpose="model_training", inputs=["newsletter_readers"], outputs=["habits", "newsletter_readers"]
+        )(both)()
+        governed_dataset("habits.odcs.yaml", purpose="model_training", source=made["habits"])
+        governed_dataset(
+            "habits.odcs.yaml", purpose="model_training", source=made, group_id="not_one_of_them"
+        )
+    outcome = home.run(dag)
+    assert outcome.states["habits.release"] == "success"
+    fault: Any = outcome.errors["not_one_of_them.open"]
+    assert (fault.code, "['NAME']" in fault.remedy) == ("GOV-704", True)
