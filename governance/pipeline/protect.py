@@ -83,6 +83,8 @@ def protect(context: RunContext, *, late: np.ndarray | None = None) -> dict[str,
                 plan,
                 storage=context.storage,
                 keys=context.workspace.keyring,
+                # Learned models keep what they are working on in themselves.
+                workers=1 if models else None,
             )
             if context.memory is not None:
                 context.memory.source.forget()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -122,3 +124,27 @@ def write_behind(write: Callable[[T], None], size: int) -> Iterator[Callable[[T]
         thread.join()
     if failure:
         raise failure[0]
+
+
+def in_order(items: Iterable[S], work: Callable[[S], T], workers: int) -> Generator[T, None, None]:
+    """What ``work`` makes of each item, in their order, several at once.
+
+    ``items`` are asked for in the caller's thread, at most ``workers`` ahead of what was taken. The error of the
+    first item that fails is raised in its place; what runs beside it ends first, what waits is dropped.
+    """
+    if workers < 2:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[T]] = deque()
+    pool = ThreadPoolExecutor(workers, "governance-compute")
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            # The loop would keep the item until the next one is there.
+            del item
+            if len(waiting) >= workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

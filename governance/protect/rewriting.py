@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +17,7 @@ import pyarrow.compute as pc
 from governance.errors import ContractError, GovernanceError, ProtectionError, SourceError, ValidationError
 from governance.model.dataset import Segment
 from governance.model.decision import Reason
-from governance.protect.channel import read_ahead, write_behind
+from governance.protect.channel import in_order, read_ahead, write_behind
 from governance.protect.encryption import leaf_paths
 from governance.protect.outputs import Outputs, Piece
 from governance.protect.plan import ColumnEvidence, ColumnPlan, Failing, Ordinals, RewritePlan, RewriteResult
@@ -23,10 +25,15 @@ from governance.protect.ports import SegmentKeys, SegmentStorage
 from governance.protect.transforms import Transform, TransformContext, transform
 from governance.protect.transforms.base import plain
 
+A = TypeVar("A")
+R = TypeVar("R")
+
 RULE = "_governance_rule"
 """The column of a quarantined row that names the rules it fails, separated by line feeds."""
 
-_WAITING = 2
+_WAITING = 1
+_MOST_WORKERS = 2
+"""Batches transformed at once: memory is for so many, and more would wait for the one that writes."""
 
 
 def rewrite(
@@ -36,6 +43,7 @@ def rewrite(
     storage: SegmentStorage,
     keys: SegmentKeys,
     threads: bool = True,
+    workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RewriteResult:
     """Read the source once and write what may be released, sealed.
@@ -47,10 +55,13 @@ def rewrite(
 
     Args:
         batches: the source, all of one schema. With ``threads`` it is iterated in another thread.
-        plan: what to do; its functions are called in the caller's thread.
+        plan: what to do; ``redact`` and ``redact_rows`` are called by several threads at once, its other functions by
+            one at a time.
         storage: the dataset root.
         keys: makes the segments' keys; called in the caller's thread.
         threads: read ahead and write behind the computation, bounded.
+        workers: batches to transform at once with ``threads``, where the process may use as many processors;
+            two if not stated.
         progress: called with the rows read so far after each batch.
 
     Raises:
@@ -64,11 +75,19 @@ def rewrite(
         ahead = read_ahead(batches, _WAITING) if threads else contextlib.nullcontext(iter(batches))
         behind = write_behind(outputs.write, _WAITING) if threads else contextlib.nullcontext(outputs.write)
         with ahead as reading, behind as put:
-            for batch in reading:
-                for piece in work.pieces(batch):
-                    put(piece)
-                if progress is not None:
-                    progress(work.rows_in)
+
+            def decided() -> Iterator[_Decided]:
+                for batch in reading:
+                    yield from work.decided(batch, put)
+                    if progress is not None:
+                        progress(work.rows_in)
+
+            at_once = min(workers or _MOST_WORKERS, len(os.sched_getaffinity(0))) if threads else 1
+            # Closed before the threads around it are: an error may come from any of them.
+            with contextlib.closing(in_order(decided(), work.transformed, at_once)) as transformed:
+                for done in transformed:
+                    for piece in work.released(done):
+                        put(piece)
         segments, quarantine = outputs.close()
         result = work.result(segments, quarantine)
         written = sum(s.rows for s in segments), quarantine.rows if quarantine else 0
@@ -101,8 +120,28 @@ class _Column:
         return ColumnEvidence(self.plan.method, masking, self.verified, self.written, self.nulled)
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """The n rows of a batch that may be released: its number, all its rows, which of them, and whose, (n,) or (n, people)."""
+
+    number: int
+    batch: pa.RecordBatch
+    kept: Failing
+    ordinals: Ordinals
+
+
+@dataclass(frozen=True, slots=True)
+class _Transformed:
+    """These rows as they are written, what each column lost to nulls, and whether they were verified."""
+
+    written: pa.RecordBatch
+    ordinals: Ordinals
+    nulled: Sequence[int]
+    verified: bool
+
+
 class _Pass:
-    """Decides and transforms batch by batch; holds counts, never rows."""
+    """Decides and transforms batch by batch; holds counts, never rows. Only :meth:`transformed` may run beside the rest."""
 
     def __init__(self, plan: RewritePlan, outputs: Outputs) -> None:
         self._plan = plan
@@ -111,20 +150,22 @@ class _Pass:
         self._source: pa.Schema | None = None
         self._schema = pa.schema([])
         self._batches = 0
+        self._alone = threading.Lock()
         self.rows_in = 0
         self._rows_out = 0
         self._rows_quarantined = 0
         self._denied: Counter[str] = Counter()
         self._by_rule: Counter[str] = Counter()
 
-    def pieces(self, batch: pa.RecordBatch) -> Iterator[Piece]:
-        """What is to be written of ``batch``: pairs of a segment writer and its rows."""
+    def decided(self, batch: pa.RecordBatch, put: Callable[[Piece], None]) -> Iterator[_Decided]:
+        """What may be released of ``batch``, if anything; what is set aside is handed to ``put``."""
         self._check_schema(batch.schema)
         rows = batch.num_rows
         if not rows:
             return
         self.rows_in += rows
-        reasons, ordinals = self._plan.decide(batch)
+        with self._alone:
+            reasons, ordinals = self._plan.decide(batch)
         if reasons.shape != (rows,) or ordinals.shape not in ((rows,), (rows, len(self._plan.people))):
             raise ValueError(
                 f"decide gave {reasons.shape} reasons and {ordinals.shape} ordinals of {rows} rows"
@@ -132,34 +173,50 @@ class _Pass:
         allowed = reasons == Reason.ALLOWED
         for code, count in zip(*np.unique(reasons[~allowed], return_counts=True), strict=True):
             self._denied[Reason(int(code)).label] += int(count)
-        failing, names = self._failing(batch, allowed)
+        with self._alone:
+            failing, names = self._failing(batch, allowed)
         if failing.any():
             self._rows_quarantined += int(failing.sum())
-            yield self._outputs.quarantined(_set_aside(batch, failing, names))
+            put(self._outputs.quarantined(_set_aside(batch, failing, names)))
         kept = allowed & ~failing
+        number, self._batches = self._batches, self._batches + 1
         if kept.any():
-            yield from self._released(batch, kept, ordinals)
-        self._batches += 1
+            yield _Decided(number, batch, kept, ordinals if kept.all() else ordinals[kept])
 
-    def _released(self, batch: pa.RecordBatch, kept: Failing, ordinals: Ordinals) -> Iterator[Piece]:
+    def transformed(self, decided: _Decided) -> _Transformed:
+        """The rows as they are written, verified where it is their turn."""
         released = (column.plan.source_name for column in self._columns)
         needed = list(dict.fromkeys([*released, *self._plan.beside]))
-        source = batch.select(needed)
-        if not kept.all():
-            source, ordinals = source.filter(pa.array(kept)), ordinals[kept]
-        verified = (
-            self._batches < self._plan.verify_first or self._batches % max(self._plan.verify_every, 1) == 0
-        )
+        source = decided.batch.select(needed)
+        if not decided.kept.all():
+            source = source.filter(pa.array(decided.kept))
+        number = decided.number
+        verified = number < self._plan.verify_first or number % max(self._plan.verify_every, 1) == 0
 
         def redact(values: pa.Array, name: str) -> pa.Array:
             if self._plan.redact_rows is None:
                 return self._plan.redact(values, source)
-            return self._plan.redact_rows(values, source, name, batch, self._batches, kept)
+            return self._plan.redact_rows(values, source, name, decided.batch, number, decided.kept)
 
-        arrays = [self._transformed(c, source, ordinals, redact, verified) for c in self._columns]
+        arrays, nulled = [], []
+        for column in self._columns:
+            before = source.column(column.plan.source_name)
+            after = self._transformed(column, before, decided.ordinals, redact, verified)
+            arrays.append(after)
+            nulled.append(max(after.null_count - plain(before).null_count, 0))
         written = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        return _Transformed(written, decided.ordinals, nulled, verified)
+
+    def released(self, done: _Transformed) -> Iterator[Piece]:
+        """What is to be written: pairs of a segment writer and its rows."""
+        written = done.written
+        for column, nulled in zip(self._columns, done.nulled, strict=True):
+            column.verified += written.num_rows if done.verified else 0
+            column.written += written.num_rows
+            column.nulled += nulled
         if self._plan.recode is not None:
-            written = self._plan.recode(written, self._person("", ordinals))
+            with self._alone:
+                written = self._plan.recode(written, self._person("", done.ordinals))
         self._rows_out += written.num_rows
         yield from self._outputs.released(written)
 
@@ -173,32 +230,38 @@ class _Pass:
     def _transformed(
         self,
         column: _Column,
-        source: pa.RecordBatch,
+        before: pa.Array,
         ordinals: Ordinals,
         redact: Callable[[pa.Array, str], pa.Array],
         verified: bool,
     ) -> pa.Array:
-        before = source.column(column.plan.source_name)
         arguments = column.plan.arguments
         context = TransformContext(
             ordinals=self._person(column.plan.source_name, ordinals),
-            pseudonyms=self._plan.pseudonyms,
-            token_key=self._plan.token_key,
+            pseudonyms=self._one_at_a_time(self._plan.pseudonyms),
+            token_key=self._one_at_a_time(self._plan.token_key),
             redact=lambda values: redact(values, column.plan.source_name),
             arguments=arguments,
             year=self._plan.year,
-            text_keys=lambda rows: self._plan.text_keys(column.plan.name, ordinals[rows]),
+            text_keys=self._one_at_a_time(
+                lambda rows: self._plan.text_keys(column.plan.name, ordinals[rows])
+            ),
         )
         after = _quietly(column.plan, lambda: column.transform.apply(before, context))
         if after.type != column.output_type or len(after) != len(before):
             raise _not_held(column.plan)
-        if verified:
-            if not _quietly(column.plan, lambda: column.transform.verify(before, after, arguments)):
-                raise _not_held(column.plan)
-            column.verified += len(after)
-        column.written += len(after)
-        column.nulled += max(after.null_count - plain(before).null_count, 0)
+        if verified and not _quietly(column.plan, lambda: column.transform.verify(before, after, arguments)):
+            raise _not_held(column.plan)
         return after
+
+    def _one_at_a_time(self, ask: Callable[[A], R]) -> Callable[[A], R]:
+        """The keys and the vault are asked by one thread at a time."""
+
+        def asked(of: A) -> R:
+            with self._alone:
+                return ask(of)
+
+        return asked
 
     def _failing(self, batch: pa.RecordBatch, allowed: Failing) -> tuple[Failing, pa.Array]:
         masks: list[tuple[str, Failing]] = []
