@@ -1,7 +1,8 @@
-"""The record of processing in the Data Privacy Vocabulary (W3C DPV 2, JSON-LD).
+"""The record of processing and the evidence of consent in the Data Privacy Vocabulary (W3C DPV 2, JSON-LD).
 
-Each row is a ``dpv:Process``. What a cell does not know is left out, and ``gov:basis`` says of every part how it is
-known.
+Each row is a ``dpv:Process``. Of consent it has the batches of the ledger that it rests on, each a
+``dpv:ConsentRecord`` of so many records: the log holds no subject, so a person's own record is the ledger's to give.
+What a cell does not know is left out, and ``gov:basis`` says of every part how it is known.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from governance.audit.languages import Words
 from governance.errors import AuditError
 from governance.model.canonical import canonical
 
-KIND = "gdpr-art30"
+_KINDS = {"gdpr-art30": "dpv:RegisterOfProcessingActivities", "consent-evidence": "dpv:RecordsOfActivities"}
 _CONTEXT = {
     "dpv": "https://w3id.org/dpv#",
     "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#",
@@ -39,21 +40,22 @@ def render(record: dict[str, Any], said: Words, bundle: bytes | None) -> bytes:
     """
     del said, bundle
     kind, of = record["report"]["kind"], record["as_of"]
-    if kind != KIND:
-        raise AuditError("GOV-804", f"{kind} has no form in DPV", f"{KIND} has one")
+    if kind not in _KINDS:
+        raise AuditError("GOV-804", f"{kind} has no form in DPV", f"{' and '.join(_KINDS)} have one")
+    process = _consented if kind == "consent-evidence" else _process
     base = f"urn:governance:log:{of['root']}:"
     return canonical(
         {
             "@context": _CONTEXT,
             "@id": f"{base}register",
-            "@type": "dpv:RegisterOfProcessingActivities",
+            "@type": _KINDS[kind],
             "dct:title": record["report"]["title"],
             "dct:conformsTo": record["report"]["law"],
             "gov:origin": of["origin"],
             "gov:size": of["size"],
             "gov:root": of["root"],
             "gov:attestation": record["verdict"]["attestation"],
-            "dpv:hasProcess": [_process(base, n, row) for n, row in enumerate(record["rows"], start=1)],
+            "dpv:hasProcess": [process(base, n, row) for n, row in enumerate(record["rows"], start=1)],
         }
     )
 
@@ -105,6 +107,40 @@ def _process(base: str, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
             {"@type": "dpv:StorageDuration", "dct:description": f"{kept.get('value')} {kept.get('unit')}"},
             cells["retention"],
         )
+    return made
+
+
+def _consented(base: str, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    cells = row["cells"]
+    made = _process(base, number, {"title": row["title"], "cells": {"purpose": cells["purpose"]}})
+    if controllers := _list(cells, "controllers"):
+        made["dpv:hasDataController"] = [
+            _titled("dpv:DataController", c, cells["controllers"]) for c in controllers
+        ]
+    basis = _value(cells, "basis")
+    articles = [a for a in (basis.get("article"), basis.get("condition_article")) if a]
+    if articles:
+        kind = "dpv:Consent" if basis["basis"] == "consent" else "dpv:LegalBasis"
+        made["dpv:hasLegalBasis"] = [
+            _known({"@type": [kind, f"eu-gdpr:{_article(article)}"]}, cells["basis"]) for article in articles
+        ]
+    made["dpv:hasRecordOfActivity"] = [
+        _known(
+            {
+                "@id": f"{base}ledger:{batch['position']}",
+                "@type": "dpv:ConsentRecord",
+                "dct:created": batch["recorded_at"],
+                "dct:source": batch["source"],
+                "gov:records": batch["records"],
+            },
+            cells["records"],
+        )
+        for batch in _list(cells, "records")
+        if isinstance(batch, Mapping)
+    ]
+    for key in ("decisions", "denied", "withdrawals", "backdated", "disclosures"):
+        if cells[key]["basis"] != "unknown":
+            made[f"gov:{key}"] = _known({"gov:value": cells[key]["value"]}, cells[key])
     return made
 
 

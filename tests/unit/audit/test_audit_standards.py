@@ -16,7 +16,7 @@ import pytest
 from audit_world import World
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from governance.audit import MadeReport
+from governance.audit import MadeReport, make_report
 from governance.audit.forms import form
 from governance.audit.languages import words
 from governance.audit.making import describe_version
@@ -80,6 +80,25 @@ def test_dpv_has_a_process_for_every_row(art30: MadeReport, accounting: MadeRepo
     with pytest.raises(AuditError) as refused:
         made("dpv", accounting)
     assert refused.value.code == "GOV-804"
+
+
+def test_dpv_has_consent_by_purpose_and_the_batches_it_rests_on(world: World, tmp_path: Path) -> None:
+    report = make_report(world, "consent-evidence", tmp_path, forms=["dpv"])
+    [path] = report.forms
+    said = json.loads(path.read_bytes())
+    assert (path.name, said["@type"]) == ("consent-evidence.dpv.jsonld", "dpv:RecordsOfActivities")
+    rows = {row["title"]: row["cells"] for row in report.record["rows"]}
+    assert [p["dct:title"] for p in said["dpv:hasProcess"]] == list(rows)
+    for process in said["dpv:hasProcess"]:
+        cells = rows[process["dct:title"]]
+        batches = cells["records"]["value"] if cells["records"]["basis"] == "observed" else []
+        records = process["dpv:hasRecordOfActivity"]
+        assert [r["gov:records"] for r in records] == [b["records"] for b in batches]
+        assert {r["@type"] for r in records} <= {"dpv:ConsentRecord"}
+        for basis in process["dpv:hasLegalBasis"]:
+            assert ("dpv:Consent" in basis["@type"]) == (cells["basis"]["value"]["basis"] == "consent")
+        assert ("gov:decisions" in process) == (cells["decisions"]["basis"] == "observed")
+    assert any(p["dpv:hasRecordOfActivity"] for p in said["dpv:hasProcess"])
 
 
 def test_an_attestation_is_signed_by_the_evidence_key(world: World, described: tuple[Path, Path]) -> None:
