@@ -9,10 +9,10 @@ Detectors are grouped because one automaton for all of them explodes on base64 a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,8 @@ from governance.detect.detectors import vocabulary
 from governance.detect.detectors.registry import Detectors, DetectorsLike, TextDetector, builtin, resolve
 from governance.detect.detectors.validators import Validator, named
 from governance.detect.text import lexicon, sieves
-from governance.detect.text.hits import Hits, flagged_texts, hits_of
+from governance.detect.text.asking import WORTH_ARROW, Group, as_bool, options
+from governance.detect.text.hits import Hits, flagged_texts, hits_of, numbered
 from governance.detect.text.noticed import Noticed
 from governance.detect.text.secrets import are_secrets
 from governance.model.classification import HARMLESS
@@ -32,13 +33,7 @@ from governance.model.classification import HARMLESS
 if TYPE_CHECKING:
     from governance.detect.learned.crf import CrfLike
 
-_MEMORY = 256 << 20
 _OWN = 128
-_WORTH_ARROW = 64
-"""Rows from which compiling an expression anew, as Arrow does at each call, is made good."""
-_WORTH_SAMPLING = 8_192
-_SAMPLED = 128
-_SHORT = 64
 _GROUPS = {
     ("shapes", "words"): sieves.DIGITS,
     ("marks",): sieves.MARKS,
@@ -60,24 +55,6 @@ class TextFinding:
     score: float
 
 
-def options() -> Any:
-    """RE2 options with room for the automata of whole groups, and silent."""
-    stated = re2.Options()
-    stated.max_mem = _MEMORY
-    stated.log_errors = False
-    return stated
-
-
-def _matcher(expressions: Sequence[str]) -> Callable[[bytes], list[int]]:
-    compiled = re2.Set.SearchSet(options())
-    for expression in expressions:
-        compiled.Add(expression)
-    compiled.Compile()
-    # The wrapper only encodes strings; called for every flagged row it costs a quarter of the match.
-    match: Callable[[bytes], list[int]] = getattr(compiled, "_set", compiled).Match
-    return match
-
-
 class TextEngine:
     """The compiled detectors. Make one by :func:`engine`; it is immutable and safe to share."""
 
@@ -86,11 +63,13 @@ class TextEngine:
         self.expressions = [re2.compile(d.expression.encode(), options()) for d in self.detectors]
         # The wrapper makes an object of each match and each search, which costs as much as searching.
         self._searches = [expression._regexp.Match for expression in self.expressions]
-        self._groups: list[tuple[int, Callable[[bytes], list[int]], list[int]]] = []
+        self.groups: list[tuple[int, Group]] = []
         for names, flag in _GROUPS.items():
             members = [i for i, d in enumerate(self.detectors) if d.sieve in names]
             if members:
-                self._groups.append((flag, _matcher([self._uncaptured(i) for i in members]), members))
+                # What a team's expressions do at ends of lines is theirs.
+                group = Group(members, [self._uncaptured(i) for i in members], joinable=flag != _OWN)
+                self.groups.append((flag, group))
         self.harmless = frozenset(i for i, d in enumerate(self.detectors) if d.classification == HARMLESS)
         """Detectors of what only looks like an identifier: their spans are covered and not reported."""
         own = [i for i, d in enumerate(self.detectors) if d.sieve == "own"]
@@ -104,7 +83,7 @@ class TextEngine:
         """For each row the sieves that let it through, shape (n,)."""
         flags = sieves.rows(texts)
         if self.own:
-            flags[_as_bool(pc.match_substring_regex(texts, self.own))] |= _OWN
+            flags[as_bool(pc.match_substring_regex(texts, self.own))] |= _OWN
         return flags
 
     def hits(self, texts: pa.Array, flags: NDArray[np.uint8] | None = None) -> Hits:
@@ -116,70 +95,27 @@ class TextEngine:
         rows = np.flatnonzero(flags)
         flagged = flagged_texts(texts, rows)
         flags = flags[rows]
-        found: list[tuple[int, ...]] = [()] * len(flagged)
-        for flag, match, members in self._groups:
+        codes = np.zeros(len(rows), np.int64)
+        combinations: list[tuple[int, ...]] = [()]
+        for flag, group in self.groups:
             places = np.flatnonzero(flags & flag)
-            if len(places) >= _WORTH_SAMPLING:
-                places = self._alike(texts, rows, flagged, places, match, members, found)
-            asked = places.tolist()
-            # Few combinations are met: one tuple for each, so that none is made and kept for a row.
-            named: dict[tuple[int, ...], tuple[int, ...]] = {(): ()}
-            for place, hit in zip(
-                asked, map(tuple, map(match, [flagged[place] for place in asked])), strict=True
-            ):
-                if hit:
-                    combination = named.get(hit)
-                    if combination is None:
-                        combination = named[hit] = tuple([members[each] for each in hit])
-                    found[place] = found[place] + combination if found[place] else combination
-        return hits_of(rows, flagged, found, flags)
-
-    def _alike(
-        self,
-        texts: pa.Array,
-        rows: NDArray[np.int64],
-        flagged: list[bytes],
-        places: NDArray[np.intp],
-        match: Callable[[bytes], list[int]],
-        members: list[int],
-        found: list[tuple[int, ...]],
-    ) -> NDArray[np.intp]:
-        """Settle rows that hold one and the same thing, as those of a column of addresses do; the places left to ask.
-
-        A call from Python costs ten times what matching a short value does, so Arrow matches them all: with each
-        detector that matches most of a sample, and with all others together.
-        """
-        sample = places[:: len(places) // _SAMPLED]
-        if sum(len(flagged[place]) for place in sample.tolist()) > _SHORT * len(sample):
-            return places
-        combinations = Counter(tuple(match(flagged[place])) for place in sample.tolist())
-        hit, times = combinations.most_common(1)[0]
-        if not hit or times < 0.9 * len(sample):
-            return places
-        some = texts.take(pa.array(rows[places]))
-        others = "|".join(self._uncaptured(each) for n, each in enumerate(members) if n not in hit)
-        try:
-            other = (
-                _as_bool(pc.match_substring_regex(some, others))
-                if others
-                else np.zeros(len(places), np.bool_)
-            )
-            for each in hit:
-                other |= ~_as_bool(pc.match_substring_regex(some, self._uncaptured(members[each])))
-        except pa.ArrowInvalid:  # more than its automata hold
-            return places
-        combination = tuple([members[each] for each in hit])
-        for place in places[~other].tolist():
-            found[place] += combination
-        return places[other]
+            some = flagged if len(places) == len(flagged) else [flagged[place] for place in places.tolist()]
+            more, members = group.asked(some, lambda each, of=rows[places]: texts.take(pa.array(of[each])))  # type: ignore[misc]
+            # Few combinations are met: a pair of numbers stands for each.
+            both = codes[places] * len(members) + more
+            met = np.flatnonzero(np.bincount(both))
+            codes[places] = np.searchsorted(met, both) + len(combinations)
+            combinations += [
+                combinations[pair // len(members)] + members[pair % len(members)] for pair in met
+            ]
+        return hits_of(rows, flagged, codes, combinations, flags)
 
     def recalled(self, texts: pa.Array, noticed: Noticed) -> tuple[NDArray[np.uint8], Hits]:
         """What :meth:`sieved` and :meth:`hits` say of texts of which it was noticed."""
         flags = np.zeros(len(texts), np.uint8)
         flags[noticed.rows] = noticed.flags
-        return flags, hits_of(
-            noticed.rows, flagged_texts(texts, noticed.rows), list(noticed.detectors), noticed.flags
-        )
+        texts_of = flagged_texts(texts, noticed.rows)
+        return flags, hits_of(noticed.rows, texts_of, *numbered(noticed.detectors), noticed.flags)
 
     def spans(self, text: bytes, candidates: Sequence[int], names: bool) -> list[tuple[int, int, str, float]]:
         """Spans in byte offsets with classification and score, none overlapping: the earlier detector wins."""
@@ -230,10 +166,7 @@ class TextEngine:
         """Rows by classification."""
         rows: Counter[str] = Counter()
         persons = hits.persons.copy()
-        alike: dict[tuple[int, ...], list[int]] = {}
-        for place, found in enumerate(hits.detectors):
-            alike.setdefault(found, []).append(place)
-        for found, places in alike.items():
+        for found, places in hits.alike():
             if not self.harmless.isdisjoint(found):
                 for place in places:
                     named = self._beside_harmless(hits.texts[place], found)
@@ -284,7 +217,7 @@ class TextEngine:
             detector, left = self.detectors[index], []
             check = named(str(detector.validator))
             holding: Sequence[bool] = [False] * len(places)
-            if len(places) >= _WORTH_ARROW:
+            if len(places) >= WORTH_ARROW:
                 # Arrow takes the first span of all rows at once; a search from Python costs twenty times as much.
                 column = pa.array([texts[place] for place in places], pa.large_binary())
                 pattern = f"(?:{detector.before})(?P<first>{detector.pattern})(?:{detector.after})"
@@ -335,11 +268,6 @@ def _name_end(text: bytes, start: int, end: int) -> int:
             return at
         at = following
     return end
-
-
-def _as_bool(mask: pa.Array) -> NDArray[np.bool_]:
-    filled: NDArray[np.bool_] = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
-    return filled
 
 
 def _character_offsets(data: bytes) -> NDArray[np.int64] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +14,30 @@ from governance.detect.text import sieves
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The flagged rows of an array. ``rows``: row numbers, shape (f,); ``detectors``: for each of these rows the
-    indexes of detectors that match it; ``lexicon``: whether a dictionary's word stands in it; ``persons``: whether
-    one stands as a person's name does."""
+    """The flagged rows of an array. ``rows``: row numbers, shape (f,); ``codes``: for each of these rows the place of
+    the indexes of detectors that match it in ``combinations``, shape (f,); ``lexicon``: whether a dictionary's word
+    stands in it; ``persons``: whether one stands as a person's name does."""
 
     rows: NDArray[np.int64]
     texts: list[bytes]
-    detectors: list[tuple[int, ...]]
+    codes: NDArray[np.int64]
+    combinations: list[tuple[int, ...]]
     lexicon: NDArray[np.bool_]
     persons: NDArray[np.bool_]
+
+    @property
+    def detectors(self) -> list[tuple[int, ...]]:
+        """For each row the indexes of detectors that match it."""
+        combinations = self.combinations
+        return [combinations[code] for code in self.codes.tolist()]
+
+    def alike(self) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+        """The combinations of detectors that rows have, each with the places of these rows."""
+        order = np.argsort(self.codes, kind="stable")
+        ends = np.cumsum(np.bincount(self.codes, minlength=len(self.combinations))).tolist()
+        for combination, start, end in zip(self.combinations, [0, *ends], ends, strict=False):
+            if end > start:
+                yield combination, order[start:end].tolist()
 
     def replaced(self, rows: NDArray[np.int64], instead: Hits) -> Hits:
         """These with those of ``rows`` (ascending), whose texts changed, in place of what was said of them.
@@ -33,11 +49,12 @@ class Hits:
         order = np.argsort(both, kind="stable")
         places = order.tolist()
         texts = [*(self.texts[place] for place in kept.tolist()), *instead.texts]
-        found = [*(self.detectors[place] for place in kept.tolist()), *instead.detectors]
+        codes = np.concatenate((self.codes[kept], instead.codes + len(self.combinations)))
         return Hits(
             both[order],
             [texts[place] for place in places],
-            [found[place] for place in places],
+            codes[order],
+            [*self.combinations, *instead.combinations],
             np.concatenate((self.lexicon[kept], instead.lexicon))[order],
             np.concatenate((self.persons[kept], instead.persons))[order],
         )
@@ -50,10 +67,21 @@ def flagged_texts(texts: pa.Array, rows: NDArray[np.int64]) -> list[bytes]:
 
 
 def hits_of(
-    rows: NDArray[np.int64], texts: list[bytes], found: list[tuple[int, ...]], flags: NDArray[np.uint8]
+    rows: NDArray[np.int64],
+    texts: list[bytes],
+    codes: NDArray[np.int64],
+    combinations: list[tuple[int, ...]],
+    flags: NDArray[np.uint8],
 ) -> Hits:
     """Hits with what the sieves' ``flags`` of the same rows say."""
-    return Hits(rows, texts, found, (flags & sieves.LEXICON) != 0, (flags & sieves.PERSON) != 0)
+    return Hits(rows, texts, codes, combinations, (flags & sieves.LEXICON) != 0, (flags & sieves.PERSON) != 0)
+
+
+def numbered(found: Sequence[tuple[int, ...]]) -> tuple[NDArray[np.int64], list[tuple[int, ...]]]:
+    """Combinations of rows as :class:`Hits` keeps them."""
+    known: dict[tuple[int, ...], int] = {}
+    codes = np.fromiter((known.setdefault(each, len(known)) for each in found), np.int64, len(found))
+    return codes, list(known)
 
 
 def _binary(kind: pa.DataType) -> pa.DataType:

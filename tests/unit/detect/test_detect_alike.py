@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from governance.detect.text import engine as text
+from governance.detect.text import asking
 from governance.detect.text.engine import engine
 
 _ODD = (
@@ -33,7 +33,17 @@ def test_rows_settled_together_hold_what_each_holds(
 ) -> None:
     column = _column(form, every)
     together = engine().hits(column)
-    monkeypatch.setattr(text, "_WORTH_SAMPLING", 1 << 30)
+    for bound in ("WORTH_SAMPLING", "WORTH_BLOCKS"):
+        monkeypatch.setattr(asking, bound, 1 << 30)
     apart = engine().hits(column)
     assert together.rows.tolist() == apart.rows.tolist()
     assert together.detectors == apart.detectors
+
+
+def test_a_line_end_is_to_our_expressions_what_the_end_of_a_text_is() -> None:
+    # Texts of which few hold anything are asked in blocks joined by line ends.
+    for _, group in engine().groups:
+        for index in group.members:
+            for text, _ in engine().detectors[index].examples:
+                alone = group.match(text.encode())
+                assert set(alone) <= set(group.match(f"x\n{text}\nx".encode())), text
