@@ -63,6 +63,8 @@ def shown(value: Any) -> str:
 
 
 def _mapping(key: str, value: Mapping[str, Any]) -> list[Block]:
+    if not value:
+        return [Text("None")]
     flat = {n: value[n] for n in _ordered(value) if not _is_table(value[n])}
     blocks: list[Block] = [
         terms((spoken(n).capitalize(), shown(v)) for n, v in flat.items() if v is not None)

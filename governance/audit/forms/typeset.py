@@ -156,7 +156,7 @@ def _rows(record: Mapping[str, Any], said: Words) -> list[dict[str, Any]]:
                     "note": cell.get("note") or "",
                     "blocks": []
                     if cell["value"] is None
-                    else [_drawn(block) for block in present(column["key"], cell["value"])],
+                    else [_drawn(block, said) for block in present(column["key"], cell["value"])],
                 }
                 for column in record["columns"]
                 if (cell := row["cells"].get(column["key"])) is not None
@@ -166,10 +166,22 @@ def _rows(record: Mapping[str, Any], said: Words) -> list[dict[str, Any]]:
     ]
 
 
-def _drawn(block: Any) -> dict[str, Any]:
+def _drawn(block: Any, said: Words) -> dict[str, Any]:
     names = ("kind", "text", "code", "items", "pairs", "headers", "rows", "figures")
     made = {name: getattr(block, name) for name in names if hasattr(block, name)}
+    # Ours are the names of values; what stands for the value only where it is one of these words.
+    if "headers" in made:
+        made["headers"] = [said(header) for header in made["headers"]]
+        made["rows"] = [[_ours(text, said) for text in row] for row in made["rows"]]
+    if "pairs" in made:
+        made["pairs"] = [(said(name), _ours(text, said)) for name, text in made["pairs"]]
+    if made.get("text") in _OURS:
+        made["text"] = said(made["text"])
     return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in made.items()}
+
+
+def _ours(text: str, said: Words) -> str:
+    return said(text) if text in _OURS else text
 
 
 def _last(record: Mapping[str, Any]) -> datetime:
@@ -177,6 +189,8 @@ def _last(record: Mapping[str, Any]) -> datetime:
     # A PDF's dates have whole seconds; typst refuses others.
     return datetime.fromisoformat(said).replace(microsecond=0) if said else datetime(1980, 1, 1, tzinfo=UTC)
 
+
+_OURS = frozenset({"None", "none", "yes", "no", "held", "failed"})
 
 _WORDS = {
     "log": "Log",

@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from governance.audit import plain
 from governance.audit.activity import Activity, activities
 from governance.audit.breach.closure import GOVERNED, closure
 from governance.audit.cells import Basis, Cell, Column, Remark, Row, declared, observed, remark, unknown
 from governance.audit.declarations import items, part, words
-from governance.audit.gdpr import art30_declared, art30_observed
+from governance.audit.gdpr import art30_declared, art30_observed, art30_text
 from governance.audit.newest import newest_organisation, newest_support
-from governance.audit.plain import present
 from governance.audit.record import Draft, Period, ReportKind
 from governance.audit.run_remarks import run_exceptions
 from governance.audit.trail import Trail
@@ -56,6 +56,20 @@ _JUDGED = {
     "views": ("subjectsViews", "no views of data subjects are declared"),
 }
 """Cells that only the policy's assessment can fill, by its member."""
+
+
+_AS_IN_ART30 = {
+    "special": "special_categories",
+    "retention": "retention",
+    "measures_observed": "security_observed",
+    "decision": "impact_assessment",
+}
+
+
+def present(key: str, value: Any) -> list[Any]:
+    """The blocks of a cell that has a value; what the record of processing has too, in its words."""
+    shared = _AS_IN_ART30.get(key)
+    return plain.present(key, value) if shared is None else art30_text.present(shared, value)
 
 
 def draft(trail: Trail, _period: tuple[str, str] | None, dataset: str | None = None) -> Draft:

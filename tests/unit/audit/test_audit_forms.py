@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_world import World
+from audit_world import FROZEN, World
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import load_workbook
 
-from governance.audit import MadeReport
-from governance.audit.forms import FORMS, form
+from governance.audit import REPORTS, MadeReport
+from governance.audit.blocks import Terms, Text
+from governance.audit.forms import FORMS, form, typeset
 from governance.audit.forms.flat import inert
 from governance.audit.languages import LANGUAGES, words
 from governance.cli import cli
@@ -151,8 +152,12 @@ def test_every_title_heading_and_column_is_translated(
     language: str, art30: MadeReport, accounting: MadeReport
 ) -> None:
     said = words(language)
-    for report in (art30, accounting):
-        names = [report.record["report"]["title"], *(c["heading"] for c in report.record["columns"])]
+    records = [json.loads(path.read_bytes()) for path in sorted(FROZEN.glob("*.json"))]
+    records = [art30.record, accounting.record, *(record for record in records if "report" in record)]
+    assert {record["report"]["kind"] for record in records} == set(REPORTS)
+    common = set.intersection(*(set(record["statements"]) for record in records))
+    for record in records:
+        names = [record["report"]["title"], *(c["heading"] for c in record["columns"]), *common]
         assert [name for name in names if name not in said.messages] == []
     files = {name: words(name).messages.keys() for name in LANGUAGES if name != "en"}
     assert len({frozenset(keys) for keys in files.values()}) == 1
@@ -160,6 +165,15 @@ def test_every_title_heading_and_column_is_translated(
     with pytest.raises(AuditError) as refused:
         words("../de")
     assert refused.value.code == "GOV-804"
+
+
+def test_no_word_of_ours_within_a_cell_stays_english() -> None:
+    block = Terms((("Rows released", "7"), ("Loyalty tier", "no"), ("Encrypted", "yes")))
+    assert typeset._drawn(block, words("de"))["pairs"] == [
+        ("Freigegebene Zeilen", "7"), ("Loyalty tier", "nein"), ("Verschlüsselt", "ja"),
+    ]  # fmt: skip
+    assert typeset._drawn(Text("None"), words("fr"))["text"] == "Aucun"
+    assert typeset._drawn(Text("Recipient"), words("fr"))["text"] == "Recipient", "a text is of the log"
 
 
 def test_the_command_writes_the_forms(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
