@@ -35,6 +35,7 @@ from governance.model.key_grant import Claim, Operation
 from governance.model.policy import Recipient
 from governance.model.run import OpenedRun
 from governance.pipeline.disclosed import forget_disclosed, keep_disclosed
+from governance.pipeline.people import local
 from governance.pipeline.pointer import released_contract, released_manifest
 from governance.pipeline.protect import DATASETS
 from governance.pipeline.step import event_context
@@ -116,8 +117,8 @@ def disclose(
         written = Written(partial, key, sent["files"], sent["people"])
         facts = _facts(workspace, manifest, contract, to, disclosure_id, purpose, description, wanted, sent)
         facts["destination"] = way.told(written)
-        internal = workspace.vault.internal(contract.subject.domain)
-        keep_disclosed(workspace, disclosure_id, internal[sent["ordinals"]], workspace.clock())
+        internal = [workspace.vault.internal(domain)[seen] for domain, seen in sent["seen"].items()]
+        keep_disclosed(workspace, disclosure_id, np.concatenate(internal), workspace.clock())
         if to.public_key is not None:
             statement = {**facts, "sealed_keys": _sealed(key, to.public_key), "files": sent["files"]}
             _write_statement(partial / STATEMENT, canonical(statement))
@@ -154,18 +155,19 @@ def _write(
 ) -> dict[str, Any]:
     # What the version was made for, and what it is disclosed for: both must still be allowed.
     released = released_subjects(workspace, contract, manifest.body["run"]["purpose"], purpose)
-    domain = contract.subject.domain
-    seen = np.zeros(len(workspace.vault.internal(domain)) + 1, bool)
+    subject, vault = contract.subject, workspace.vault
+    seen = {domain: np.zeros(len(vault.internal(domain)), bool) for domain in subject.every_domain}
     rows = withheld = 0
     with DisclosureWriter(folder, key) as writer:
         for batch, reasons, ordinals in permitted(workspace, manifest, released, wanted):
             withheld += len(reasons) - batch.num_rows
-            for name, people in zip(released.people, ordinals.reshape(batch.num_rows, -1).T, strict=True):
+            columns = local(ordinals).reshape(batch.num_rows, -1).T
+            for name, domain, people in zip(released.people, subject.domains, columns, strict=True):
                 there = people >= 0
-                seen[people[there]] = True
+                seen[domain][people[there]] = True
                 if name in wanted:
                     own = np.zeros((len(people), 16), np.uint8)
-                    own[there] = workspace.vault.pseudonyms(domain, f"recipient:{to.name}", people[there])
+                    own[there] = vault.pseudonyms(domain, f"recipient:{to.name}", people[there])
                     batch = _with_pseudonyms(batch, name, own, there)
             rows += batch.num_rows
             writer.write(batch)
@@ -174,9 +176,9 @@ def _write(
         "rows": rows,
         "withheld": withheld,
         "ledger_position": released.position,
-        "subjects": int(seen.sum()),
+        "subjects": sum(int(each.sum()) for each in seen.values()),
         "people": tuple(released.people),
-        "ordinals": np.flatnonzero(seen[:-1]),
+        "seen": seen,
         "files": [{"path": f.path, "size": f.size, "digest": f.digest, "role": f.role} for f in files],
     }
 

@@ -151,12 +151,10 @@ def _where(contract: Contract, policy: Policy) -> Iterator[_Breach]:
         near = did_you_mean(code, list(policy.jurisdictions))
         yield _Breach(("jurisdiction", ""), f"jurisdiction `{code}` is not in the policy; {near}", INVALID)
     domains = [d for c in policy.organisation.get("controllers", ()) for d in c.get("domains", ())]
-    domain = contract.subject.domain
-    if domain and domains and domain not in domains:
-        say = (
-            f"no controller of the policy answers for the domain `{domain}`; {did_you_mean(domain, domains)}"
-        )
-        yield _Breach(("domain", domain), say, INVALID)
+    for domain in contract.subject.every_domain:
+        if domain and domains and domain not in domains:
+            say = f"no controller of the policy answers for the domain `{domain}`; {did_you_mean(domain, domains)}"
+            yield _Breach(("domain", domain), say, INVALID)
 
 
 def _deidentified(contract: Contract, policy: Policy) -> Iterator[_Breach]:

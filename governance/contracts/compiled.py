@@ -55,6 +55,7 @@ def to_json(contract: Contract) -> bytes:
                 "domain": contract.subject.domain,
                 "role": contract.subject.role,
                 "others": list(contract.subject.others),
+                "other_domains": list(contract.subject.other_domains),
             },
             "jurisdiction": {
                 "source_name": contract.jurisdiction.source_name,
@@ -128,7 +129,13 @@ def _contract(said: dict[str, Any]) -> Contract:
             **said,
             "kind": DatasetKind(said["kind"]),
             "columns": columns,
-            "subject": SubjectColumn(**{**said["subject"], "others": tuple(said["subject"]["others"])}),
+            "subject": SubjectColumn(
+                **{
+                    **said["subject"],
+                    "others": tuple(said["subject"]["others"]),
+                    "other_domains": tuple(said["subject"]["other_domains"]),
+                }
+            ),
             "jurisdiction": Jurisdiction(**said["jurisdiction"]),
             "purposes": tuple(said["purposes"]),
             "mode": LoadMode(said["mode"]),

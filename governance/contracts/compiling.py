@@ -325,12 +325,16 @@ class _Compiler:
         domain = text(subject, "domain") or ""
         self._places[("domain", domain)] = self._document.at((*at, "subject", "domain"))
         self._places[("subject", "")] = self._document.at(place)
-        others = further_people(said, at, self._say)
+        others, other_domains = further_people(said, at, self._say)
+        for each in other_domains:
+            self._places.setdefault(("domain", each), self._document.at((*at, "subject", "others")))
         for index, other in enumerate(others if columns else ()):
             self._source_column(
                 other, columns, (*at, "subject", "others", index), "subject column", NO_SUBJECT
             )
-        return SubjectColumn(name or "", domain, text(subject, "role") or "data_subject", others)
+        return SubjectColumn(
+            name or "", domain, text(subject, "role") or "data_subject", others, other_domains
+        )
 
     def _jurisdiction(
         self, said: Mapping[str, Any], columns: list[ContractColumn], at: Pointer

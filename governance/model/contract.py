@@ -67,14 +67,25 @@ class SubjectColumn:
     """The source column that identifies the data subject, and the domain its identifiers belong to.
 
     Identifiers of one domain (``patient``, ``customer``) name the same subject in every dataset.
-    ``others`` are source columns that identify further subjects of a row, of the same domain; an empty cell is
-    nobody. A row goes only when every one of them allows it.
+    ``others`` are source columns that identify further subjects of a row; an empty cell is nobody. A row goes only when
+    every one of them allows it. ``other_domains`` are their domains; without them all are of the subject's.
     """
 
     source_name: str
     domain: str
     role: str = "data_subject"
     others: tuple[str, ...] = ()
+    other_domains: tuple[str, ...] = ()
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domain of each of :attr:`columns`."""
+        return (self.domain, *(self.other_domains or (self.domain,) * len(self.others)))
+
+    @property
+    def every_domain(self) -> tuple[str, ...]:
+        """The domains there are, the subject's first."""
+        return tuple(dict.fromkeys(self.domains))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -138,6 +149,12 @@ class Contract:
             for c in self.columns
             if c.protection.method == "redact" and c.protection.arguments.get("reversible") is True
         )
+
+    @property
+    def people(self) -> Mapping[str, str]:
+        """The released columns that name people, and the domain of each, the subject's first."""
+        named = zip(self.subject.columns, self.subject.domains, strict=True)
+        return {c.name: domain for source, domain in named if (c := self.column(source))}
 
     def column(self, source_name: str) -> ContractColumn | None:
         return next((c for c in self.columns if c.source_name == source_name), None)

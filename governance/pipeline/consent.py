@@ -17,9 +17,10 @@ from governance.keys.vault.vault import SubjectVault
 from governance.model.contract import Contract
 from governance.model.decision import Reason, Regime
 from governance.model.evidence import Stage
-from governance.model.policy import Policy
+from governance.model.policy import Policy, Purpose
 from governance.pipeline.memory import ResolvedSubjects, digest_of
 from governance.pipeline.open import released_columns, source_lineage
+from governance.pipeline.people import local, numbered, of_domain
 from governance.pipeline.pinned import is_derived
 from governance.pipeline.step import AHEAD, RunContext, prove, reported, stage_record
 from governance.pipeline.workspace import Workspace
@@ -57,28 +58,20 @@ class ConsentDecision:
         self.contract = contract
         self._derived = derived
         self._resolved = resolved
+        self.position = position
         self._policy = policy
         self._vault = workspace.vault
-        self._domain = contract.subject.domain
-        population = self._vault.internal(self._domain)
-        # Two more rows than there are subjects: an identifier the vault does not know has no records, and
-        # one that was erased must not become known again.
-        self.position = position
-        self._stranger = len(population)
-        self._erased = self._stranger + 1
-        self.snapshot: ConsentSnapshot = workspace.ledger.snapshot(
-            policy.purposes[purpose],
-            self._domain,
-            instant,
-            position,
-            np.vstack([population, np.zeros((2, 16), np.uint8)]),
-        )
-        self._denied = np.zeros(self._erased + 1, np.uint8)
-        if late is not None:
-            self._denied[late] = Reason.CONSENT_WITHDRAWN
-        restricted = self._vault.restricted(self._domain)
-        self._denied[restricted[restricted < self._stranger]] = Reason.ERASED
-        self._denied[self._erased] = Reason.ERASED
+        self._populations = {
+            domain: _Population(
+                workspace,
+                domain,
+                policy.purposes[purpose],
+                instant,
+                position,
+                None if late is None else of_domain(contract.subject, domain, late),
+            )
+            for domain in contract.subject.every_domain
+        }
 
     @classmethod
     def of_run(cls, context: RunContext, *, late: np.ndarray | None = None) -> ConsentDecision:
@@ -102,47 +95,56 @@ class ConsentDecision:
         return list(dict.fromkeys(c for c in named if c))
 
     @property
-    def erased(self) -> int:
-        """The ordinal that stands for every erased subject."""
-        return self._erased
+    def erased(self) -> tuple[int, ...]:
+        """For each column of people, the number that stands for every erased one of its domain."""
+        subject = self.contract.subject
+        erased = {d: numbered(subject, d, np.array([p.erased])) for d, p in self._populations.items()}
+        return tuple(int(erased[domain][0]) for domain in subject.domains)
+
+    @property
+    def backdated(self) -> dict[str, np.ndarray]:
+        """By domain, of whom backdated records decide, and two more that are nobody's."""
+        return {domain: each.snapshot.backdated for domain, each in self._populations.items()}
 
     def subjects(self, batch: pa.RecordBatch) -> np.ndarray:
-        """Ordinal of each source row's subject; −1 for none, one beyond all others for an unknown or erased one.
+        """Number of each source row's subject; −1 for none, one beyond all others for an unknown or erased one.
 
-        Where rows are about several people, of shape (n, people), the subject's first.
+        Where rows are about several people, of shape (n, people), the subject's first
+        (:mod:`governance.pipeline.people`).
         """
-        named = self.contract.subject.columns
-        people = [self._found(batch[name]) for name in named]
+        subject = self.contract.subject
+        people = [
+            numbered(subject, domain, self._found(batch[name], domain))
+            for name, domain in zip(subject.columns, subject.domains, strict=True)
+        ]
         return people[0] if len(people) == 1 else np.stack(people, axis=1)
 
-    def _found(self, values: pa.Array) -> np.ndarray:
+    def _found(self, values: pa.Array, domain: str) -> np.ndarray:
         digest = None if self._resolved is None else digest_of(values)
         if self._resolved is None or digest is None:
-            return self._subjects(values)
-        found = self._resolved.of(self._stranger, digest)
+            return self._subjects(values, domain)
+        population = domain, self._populations[domain].stranger
+        found = self._resolved.of(population, digest)
         if found is None:
-            found = self._subjects(values)
-            self._resolved.keep(self._stranger, digest, found)
+            found = self._subjects(values, domain)
+            self._resolved.keep(population, digest, found)
         return found
 
-    @cached_property
-    def _pseudonyms(self) -> ReleasedPseudonyms:
-        return ReleasedPseudonyms(self._vault, self._domain, self._stranger)
-
-    def _subjects(self, values: pa.Array) -> np.ndarray:
+    def _subjects(self, values: pa.Array, domain: str) -> np.ndarray:
+        of = self._populations[domain]
         if self._derived:
-            found = self._pseudonyms.find(
+            found = of.pseudonyms.find(
                 values if pa.types.is_string(values.type) else values.cast(pa.string())
             )
-            return np.where(_blank(values), -1, np.where(found >= 0, found, self._erased))
-        ordinals = self._vault.resolve(self._domain, values, create=False)
+            return np.where(_blank(values), -1, np.where(found >= 0, found, of.erased))
+        ordinals = self._vault.resolve(domain, values, create=False)
         # Another process may have added subjects since this population was read.
-        known = (ordinals >= 0) & (ordinals < self._stranger)
-        found = np.where(_blank(values), -1, np.where(known, ordinals, self._stranger))
-        strangers = found == self._stranger
+        known = (ordinals >= 0) & (ordinals < of.stranger)
+        found = np.where(_blank(values), -1, np.where(known, ordinals, of.stranger))
+        strangers = found == of.stranger
         if strangers.any():
-            gone = self._vault.suppressed(self._domain, values.filter(pa.array(strangers)))
-            found[strangers] = np.where(gone, self._erased, self._stranger)
+            gone = self._vault.suppressed(domain, values.filter(pa.array(strangers)))
+            found[strangers] = np.where(gone, of.erased, of.stranger)
         return found
 
     def regimes(self, batch: pa.RecordBatch) -> np.ndarray:
@@ -161,19 +163,23 @@ class ConsentDecision:
         that denies the row as its subject, and says nothing in a further place. A jurisdiction column says where
         the subject is; the others may be anywhere, so every place's regime has to allow them.
         """
+        domains = self.contract.subject.domains
         if ordinals.ndim == 1:
-            return self._decide(ordinals, applicable)
-        reasons = self._decide(ordinals[:, 0], applicable)
+            return self._decide(ordinals, applicable, domains[0])
+        reasons = self._decide(ordinals[:, 0], applicable, domains[0])
         if self.contract.jurisdiction.source_name:
             applicable = applicable | np.uint8(Regime.GDPR | Regime.CCPA)
-        for people in ordinals.T[1:]:
-            theirs = np.where(people < 0, np.uint8(Reason.ALLOWED), self._decide(people, applicable))
+        for people, domain in zip(ordinals.T[1:], domains[1:], strict=True):
+            theirs = np.where(
+                people < 0, np.uint8(Reason.ALLOWED), self._decide(local(people), applicable, domain)
+            )
             reasons = np.maximum(reasons, theirs)
         return reasons
 
-    def _decide(self, ordinals: np.ndarray, applicable: np.ndarray) -> np.ndarray:
-        reasons = self.snapshot.decide(ordinals, applicable, self.contract.special_category)
-        denied = np.where(ordinals >= 0, self._denied[np.maximum(ordinals, 0)], 0)
+    def _decide(self, ordinals: np.ndarray, applicable: np.ndarray, domain: str) -> np.ndarray:
+        of = self._populations[domain]
+        reasons = of.snapshot.decide(ordinals, applicable, self.contract.special_category)
+        denied = np.where(ordinals >= 0, of.denied[np.maximum(ordinals, 0)], 0)
         overruled = (denied != 0) & ((reasons == Reason.ALLOWED) | (denied == Reason.ERASED))
         return np.where(overruled, denied, reasons)
 
@@ -182,20 +188,64 @@ class ConsentDecision:
         ordinals = self.subjects(batch)
         reasons = self.decide(ordinals, self.regimes(batch))
         allowed = reasons == Reason.ALLOWED
+        subject = self.contract.subject
         people = ordinals.reshape(batch.num_rows, -1)
-        if not (people[allowed] == self._stranger).any():
+        unknown = [
+            allowed
+            & (
+                people[:, place]
+                == numbered(subject, domain, np.array([self._populations[domain].stranger]))[0]
+            )
+            for place, domain in enumerate(subject.domains)
+        ]
+        if not any(strangers.any() for strangers in unknown):
             return reasons, ordinals
         people = people.copy()
-        for place, name in enumerate(self.contract.subject.columns):
-            strangers = allowed & (people[:, place] == self._stranger)
+        for place, (name, domain) in enumerate(zip(subject.columns, subject.domains, strict=True)):
+            strangers = unknown[place]
             if strangers.any():
                 values = batch[name].filter(pa.array(strangers))
-                made = self._vault.resolve(self._domain, values, create=True)
+                made = numbered(subject, domain, self._vault.resolve(domain, values, create=True))
                 people[strangers, place] = made
                 if place:
                     # Somebody without a pseudonym would pass for nobody in the released row.
                     reasons[np.flatnonzero(strangers)[made < 0]] = Reason.ERASED
         return reasons, people.reshape(ordinals.shape)
+
+
+class _Population:
+    """Who is known of one domain, and how consent stands with each.
+
+    Two more than there are subjects: ``stranger``, an identifier the vault does not know, has no records, and
+    ``erased``, one that was erased, must not become known again.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        domain: str,
+        purpose: Purpose,
+        instant: datetime,
+        position: int,
+        late: np.ndarray | None,
+    ) -> None:
+        self._vault, self._domain = workspace.vault, domain
+        population = self._vault.internal(domain)
+        self.stranger = len(population)
+        self.erased = self.stranger + 1
+        self.snapshot: ConsentSnapshot = workspace.ledger.snapshot(
+            purpose, domain, instant, position, np.vstack([population, np.zeros((2, 16), np.uint8)])
+        )
+        self.denied = np.zeros(self.erased + 1, np.uint8)
+        if late is not None:
+            self.denied[late] = Reason.CONSENT_WITHDRAWN
+        restricted = self._vault.restricted(domain)
+        self.denied[restricted[restricted < self.stranger]] = Reason.ERASED
+        self.denied[self.erased] = Reason.ERASED
+
+    @cached_property
+    def pseudonyms(self) -> ReleasedPseudonyms:
+        return ReleasedPseudonyms(self._vault, self._domain, self.stranger)
 
 
 class ReleasedPseudonyms:
@@ -231,9 +281,12 @@ class ReleasedSubjects:
         self._decisions = decisions
         self.position = min(decision.position for decision in decisions)
         """The ledger's: it decides by what had been recorded by then."""
-        domain = contract.subject.domain
-        self.population = len(vault.internal(domain))
-        self._pseudonyms = ReleasedPseudonyms(vault, domain, self.population)
+        self._subject = contract.subject
+        self.populations = {domain: len(vault.internal(domain)) for domain in self._subject.every_domain}
+        self._pseudonyms = {
+            domain: ReleasedPseudonyms(vault, domain, population)
+            for domain, population in self.populations.items()
+        }
 
     @property
     def columns(self) -> list[str]:
@@ -246,12 +299,12 @@ class ReleasedSubjects:
         Where rows are about several people, of shape (n, people): −1 in a further place is nobody, and
         :data:`UNKNOWN_PERSON` somebody whom the vault does not know.
         """
-        subject = self._pseudonyms.find(batch[self.people[0]])
+        subject = self._pseudonyms[self._subject.domain].find(batch[self.people[0]])
         if len(self.people) == 1:
             return subject
         others = []
-        for name in self.people[1:]:
-            found = self._pseudonyms.find(batch[name])
+        for name, domain in zip(self.people[1:], self._subject.domains[1:], strict=True):
+            found = numbered(self._subject, domain, self._pseudonyms[domain].find(batch[name]))
             there = batch[name].is_valid().to_numpy(zero_copy_only=False)
             others.append(np.where(there & (found < 0), UNKNOWN_PERSON, found))
         return np.stack([subject, *others], axis=1)
@@ -265,7 +318,7 @@ class ReleasedSubjects:
         for decision in self._decisions:
             people = ordinals
             if ordinals.ndim > 1:
-                people = np.where(ordinals == UNKNOWN_PERSON, decision.erased, ordinals)
+                people = np.where(ordinals == UNKNOWN_PERSON, np.array(decision.erased), ordinals)
             reasons = np.where(reasons == Reason.ALLOWED, decision.decide(people, applicable), reasons)
         return reasons, ordinals
 
@@ -286,8 +339,10 @@ def consent(context: RunContext) -> dict[str, Any]:
         decision = ConsentDecision.of_run(context)
         by_reason = np.zeros(len(Reason), np.int64)
         by_regime = np.zeros(256, np.int64)
-        population = len(decision.snapshot.backdated)
-        allowed, denied = np.zeros(population, bool), np.zeros(population, bool)
+        backdated = decision.backdated
+        allowed = {domain: np.zeros(len(each), bool) for domain, each in backdated.items()}
+        denied = {domain: np.zeros(len(each), bool) for domain, each in backdated.items()}
+        domains = context.contract.subject.domains
         with read_ahead(context.read_source(stage, decision.columns), AHEAD) as batches:
             for batch in batches:
                 ordinals, applicable = decision.subjects(batch), decision.regimes(batch)
@@ -295,11 +350,14 @@ def consent(context: RunContext) -> dict[str, Any]:
                 by_reason += np.bincount(reasons, minlength=len(Reason))
                 by_regime += np.bincount(applicable, minlength=256)
                 passed = reasons == Reason.ALLOWED
-                for people in ordinals.reshape(batch.num_rows, -1).T:
-                    allowed[people[passed & (people >= 0)]] = True
-                    denied[people[~passed & (people >= 0)]] = True
-        # The stranger stands for many unknown identifiers at once, and so does the erased one.
-        allowed[-2:] = denied[-2:] = False
+                for people, domain in zip(
+                    local(ordinals).reshape(batch.num_rows, -1).T, domains, strict=True
+                ):
+                    allowed[domain][people[passed & (people >= 0)]] = True
+                    denied[domain][people[~passed & (people >= 0)]] = True
+        for each in (*allowed.values(), *denied.values()):
+            # The stranger stands for many unknown identifiers at once, and so does the erased one.
+            each[-2:] = False
         rows, passes = int(by_reason.sum()), int(by_reason[Reason.ALLOWED])
         record = stage_record(context, stage, {}, inputs=(source_lineage(context.run, []),))
         facts = {
@@ -311,11 +369,11 @@ def consent(context: RunContext) -> dict[str, Any]:
             "instant": record.context["opened_at"],
             "regimes": {_regime_label(i): int(n) for i, n in enumerate(by_regime) if n},
             "subjects": {
-                "distinct": int((allowed | denied).sum()),
-                "allowed": int(allowed.sum()),
-                "denied": int((denied & ~allowed).sum()),
+                "distinct": sum(int((allowed[d] | denied[d]).sum()) for d in backdated),
+                "allowed": sum(int(allowed[d].sum()) for d in backdated),
+                "denied": sum(int((denied[d] & ~allowed[d]).sum()) for d in backdated),
             },
-            "backdated": {"subjects": int((decision.snapshot.backdated & allowed).sum())},
+            "backdated": {"subjects": sum(int((backdated[d] & allowed[d]).sum()) for d in backdated)},
         }
         record = stage_record(context, stage, facts, inputs=record.inputs)
         prove(context, stage, record)

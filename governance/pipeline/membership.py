@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from governance.errors import StorageError
 from governance.keys.sealing import derive
 from governance.model.canonical import canonical, digest
+from governance.model.contract import Contract
 from governance.model.dataset import Manifest, Segment
 from governance.pipeline.consent import ReleasedPseudonyms
 from governance.pipeline.memory import ReadSubjects
@@ -142,13 +143,13 @@ def index_members(context: RunContext, manifest: Manifest) -> None:
     if not columns or not missing:
         return
     seen = context.memory.members if context.memory else None
-    index_segments(context.workspace, storage, context.contract.subject.domain, columns, missing, seen)
+    index_segments(context.workspace, storage, context.contract, columns, missing, seen)
 
 
 def index_segments(
     workspace: Workspace,
     storage: Storage,
-    domain: str,
+    contract: Contract,
     columns: list[str],
     segments: list[Segment],
     seen: ReadSubjects | None = None,
@@ -156,18 +157,30 @@ def index_segments(
     """Write the indexes of segments, but of those with rows of subjects the vault no longer knows.
 
     Args:
+        contract: the one that the segments' version was made under.
         seen: what this process saw when it read the segments back; the others are read.
 
     Raises:
         ProtectionError: GOV-303 for a segment whose key was destroyed. StorageError: GOV-724.
     """
-    keyring, internal = workspace.keyring, workspace.vault.internal(domain)
+    keyring, people = workspace.keyring, contract.people
+    by_domain = {
+        domain: (
+            workspace.vault.internal(domain),
+            [c for c in columns if people.get(c, contract.subject.domain) == domain],
+        )
+        for domain in contract.subject.every_domain
+    }
     for segment in segments:
         key = keyring.segment_key(keyring.new_segment_key(segment.segment_id, MEMBERSHIP))
-        members = seen.of(segment, len(internal)) if seen else None
-        if members is None:
-            members = _members_in(workspace, storage, segment, domain, columns)
-        held = None if members is None else internal[members]
+        parts = []
+        for domain, (internal, named) in by_domain.items():
+            members = seen.of(segment, len(internal)) if seen and len(by_domain) == 1 else None
+            if members is None:
+                members = _members_in(workspace, storage, segment, domain, named)
+            parts.append(None if members is None else internal[members])
+        known = [part for part in parts if part is not None]
+        held = np.concatenate(known) if len(known) == len(parts) else None
         if held is None or not held.any(axis=1).all():
             # Rows of an erased subject that wait to be rewritten: an index would not know of them.
             continue

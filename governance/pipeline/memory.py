@@ -61,15 +61,15 @@ class ResolvedSubjects:
 
     def __init__(self, limit: int = MOST_ROWS) -> None:
         self._left = limit
-        self._found: dict[tuple[int, bytes], npt.NDArray[np.int32]] = {}
+        self._found: dict[tuple[tuple[str, int], bytes], npt.NDArray[np.int32]] = {}
 
-    def keep(self, population: int, digest: bytes, ordinals: npt.NDArray[np.int64]) -> None:
-        """Keep what was found in a vault of ``population`` subjects."""
+    def keep(self, population: tuple[str, int], digest: bytes, ordinals: npt.NDArray[np.int64]) -> None:
+        """Keep what was found of a domain in a vault with so many subjects of it."""
         if len(ordinals) <= self._left and (population, digest) not in self._found:
             self._left -= len(ordinals)
             self._found[population, digest] = ordinals.astype(np.int32)
 
-    def of(self, population: int, digest: bytes) -> npt.NDArray[np.int64] | None:
+    def of(self, population: tuple[str, int], digest: bytes) -> npt.NDArray[np.int64] | None:
         """What was found of the same values in the same population."""
         found = self._found.get((population, digest))
         return None if found is None else found.astype(np.int64)

@@ -18,6 +18,7 @@ from governance.pipeline.deidentifying import deidentified
 from governance.pipeline.noticing import discard_noticed, handed_over
 from governance.pipeline.open import DATASETS as DATASETS
 from governance.pipeline.open import source_lineage
+from governance.pipeline.people import gathered
 from governance.pipeline.pinned import is_derived
 from governance.pipeline.planning import beside, planned, recalling, redactor
 from governance.pipeline.spark.engine import rewrite_on_spark, runs_on_spark
@@ -168,8 +169,8 @@ def version_lineage(
 
 
 def _pseudonyms(context: RunContext) -> Callable[[np.ndarray], np.ndarray]:
-    domain = context.contract.subject.domain
-    return lambda ordinals: context.workspace.vault.pseudonyms(domain, audience(domain), ordinals)
+    vault, subject = context.workspace.vault, context.contract.subject
+    return lambda people: gathered(subject, people, lambda d, o: vault.pseudonyms(d, audience(d), o), 16)
 
 
 def _facts(result: RewriteResult, columns: tuple[ColumnPlan, ...]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from governance.pipeline.loose import remove_loose
 from governance.pipeline.manifest import draft_manifest, moved_meanwhile, signed_manifest
 from governance.pipeline.membership import index_members
 from governance.pipeline.notes import keep_note, read_note
+from governance.pipeline.people import withdrawn_since
 from governance.pipeline.pointer import (
     POINTER,
     Released,
@@ -196,7 +197,7 @@ def _consent_again(context: RunContext) -> tuple[int, int, int]:
         position, tombstones = ledger.position, vault.tombstones
         if (position, tombstones) == checked:
             return position, withdrawn, tombstones
-        late = _late(context, position)
+        late = withdrawn_since(context, position)
         if len(late) > withdrawn or (tombstones != checked[1] and _holds_erased(context)):
             if context.contract.on_late_withdrawal == "quarantine":
                 break
@@ -209,26 +210,11 @@ def _consent_again(context: RunContext) -> tuple[int, int, int]:
     else:
         if (ledger.position, vault.tombstones) == checked:
             return checked[0], withdrawn, checked[1]
-    rows = _rows_denied(context, _late(context, ledger.position))
+    rows = _rows_denied(context, withdrawn_since(context, ledger.position))
     raise ConsentError(
         "GOV-204",
         f"{rows:,} rows of {context.run.dataset} are of subjects who withdrew or were erased while the run went on",
         "start a new run: it opens at the ledger's present position",
-    )
-
-
-def _late(context: RunContext, position: int) -> np.ndarray:
-    """Vault ordinals of who withdrew between the opening and a position of the ledger."""
-    domain = context.contract.subject.domain
-    return context.workspace.ledger.late(
-        context.policy.purposes[context.run.purpose],
-        domain,
-        context.workspace.clock(),
-        context.run.consent_position,
-        position,
-        context.workspace.vault.internal(domain),
-        opened_at=context.run.opened_at,
-        special_category=context.contract.special_category,
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 from governance.errors import StorageError
@@ -138,17 +139,17 @@ def settled(context: RunContext, released: Manifest) -> Settled | None:
     if not same or decided is None or workspace.vault.tombstones != run.tombstones:
         return None
     published: int = released.body["consent_position_at_publish"]
-    position, now, domain = workspace.ledger.position, workspace.clock(), context.contract.subject.domain
-    population = workspace.vault.internal(domain)
+    position, now = workspace.ledger.position, workspace.clock()
     # The version's own rows were allowed when its run opened, the carried ones when it stood on them.
-    for moment in {was["opened_at"], decided}:
+    moments = {was["opened_at"], decided}
+    for domain, moment in product(context.contract.subject.every_domain, moments):
         turned = workspace.ledger.late(
             context.policy.purposes[run.purpose],
             domain,
             now,
             published,
             max(published, position),
-            population,
+            workspace.vault.internal(domain),
             opened_at=instant(moment),
             special_category=context.contract.special_category,
         )

@@ -198,8 +198,10 @@ class _SubjectPresence:
         self._released = ReleasedSubjects(
             [ConsentDecision.of_run(context, late=late)], context.workspace.vault
         )
-        self._kept = context.memory.members if context.memory else None
-        self._seen = np.zeros(self._released.population, bool)
+        populations = list(self._released.populations.values())
+        # Of people of several domains the index is made from the files again.
+        self._kept = context.memory.members if context.memory and len(populations) == 1 else None
+        self._seen = np.zeros(populations[0], bool)
         self._strangers = self.denied = self.unknown = 0
 
     def see(self, batch: pa.RecordBatch) -> None:

@@ -121,7 +121,10 @@ class Workspace:
         # An import that was killed between its leaf and its head is completed, not lost.
         record = None if read_only else lambda body: _leaf(log, body)
         ledger = ConsentLedger.open(
-            settings.home / "consent", record=record, postgres=shared_database(settings), publish=not read_only
+            settings.home / "consent",
+            record=record,
+            postgres=shared_database(settings),
+            publish=not read_only,
         )
         workspace = cls(settings, log, keyring, vault, ledger, signer, clock)
         workspace._require_own_log()

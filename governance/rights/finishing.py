@@ -133,9 +133,8 @@ class _Work:
             if holding is None or self._keeps(holding):
                 return
             try:
-                if holding.any:
-                    wanted = self._wanted[holding.contract.subject.domain]
-                    rewrite_holding(self._workspace, self._recorder, holding, wanted, self._names)
+                if holding.any and holding.wanted is not None:
+                    rewrite_holding(self._workspace, self._recorder, holding, holding.wanted, self._names)
             except StorageError as fault:
                 if fault.code != "GOV-721":
                     raise
@@ -149,11 +148,11 @@ class _Work:
         )
 
     def _keeps(self, holding: Holding) -> bool:
-        domain, day = holding.contract.subject.domain, now(self._workspace).date()
-        holds = holds_on(self._workspace, holding.dataset, domain, day)
-        if not holds or not holding.any:
+        holds = holds_on(self._workspace, holding, now(self._workspace).date())
+        if not holds or not holding.any or holding.wanted is None:
             return False
-        self._held[domain] |= holding.subjects
+        for domain, mask in holding.wanted.split(holding.subjects):
+            self._held[domain] |= mask
         self._holds += [stated_hold(holding.dataset, hold) for hold in holds]
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Collection, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,9 @@ _DESTROYED = "GOV-303"
 
 
 class Wanted:
-    """Subjects of one domain, by the pseudonym that released rows carry and by suppression mark.
+    """Subjects of a domain, by the pseudonym that released rows carry and by suppression mark.
+
+    ``parts`` are the domains and how many of each: several where rows name people of several (:meth:`several`).
 
     With their internal pseudonyms, segments whose membership index holds none of them are not read.
     """
@@ -43,7 +45,7 @@ class Wanted:
         marks: npt.NDArray[np.uint8],
         internal: npt.NDArray[np.uint8] | None = None,
     ) -> None:
-        self.domain = domain
+        self.parts: tuple[tuple[str, int], ...] = ((domain, len(released)),)
         self.count = len(released)
         self.internal = internal
         self._released = pa.array([row.tobytes().hex() for row in released], pa.string())
@@ -56,6 +58,27 @@ class Wanted:
         marks = np.concatenate([request.marks for request in requests])
         internal = np.concatenate([request.internal for request in requests]) if indexed else None
         return cls(requests[0].domain, released, marks, internal)
+
+    @classmethod
+    def several(cls, wanted: list[Wanted]) -> Wanted:
+        """The subjects of several domains together, in this order."""
+        if len(wanted) == 1:
+            return wanted[0]
+        together = cls("", np.empty((0, 16), np.uint8), np.empty((0, 16), np.uint8))
+        together.parts = tuple(part for each in wanted for part in each.parts)
+        together.count = sum(each.count for each in wanted)
+        known = [each.internal for each in wanted if each.internal is not None]
+        together.internal = np.concatenate(known) if len(known) == len(wanted) else None
+        together._released = pa.concat_arrays([each._released for each in wanted])
+        together._marks = pa.concat_arrays([each._marks for each in wanted])
+        return together
+
+    def split(self, mask: Mask) -> Iterator[tuple[str, Mask]]:
+        """What a mask over all says of each domain."""
+        start = 0
+        for domain, count in self.parts:
+            yield domain, mask[start : start + count]
+            start += count
 
     @property
     def texts(self) -> list[str]:
@@ -72,14 +95,25 @@ class Wanted:
         return np.asarray(np.append(known, -1)[codes], np.int64)
 
     def named(
-        self, identifiers: pa.Array, marks: Callable[[pa.Array], npt.NDArray[np.uint8]]
+        self,
+        identifiers: pa.Array,
+        marks: Callable[[str, pa.Array], npt.NDArray[np.uint8]],
+        domains: Collection[str],
     ) -> npt.NDArray[np.int64]:
-        """Which subject each identifier is of, or pseudonym in rows that a task derived; −1 for any other."""
+        """Which subject each identifier is of, or pseudonym in rows that a task derived; −1 for any other.
+
+        Args:
+            domains: whose identifiers they may be.
+        """
         codes, unique = distinct(identifiers)
-        own = pa.array([row.tobytes() for row in marks(unique)], pa.binary(16))
-        known = pc.fill_null(pc.index_in(own, self._marks), -1).to_numpy(zero_copy_only=False)
-        named = np.append(known.astype(np.int64), -1)[codes]
-        return np.where(named >= 0, named, self.places(identifiers))
+        found = self.places(identifiers)
+        # A mark is of one domain: it meets nobody of another by the same identifier.
+        for domain in [domain for domain, _ in self.parts if domain in domains]:
+            own = pa.array([row.tobytes() for row in marks(domain, unique)], pa.binary(16))
+            known = pc.fill_null(pc.index_in(own, self._marks), -1).to_numpy(zero_copy_only=False)
+            named = np.append(known.astype(np.int64), -1)[codes]
+            found = np.where(named >= 0, named, found)
+        return found
 
 
 @dataclass(slots=True)
@@ -102,8 +136,12 @@ class Holding:
     dead: set[str] = field(default_factory=set)
     versions: dict[str, bool] = field(default_factory=dict)
     rows_earlier: int = 0
-    further: list[str] = field(default_factory=list)
-    """Source columns besides the subject's that name people, by this contract or by an earlier version."""
+    wanted: Wanted | None = None
+    """Who was looked for in it: of those wanted, the ones of its domains."""
+    domains: tuple[str, ...] = ()
+    """Of whom rows may be here, by this contract or by an earlier one."""
+    further: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Source columns that name people, by this contract or by an earlier version, and of which domains."""
 
     @property
     def any(self) -> bool:
@@ -141,10 +179,18 @@ def find_rows(workspace: Workspace, dataset: str, wanted: dict[str, Wanted]) -> 
     manifest = next(chain, None)
     storage = workspace.dataset_storage(dataset)
     contract = released_contract(workspace, manifest) if manifest else _opened_contract(storage)
-    if contract is None or contract.subject.domain not in wanted:
+    if contract is None:
         return None
-    search = _Search(workspace, storage, contract, wanted[contract.subject.domain])
-    holding = Holding(dataset, contract, manifest, search.seen)
+    opened_with = list(_opened_with_others(storage))
+    every = (*contract.subject.every_domain, *(d for each in opened_with for d in each.subject.every_domain))
+    domains = tuple(dict.fromkeys(every))
+    of = [wanted[domain] for domain in domains if domain in wanted]
+    if not of:
+        return None
+    search = _Search(workspace, storage, contract, Wanted.several(of), domains)
+    holding = Holding(dataset, contract, manifest, search.seen, wanted=search.wanted, domains=domains)
+    for opened in opened_with:
+        search.named_by(opened)
     known: dict[str, int | None] = {}
     rows: int | None
     for segment in manifest.segments if manifest else ():
@@ -164,9 +210,7 @@ def find_rows(workspace: Workspace, dataset: str, wanted: dict[str, Wanted]) -> 
         holding.versions[earlier.version] = bool(
             ids & (holding.earlier | holding.current.keys() | holding.dead)
         )
-    for opened in _opened_with_others(storage):
-        search.named_by(opened)
-    holding.further = sorted(search.further[0])
+    holding.further = {name: frozenset(search.sources[name]) for name in sorted(search.sources)}
     for loose in sorted(_folders(storage, SEGMENTS) - known.keys()):
         _place(holding, loose, search.loose(f"{SEGMENTS}/{loose}"))
     for aside in sorted(_folders(storage, QUARANTINE)):
@@ -199,28 +243,37 @@ def _place(holding: Holding, segment: str, rows: int | None) -> None:
 class _Search:
     """Rows are a count, :data:`_DEAD` where the key was destroyed, ``None`` where it cannot be told."""
 
-    def __init__(self, workspace: Workspace, storage: Storage, contract: Contract, wanted: Wanted) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        storage: Storage,
+        contract: Contract,
+        wanted: Wanted,
+        domains: tuple[str, ...],
+    ) -> None:
         self._workspace = workspace
         self._storage = storage
         self._contract = contract
-        self._wanted = wanted
+        self.wanted = wanted
+        self._domains = domains
         self.seen: Mask = np.zeros(wanted.count, bool)
-        self.further: tuple[set[str], set[str]] = set(), set()
+        self.sources: dict[str, set[str]] = {}
+        self._released: set[str] = set()
         self.named_by(contract)
 
     def named_by(self, contract: Contract) -> None:
-        """What a contract's further people stand in: in the source, and as released."""
-        for name in contract.subject.others:
-            self.further[0].add(name)
-            if column := contract.column(name):
-                self.further[1].add(column.name)
+        """What a contract's people stand in: in the source, and as released."""
+        for name, domain in zip(contract.subject.columns, contract.subject.domains, strict=True):
+            self.sources.setdefault(name, set()).add(domain)
+        self._released |= set(contract.people)
 
     def learn(self, manifest: Manifest) -> None:
         """Columns of people that the present contract may no longer name: in the source, and as released."""
         for column in manifest.body["columns"]:
             if column["method"] == "pseudonym":
-                self.further[0].add(column["source_column"])
-                self.further[1].add(column["column"])
+                # Of whom, only its contract tells.
+                self.sources.setdefault(column["source_column"], set(self._domains))
+                self._released.add(column["column"])
 
     def released(self, manifest: Manifest | None, segment: Segment) -> int:
         if manifest is None or self._without(segment):
@@ -232,29 +285,32 @@ class _Search:
         if not self._storage.exists(folder) or self._without(segment):
             return 0
         # Its files are not compared with their digests: whatever is there, is searched.
-        return self._sealed(folder, subject_columns(manifest), self._wanted.places)
+        return self._sealed(folder, subject_columns(manifest), self._places)
+
+    def _places(self, _name: str, pseudonyms: pa.Array) -> npt.NDArray[np.int64]:
+        return self.wanted.places(pseudonyms)
 
     def _without(self, segment: Segment) -> bool:
         """Whether the segment's index says that it holds none of them; what cannot be asked, is read."""
-        if self._wanted.internal is None:
+        if self.wanted.internal is None:
             return False
         with contextlib.suppress(GovernanceError):
             members = segment_members(self._workspace, self._storage, segment)
-            return members is not None and not members.contains(self._wanted.internal).any()
+            return members is not None and not members.contains(self.wanted.internal).any()
         return False
 
     def loose(self, folder: str) -> int | None:
         released = self._contract.column(self._contract.subject.source_name)
         columns = [released.name if released else ""]
-        return self._sealed(folder, columns, self._wanted.places, self.further[1])
+        return self._sealed(folder, columns, self._places, self._released)
 
     def quarantined(self, folder: str) -> int | None:
-        vault, domain = self._workspace.vault, self._wanted.domain
+        marks = self._workspace.vault.suppression_marks
 
-        def named(identifiers: pa.Array) -> npt.NDArray[np.int64]:
-            return self._wanted.named(identifiers, lambda unique: vault.suppression_marks(domain, unique))
+        def named(name: str, identifiers: pa.Array) -> npt.NDArray[np.int64]:
+            return self.wanted.named(identifiers, marks, self.sources[name])
 
-        return self._sealed(folder, [self._contract.subject.source_name], named, self.further[0])
+        return self._sealed(folder, [self._contract.subject.source_name], named, self.sources.keys())
 
     def _of_version(self, manifest: Manifest, segment: Segment) -> int:
         columns = subject_columns(manifest)
@@ -266,14 +322,14 @@ class _Search:
             manifest,
             segment,
             columns,
-            lambda batch: self._matched(batch, self._wanted.places),
+            lambda batch: self._matched(batch, self._places),
         )
 
     def _sealed(
         self,
         folder: str,
         columns: list[str],
-        places: Callable[[pa.Array], npt.NDArray[np.int64]],
+        places: Callable[[str, pa.Array], npt.NDArray[np.int64]],
         further: Set[str] = frozenset(),
     ) -> int | None:
         rows = 0
@@ -286,10 +342,12 @@ class _Search:
             return None
         return rows
 
-    def _matched(self, batch: pa.RecordBatch, places: Callable[[pa.Array], npt.NDArray[np.int64]]) -> Mask:
+    def _matched(
+        self, batch: pa.RecordBatch, places: Callable[[str, pa.Array], npt.NDArray[np.int64]]
+    ) -> Mask:
         matched: Mask = np.zeros(batch.num_rows, bool)
-        for column in batch.columns:
-            found = places(column)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            found = places(name, column)
             self.seen[found[found >= 0]] = True
             matched |= found >= 0
         return matched
@@ -324,10 +382,10 @@ def _folders(storage: Storage, top: str) -> set[str]:
 
 
 def _opened_with_others(storage: Storage) -> Iterator[Contract]:
-    """Each contract that a run was opened with and that names further people, whether or not it released."""
+    """Each contract that a run was opened with, or released under, and that names further people."""
     seen: set[bytes] = set()
-    for path in storage.list("staging"):
-        if path.endswith("/contract.odcs.yaml") and (data := storage.read(path)) not in seen:
+    for path in (*storage.list("staging"), *storage.list("versions")):
+        if path.endswith("contract.odcs.yaml") and (data := storage.read(path)) not in seen:
             seen.add(data)
             if b"others" in data:
                 yield load_contract(path, data=data)

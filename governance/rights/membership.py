@@ -59,7 +59,7 @@ def datasets_of(workspace: Workspace, domain: str) -> Iterator[tuple[str, Contra
         if newest is None:
             continue
         contract = released_contract(workspace, newest)
-        if contract.subject.domain == domain:
+        if domain in contract.subject.every_domain:
             yield dataset, contract, [newest, *chain]
 
 
@@ -125,7 +125,7 @@ def write_missing(workspace: Workspace, dataset: str) -> int:
         for segment in manifest.segments if columns else ():
             alive = _without_index(workspace, segment) == UNKNOWN
             if segment.segment_id not in there and alive and storage.exists(f"segments/{segment.segment_id}"):
-                index_segments(workspace, storage, contract.subject.domain, columns, [segment])
+                index_segments(workspace, storage, contract, columns, [segment])
                 written += 1
             there.add(segment.segment_id)
     return written

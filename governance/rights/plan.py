@@ -81,7 +81,7 @@ def plan_erasure(workspace: Workspace, domain: str, identifiers: pa.Array) -> Er
     held = np.zeros(len(ordinals), bool)
     holds: list[dict[str, Any]] = []
     for holding in holdings:
-        keeping = holds_on(workspace, holding.dataset, domain, day)
+        keeping = holds_on(workspace, holding, day)
         if keeping and holding.any:
             held |= holding.subjects
             holds += [stated_hold(holding.dataset, hold) for hold in keeping]
@@ -115,9 +115,13 @@ def plan_erasure(workspace: Workspace, domain: str, identifiers: pa.Array) -> Er
     )  # fmt: skip
 
 
-def holds_on(workspace: Workspace, dataset: str, domain: str, day: Any) -> list[LegalHold]:
-    """The legal holds of the policy that keep a dataset's rows on a day."""
-    return [hold for hold in workspace.policy.legal_holds if hold.covers(dataset, domain, day)]
+def holds_on(workspace: Workspace, holding: Holding, day: Any) -> list[LegalHold]:
+    """The legal holds of the policy that keep a dataset's rows on a day: one on any of the people in them does."""
+    return [
+        hold
+        for hold in workspace.policy.legal_holds
+        if any(hold.covers(holding.dataset, domain, day) for domain in holding.domains)
+    ]
 
 
 def now(workspace: Workspace) -> datetime:

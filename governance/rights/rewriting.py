@@ -211,17 +211,20 @@ def _manifest(
 
 def _without(workspace: Workspace, holding: Holding, wanted: Wanted, aside: str) -> dict[str, Any]:
     """Write a quarantine segment again without the subjects; of what cannot be read nothing is kept."""
-    storage, vault = workspace.dataset_storage(holding.dataset), workspace.vault
+    storage, marks = workspace.dataset_storage(holding.dataset), workspace.vault.suppression_marks
     name = f"{aside.rpartition('-')[0] or aside}-{_short(aside)}"
-    folder, subject = f"{QUARANTINE}/{name}", holding.contract.subject.source_name
+    folder = f"{QUARANTINE}/{name}"
     storage.remove_tree(folder)
     writer: SegmentWriter | None = None
     dropped = 0
     try:
         for batch in sealed_batches(storage, workspace, f"{QUARANTINE}/{aside}"):
             gone = np.zeros(batch.num_rows, bool)
-            for column in {subject, *(set(holding.further) & set(batch.schema.names))}:
-                gone |= wanted.named(batch[column], lambda u: vault.suppression_marks(wanted.domain, u)) >= 0
+            for column in holding.further.keys() & {
+                *batch.schema.names,
+                holding.contract.subject.source_name,
+            }:
+                gone |= wanted.named(batch[column], marks, holding.further[column]) >= 0
             dropped += int(gone.sum())
             if writer is None:
                 levels = dict.fromkeys(batch.schema.names, QUARANTINE)

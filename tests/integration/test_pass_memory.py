@@ -23,6 +23,7 @@ from governance.pipeline.manifest import draft_manifest
 from governance.pipeline.membership import index_segments, seal_members, subject_columns
 from governance.pipeline.memory import KeptSource, PassMemory, ReadSubjects, ResolvedSubjects, digest_of
 from governance.pipeline.noticing import handed_over
+from governance.pipeline.pointer import released_contract
 from governance.pipeline.protect import protect
 from governance.pipeline.step import RunContext
 from governance.protect import open_version
@@ -124,7 +125,7 @@ def test_release_indexes_the_members_that_a_reading_of_the_files_gives(
     index_segments(
         workspace,
         workspace.dataset_storage("customer_profiles"),
-        "customer",
+        released_contract(workspace, manifest),
         subject_columns(manifest),
         list(manifest.segments),
     )

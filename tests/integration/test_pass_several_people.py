@@ -264,7 +264,7 @@ def test_the_worst_reason_is_the_rows(home: Home) -> None:
         purpose=PURPOSE,
     )
     decision, rng = ConsentDecision.of_run(context), np.random.default_rng(5)
-    last = decision.erased
+    last = decision.erased[0]
     ordinals = np.where(rng.random((500, 3)) < 0.2, -1, rng.integers(0, last + 1, (500, 3)))
     ordinals[rng.random((500, 3)) < 0.1] = last
     places = rng.choice(np.array([0, 1, 2, 3, 4, 5, 6, 7, 255], np.uint8), 500)

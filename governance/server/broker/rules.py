@@ -269,7 +269,7 @@ def require_labels(claim: Claim, contract: Contract, labels: list[str]) -> None:
         looked_up, token = _LOOK_UP.fullmatch(label), _TOKEN.fullmatch(label)
         made = label == f"drift:{claim.dataset}" or (token is not None and token[1] in tokens)
         text = claim.operation in (Operation.SEAL, Operation.DETOKENIZE) and contract.reversible
-        allowed = (looked_up is not None and looked_up[1] == contract.subject.domain) or (
+        allowed = (looked_up is not None and looked_up[1] in contract.subject.every_domain) or (
             claim.operation is Operation.SEAL and made
         )
         allowed = allowed or bool(text and label == text_secret(claim.dataset))
@@ -277,7 +277,7 @@ def require_labels(claim: Claim, contract: Contract, labels: list[str]) -> None:
             raise Refused(
                 "key",
                 f"the contract of {claim.dataset} has nothing to do with the secret {label!r}",
-                "ask for those of the contract's subject domain and token columns",
+                "ask for those of the domains of the contract's people, and of its token columns",
             )
 
 

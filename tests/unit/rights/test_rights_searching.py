@@ -66,8 +66,9 @@ def test_rows_of_wanted_subjects_and_no_others(
     assert places.tolist() == [order.index(row) if row in wanted else -1 for row in rows]
     named = subjects.named(
         pa.array([None if row is None else f"id{row}" for row in rows], pa.string()),
-        lambda unique: np.array([[int(text[2:])] * 16 for text in unique.to_pylist()], np.uint8).reshape(
-            -1, 16
-        ),
+        lambda _domain, unique: np.array(
+            [[int(text[2:])] * 16 for text in unique.to_pylist()], np.uint8
+        ).reshape(-1, 16),
+        {"patient"},
     )
     assert named.tolist() == places.tolist()
