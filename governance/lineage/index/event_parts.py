@@ -14,7 +14,15 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from governance.lineage.index.facet_facts import NO_FACETS, Facet, FacetSet, facet_of, facet_set
+from governance.lineage.index.facet_facts import (
+    NO_FACETS,
+    READ,
+    Facet,
+    FacetSet,
+    canonical_text,
+    facet_of,
+    facet_set,
+)
 from governance.lineage.naming import PREFIX
 from governance.lineage.reading import EVENT_TYPES, ReadEvent, mapping, text
 
@@ -76,7 +84,11 @@ def _ordinary(key: str) -> bool:
 def _facets(owner: Any, member: str, kept: Callable[[str], bool] | None = None) -> FacetSet:
     facets = mapping(mapping(owner).get(member))
     return facet_set(
-        {key: facet_of(key, value) for key, value in facets.items() if kept is None or kept(key)}
+        {
+            key: facet_of(key, value, canonical_text(value))
+            for key, value in facets.items()
+            if kept is None or kept(key)
+        }
     )
 
 
@@ -119,10 +131,9 @@ class QuickReader:
 
     def __init__(self) -> None:
         self._decode = msgspec.json.Decoder(_Event).decode
-        self._decode_set = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-        self._decode_facet = msgspec.json.Decoder().decode
+        self._decode_set = msgspec.json.Decoder(dict[str, Any]).decode
         self._sets: dict[bytes, FacetSet] = {}
-        self._facets: dict[tuple[str, bytes], Facet] = {}
+        self._facets: dict[bytes | tuple[str, bytes], Facet] = {}
         self._held = 0
 
     def read(self, body: bytes) -> EventParts | None:
@@ -184,33 +195,30 @@ class QuickReader:
 
     def _new_set(self, body: bytes) -> FacetSet:
         facets: dict[str, Facet] = {}
-        for key, raw in self._decode_set(body).items():
+        known = self._facets
+        for key, value in self._decode_set(body).items():
             if key.startswith(PREFIX):
                 # Its name was written with escapes, so that the bytes did not show it.
                 raise ValueError(key)
-            facet = bytes(raw)
-            facets[key] = self._facets.get((key, facet)) or self._new(key, facet)
+            written = canonical_text(value)
+            # Two facets that say the same are one, unless something is read out of one of the two.
+            name = (key, written) if key in READ else written
+            facet = known.get(name)
+            if facet is None:
+                facet = facet_of(key, value, written)
+                if len(written) <= _CACHED_ONE:
+                    known[name] = facet
+                    self._held += 2 * len(written)
+            facets[key] = facet
         new = FacetSet(facets)
-        if self._room(len(body)):
+        if len(body) <= _CACHED_ONE:
             self._sets[body] = new
-        return new
-
-    def _new(self, key: str, body: bytes) -> Facet:
-        facet = facet_of(key, self._decode_facet(body))
-        if self._room(2 * len(body)):
-            self._facets[key, body] = facet
-        return facet
-
-    def _room(self, size: int) -> bool:
-        """Whether to remember that many bytes; what was remembered goes when it is too much."""
-        if size > _CACHED_ONE:
-            return False
-        self._held += size
+            self._held += len(body)
         if self._held > _CACHED:
             self._sets.clear()
-            self._facets.clear()
-            self._held = size
-        return True
+            known.clear()
+            self._held = 0
+        return new
 
 
 _TYPES = EVENT_TYPES | {None}

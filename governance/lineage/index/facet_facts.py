@@ -5,6 +5,9 @@ another shape than the OpenLineage schemas give it says nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -12,12 +15,13 @@ import msgspec
 from governance.lineage.naming import PREFIX
 from governance.lineage.reading import instant_of, mapping, named, text
 
-_encode = msgspec.json.Encoder(order="sorted").encode
+canonical_text: Callable[[Any], bytes] = msgspec.json.Encoder(order="sorted").encode
+"""JSON with sorted members, so that bodies compare as text. A number beyond a double becomes null."""
 
 
 def encoded(value: Any) -> str:
-    """JSON with sorted members, so that bodies compare as text. A number beyond a double becomes null."""
-    return _encode(value).decode()
+    """:data:`canonical_text` as a string."""
+    return canonical_text(value).decode()
 
 
 _Stated = Annotated[str, msgspec.Meta(min_length=1)]
@@ -44,9 +48,9 @@ class _Column(msgspec.Struct, gc=False):
 class Facet(msgspec.Struct, gc=False):
     """A facet: its body as canonical text in UTF-8, whether it deletes, and what is read out of its kind.
 
-    ``id`` is given when it first becomes a row. ``said`` is, by key: of ``columnLineage`` the edges by
-    column, of ``version`` the version, of ``parent`` and ``nominalTime`` their members, of ``lineage`` the
-    body; of any other ``None``.
+    ``id`` is given when it first becomes a row. ``said`` is, by key: of ``columnLineage`` the edges, value after
+    value, until these are rows; of ``version`` the version, of ``parent`` and ``nominalTime`` their members, of
+    ``lineage`` the body; of any other ``None``.
     """
 
     text: bytes
@@ -55,11 +59,11 @@ class Facet(msgspec.Struct, gc=False):
     id: int = 0
 
 
-def facet_of(key: str, value: Any) -> Facet:
-    """A facet out of its parsed body."""
-    read = _READ.get(key)
+def facet_of(key: str, value: Any, written: bytes) -> Facet:
+    """A facet out of its parsed body, and this as canonical text."""
+    read = READ.get(key)
     deleted = isinstance(value, dict) and value.get("_deleted") is True
-    return Facet(_encode(value), deleted, None if read is None else read(mapping(value)))
+    return Facet(written, deleted, None if read is None else read(mapping(value)))
 
 
 class FacetSet(msgspec.Struct, gc=False):
@@ -86,9 +90,9 @@ def facet_set(by_key: Mapping[str, Facet]) -> FacetSet:
     return FacetSet(by_key, any(key.startswith(PREFIX) for key in by_key))
 
 
-def _column_edges(facet: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:
-    """Columns of values, one an edge: output column, input namespace, name and column, type,
-    transformation, description, masking. Empty without edges."""
+def _column_edges(facet: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The values of all edges, eight an edge: output column, input namespace, name and column, type,
+    transformation, description, masking."""
     fields = mapping(facet.get("fields"))
     try:
         edges = _plain_edges(fields)
@@ -96,7 +100,7 @@ def _column_edges(facet: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:
         edges = _odd_edges(fields)
     # What concerns the dataset as a whole has no output column.
     edges += ((None, *edge) for edge in _inputs(facet.get("dataset"), {}))
-    return tuple(zip(*edges, strict=True))
+    return tuple(chain.from_iterable(edges))
 
 
 def _plain_edges(fields: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -161,17 +165,24 @@ def _parent(facet: Mapping[str, Any]) -> tuple[str | None, str | None, str | Non
 
 
 def _nominal(facet: Mapping[str, Any]) -> tuple[Any, Any]:
-    start, end = (instant_of(facet.get(name)) for name in ("nominalStartTime", "nominalEndTime"))
-    return start and start.replace(tzinfo=None), end and end.replace(tzinfo=None)
+    return _naive(text(facet.get("nominalStartTime"))), _naive(text(facet.get("nominalEndTime")))
 
 
-_READ: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+@lru_cache(4096)
+def _naive(stated: str | None) -> datetime | None:
+    """Runs of one schedule share their nominal times."""
+    instant = instant_of(stated)
+    return instant and instant.replace(tzinfo=None)
+
+
+READ: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "columnLineage": _column_edges,
     "version": lambda facet: text(facet.get("datasetVersion")),
     "parent": _parent,
     "nominalTime": _nominal,
     "lineage": lambda facet: facet,
 }
+"""What is read out of facets of these keys."""
 
 
 def lineage_rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ FUTURE = timedelta(days=1)
 
 _NO_PARENT = (None, None, None, None)
 _NO_TIMES = (None, None)
+_EDGE = len(SCHEMAS["facet_edges"].names) - 1
 _HEAD = [name for name in SCHEMAS["events"].names if name not in ("future", "rank", "early", "digest")]
 
 
@@ -45,6 +46,65 @@ class _Rows:
         return {name: self.values[place::width] for place, name in enumerate(self.names)}
 
 
+class _Facets:
+    """Rows of ``facet_sets``, ``facet_bodies`` and ``facet_edges``, most of all rows where facets do not repeat."""
+
+    def __init__(self) -> None:
+        self._sets: list[int] = []
+        self._sizes: list[int] = []
+        self._keys: list[str] = []
+        self._ids: list[int] = []
+        self._deleted: list[int] = []
+        self._ours: list[int] = []
+        self._new: list[int] = []
+        self._texts: list[bytes] = []
+        self._joined: list[int] = []
+        self._joins: list[int] = []
+        self._edges: list[Any] = []
+
+    def add(self, number: int, facets: FacetSet) -> int:
+        """The rows of a set that gets this number and of its new facets; returns the next free number."""
+        following, ids = number + 1, self._ids
+        self._sets.append(number)
+        self._sizes.append(len(facets.by_key))
+        self._keys += facets.by_key
+        for key, facet in facets.by_key.items():
+            if not facet.id:
+                facet.id = following
+                self._new.append(following)
+                self._texts.append(facet.text)
+                following += 1
+                if key == "columnLineage":
+                    self._joined.append(facet.id)
+                    self._joins.append(len(facet.said) // _EDGE)
+                    self._edges += facet.said
+                    facet.said = None
+            if facet.deleted:
+                self._deleted.append(len(ids))
+            if facets.ours and key.startswith(PREFIX):
+                self._ours.append(len(ids))
+            ids.append(facet.id)
+        return following
+
+    def columns(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Tables that have rows, and these."""
+        if self._ids:
+            flags = np.zeros((2, len(self._ids)), bool)
+            flags[0, self._deleted] = flags[1, self._ours] = True
+            numbers = pa.array(np.repeat(np.array(self._sets, np.int64), self._sizes))
+            sets = {"set_id": numbers, "facet": self._keys, "facet_id": self._ids}
+            yield "facet_sets", sets | {"deleted": pa.array(flags[0]), "ours": pa.array(flags[1])}
+        if self._new:
+            # UTF-8 as it was encoded: neither decoded nor checked again.
+            bodies = pa.array(self._texts, pa.binary()).view(pa.string())
+            yield "facet_bodies", {"facet_id": self._new, "body": bodies}
+        if self._edges:
+            _, *names = SCHEMAS["facet_edges"].names
+            edges = {name: self._edges[place::_EDGE] for place, name in enumerate(names)}
+            owners = pa.array(np.repeat(np.array(self._joined, np.int64), self._joins))
+            yield "facet_edges", {"facet_id": owners} | edges
+
+
 class PageRows:
     """The rows of one page of entries. ``tables`` hands them over; add nothing afterwards.
 
@@ -54,11 +114,11 @@ class PageRows:
 
     def __init__(self, next_id: int = 1) -> None:
         self.next_id = next_id
-        self._plain = {name: _Rows(SCHEMAS[name].names) for name in (*PLAIN, "facet_sets", "facet_bodies")}
+        self._plain = {name: _Rows(SCHEMAS[name].names) for name in PLAIN}
         self._heads = _Rows(_HEAD)
         self._digests: list[bytes] = []
         self._tables = {name: _Rows(schema.names) for name, schema in OF_AN_EVENT.items()}
-        self._edges: list[list[Any]] = [[] for _ in SCHEMAS["facet_edges"]]
+        self._facets = _Facets()
 
     def plain(self, table: str, *row: Any) -> None:
         """A row of a table that is not about events."""
@@ -123,28 +183,14 @@ class PageRows:
         """The number of a set that was not seen before, whose rows are added; none of an empty one."""
         if not facets.by_key:
             return None
-        sets, bodies = self._plain["facet_sets"].values, self._plain["facet_bodies"].values
         number = facets.id = self.next_id
-        following, ours = number + 1, facets.ours
-        for key, facet in facets.by_key.items():
-            if not facet.id:
-                facet.id = following
-                following += 1
-                bodies += (facet.id, facet.text)
-                if key == "columnLineage" and facet.said:
-                    columns = ([facet.id] * len(facet.said[0]), *facet.said)
-                    for values, column in zip(self._edges, columns, strict=True):
-                        values += column
-            sets += (number, key, facet.id, facet.deleted, ours and key.startswith(PREFIX))
-        self.next_id = following
+        self.next_id = self._facets.add(number, facets)
         return number
 
     def tables(self) -> Mapping[str, pa.Table]:
         """The rows, by table; tables without rows are left out."""
         found = {name: _from(rows.columns(), SCHEMAS[name]) for name, rows in self._plain.items() if rows}
-        if self._edges[0]:
-            schema = SCHEMAS["facet_edges"]
-            found["facet_edges"] = _from(dict(zip(schema.names, self._edges, strict=True)), schema)
+        found |= {name: _from(values, SCHEMAS[name]) for name, values in self._facets.columns()}
         if self._digests:
             events = found["events"] = self._events()
             for name, rows in self._tables.items():
@@ -221,9 +267,6 @@ def _from(values: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     arrays = []
     for field in schema:
         value = values[field.name]
-        if field.name == "body" and isinstance(value[0], bytes):
-            # UTF-8 as it was encoded: neither decoded nor checked again.
-            value = pa.array(value, pa.binary()).view(pa.string())
         arrays.append(
             value if isinstance(value, (pa.Array, pa.ChunkedArray)) else pa.array(value, field.type)
         )
