@@ -21,13 +21,15 @@ import itertools
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
+
+import yaml
 
 from governance.airflow.expansion import UNMAPPED, index_before, map_indexes, named
 from governance.config import Settings
@@ -173,15 +175,32 @@ class GovernedHome:
 
 
 def _only_beside(policy: Path) -> Any:
-    """Of the policy's folder take small files it may name, such as keys and detectors, and nothing else."""
-    text = policy.read_text("utf-8")
+    """Of the policy's folder take files that it names, such as keys and detectors, and nothing else of a home."""
+    try:
+        named = {text.removeprefix("./") for text in _texts(yaml.safe_load(policy.read_text("utf-8")))}
+    except yaml.YAMLError:
+        named = set()  # what is wrong with it is said where it is loaded
 
     def left_out(folder: str, names: list[str]) -> list[str]:
         if Path(folder) != policy.parent:
             return []
-        return [name for name in names if name == policy.name or name not in text]
+        return [
+            name
+            for name in names
+            if not any(text == name and Path(folder, name).is_file() for text in named)
+            and not any(text.startswith(f"{name}/") for text in named)
+        ]
 
     return left_out
+
+
+def _texts(said: Any) -> Iterator[str]:
+    """Every text in a document."""
+    if isinstance(said, str):
+        yield said
+    elif isinstance(said, Mapping | list):
+        for one in said.values() if isinstance(said, Mapping) else said:
+            yield from _texts(one)
 
 
 def _all_of(xcom_arg: Any, ti: Any) -> Any:

@@ -77,9 +77,7 @@ class GovernedTaskOperator(DecoratedOperator, GovernedOperator):  # type: ignore
         op_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        models = [name.removeprefix(MODELS) for name in outputs if name.startswith(MODELS)]
-        kwargs["inlets"] = [*(kwargs.get("inlets") or ()), *(dataset_asset(name) for name in inputs)]
-        kwargs["outlets"] = [*(kwargs.get("outlets") or ()), *(model_asset(name) for name in models)]
+        kwargs |= _declared(inputs, outputs, kwargs)
         kwargs.pop("multiple_outputs", None)
         # Stand-ins, so that the function's signature is checked when the file is parsed.
         given = {**dict.fromkeys(inputs), **(op_kwargs or {})}
@@ -202,12 +200,26 @@ class GovernedTaskOperator(DecoratedOperator, GovernedOperator):  # type: ignore
 def governed_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> Any:
     """``@task.governed(purpose=…, inputs=[…], outputs=[…])``; see :class:`GovernedTaskOperator`."""
     kwargs.pop("multiple_outputs", None)
+    # Of a mapped task Airflow and the cluster policy see what stands here, before any instance is made.
+    kwargs |= _declared(kwargs.get("inputs", ()), kwargs.get("outputs", ()), kwargs)
     return task_decorator_factory(
         python_callable=python_callable,
         multiple_outputs=False,
         decorated_operator_class=GovernedTaskOperator,
         **kwargs,
     )
+
+
+def _declared(
+    inputs: Collection[str], outputs: Collection[str], given: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """Inlets and outlets with the assets of governed inputs and of models, each once."""
+    models = [model_asset(name.removeprefix(MODELS)) for name in outputs if name.startswith(MODELS)]
+    found = {}
+    for kind, own in (("inlets", [dataset_asset(name) for name in inputs]), ("outlets", models)):
+        before = list(given.get(kind) or ())
+        found[kind] = [*before, *(asset for asset in own if asset not in before)]
+    return found
 
 
 def _reader(task: GovernedTaskOperator, rows: Any) -> pa.RecordBatchReader:

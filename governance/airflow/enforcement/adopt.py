@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,22 @@ def adoption(paths: Sequence[Path], known: Known) -> list[Touches]:
     """What the DAG files below paths touch. Files are imported as Airflow imports them; no store is opened."""
     # Here: they import Airflow, which reads its settings when it is imported.
     from governance.airflow.enforcement.assets import touched
-    from governance.airflow.enforcement.rules import violations
+    from governance.airflow.enforcement.rules import argument, kind_of, violations
+    from governance.airflow.operators import OpenRunOperator
 
     found: set[Touches] = set()
     for file in dag_files(paths):
-        found |= set(_named(file))
         bag = parsed(file)
+        taken_in = {
+            _shown(match[0])
+            for dag in bag.dags.values()
+            for task in dag.tasks
+            if issubclass(kind_of(task), OpenRunOperator)
+            for match in _PLACE.finditer(str(argument(task, "source")))
+        }
+        for named in _named(file):
+            opened = named.what in taken_in
+            found.add(replace(named, state="governed", needs="nothing") if opened else named)
         for _ in bag.import_errors:
             found.add(
                 Touches(str(file), "", "", "names", "", "broken", "the file cannot be imported: mend it")

@@ -44,7 +44,7 @@ def violations(dag: DAG, known: Known) -> list[Finding]:
         found += _written(dag, task, writes)
         found += _read(dag, task, reads)
         found += _about(None, _trained(dag, task, reads, writes))
-        opens = _dataset(_argument(task, "contract")) if issubclass(_kind(task), OpenRunOperator) else None
+        opens = _dataset(argument(task, "contract")) if issubclass(kind_of(task), OpenRunOperator) else None
         found += _about(opens, _permitted(dag, task, known))
     found += _stages(dag)
     observed = known.observed
@@ -70,12 +70,19 @@ def _finding(dag: DAG, task: Any, code: str, message: str, remedy: str, *names: 
     return Finding(dag.fileloc, line_of(dag.fileloc, *called), dag.dag_id, identity, code, message, remedy)
 
 
-def _kind(task: Any) -> type:
+def kind_of(task: Any) -> type:
     """The operator's class, of a mapped task too."""
     return task.operator_class if getattr(task, "is_mapped", False) else type(task)
 
 
-def _argument(task: Any, name: str) -> Any:
+def _is_stage(task: Any) -> bool:
+    """Whether it runs a stage: a class of one's own that does something else in its place is none."""
+    kind, stage = kind_of(task), GovernedStageOperator
+    return issubclass(kind, stage) and (kind.execute, kind.step) == (stage.execute, stage.step)
+
+
+def argument(task: Any, name: str) -> Any:
+    """An argument of the task, of a mapped one what all instances share."""
     if getattr(task, "is_mapped", False):
         return task.partial_kwargs.get(name)
     return getattr(task, name, None)
@@ -94,9 +101,9 @@ def _written(dag: DAG, task: Any, writes: Iterable[Touched]) -> _Found:
     for asset in writes:
         if asset.dataset is None:
             continue
-        if issubclass(_kind(task), GovernedStageOperator) and _argument(task, "stage") == "release":
+        if _is_stage(task) and argument(task, "stage") == "release":
             opening = _opening(task)
-            contract = str(_argument(opening, "contract")) if opening is not None else ""
+            contract = str(argument(opening, "contract")) if opening is not None else ""
             if opening is None or _dataset(contract) == asset.dataset:
                 continue
             yield asset.dataset, _finding(
@@ -111,7 +118,7 @@ def _written(dag: DAG, task: Any, writes: Iterable[Touched]) -> _Found:
 
 
 def _read(dag: DAG, task: Any, reads: Iterable[Touched]) -> _Found:
-    if issubclass(_kind(task), GovernedOperator):
+    if issubclass(kind_of(task), GovernedOperator):
         return
     for asset in reads:
         if asset.governed:
@@ -126,7 +133,7 @@ def _trained(dag: DAG, task: Any, reads: list[Touched], writes: list[Touched]) -
     models = [asset.model for asset in writes if asset.model]
     for model in models:
         ungoverned = [asset.shown for asset in reads if not asset.governed]
-        if ungoverned or not reads or not issubclass(_kind(task), GovernedOperator):
+        if ungoverned or not reads or not issubclass(kind_of(task), GovernedOperator):
             what = ", ".join(ungoverned) or "data it does not declare"
             yield _finding(
                 dag, task, "GOV-644", f"model {model} is trained on {what}, which no stage classified",
@@ -135,9 +142,9 @@ def _trained(dag: DAG, task: Any, reads: list[Touched], writes: list[Touched]) -
 
 
 def _permitted(dag: DAG, task: Any, known: Known) -> Iterator[Finding]:
-    kind = _kind(task)
+    kind = kind_of(task)
     if issubclass(kind, OpenRunOperator):
-        contract = _argument(task, "contract")
+        contract = argument(task, "contract")
         allowed: frozenset[str] | None = None
         if isinstance(contract, str) and "{{" not in contract:
             try:
@@ -150,7 +157,7 @@ def _permitted(dag: DAG, task: Any, known: Known) -> Iterator[Finding]:
     elif issubclass(kind, GovernedTaskOperator):
         yield from _purposes(dag, task, known, None, "")
     elif issubclass(kind, DiscloseOperator):
-        recipient = _argument(task, "recipient")
+        recipient = argument(task, "recipient")
         try:
             recipients = known.policy.recipients
         except GovernanceError as fault:
@@ -174,7 +181,7 @@ def _purposes(
     except GovernanceError as fault:
         yield _finding(dag, task, fault.code, fault.message, fault.remedy)
         return
-    for purpose in _values(dag, _argument(task, "purpose")):
+    for purpose in _values(dag, argument(task, "purpose")):
         if purpose not in purposes:
             yield _finding(
                 dag, task, "GOV-104", f"purpose {purpose!r} is not in the policy",
@@ -209,19 +216,19 @@ def _closest(name: str, known: Iterable[str], otherwise: str) -> str:
 
 def _opening(task: Any) -> Any:
     """The task that opened the run a stage works on; ``None`` where the reference is no task's."""
-    operator = getattr(_argument(task, "reference"), "operator", None)
-    return operator if operator is not None and issubclass(_kind(operator), OpenRunOperator) else None
+    operator = getattr(argument(task, "reference"), "operator", None)
+    return operator if operator is not None and issubclass(kind_of(operator), OpenRunOperator) else None
 
 
 def _stages(dag: DAG) -> _Found:
     """Every opened run has every stage once, in order, each only after the one before succeeded."""
     steps: dict[str, dict[str, Any]] = {
-        t.task_id: {"open": t} for t in dag.tasks if issubclass(_kind(t), OpenRunOperator)
+        t.task_id: {"open": t} for t in dag.tasks if issubclass(kind_of(t), OpenRunOperator)
     }
     for task in dag.tasks:
-        if not issubclass(_kind(task), GovernedStageOperator):
+        if not _is_stage(task):
             continue
-        opening, stage = _opening(task), str(_argument(task, "stage"))
+        opening, stage = _opening(task), str(argument(task, "stage"))
         if opening is None:
             yield None, _finding(
                 dag, task, "GOV-643", f"{stage} works on a run that no task of this DAG opened",
@@ -229,7 +236,7 @@ def _stages(dag: DAG) -> _Found:
             )  # fmt: skip
         elif stage in steps[opening.task_id]:
             yield (
-                _dataset(_argument(opening, "contract")),
+                _dataset(argument(opening, "contract")),
                 _finding(
                     dag,
                     task,
@@ -242,7 +249,7 @@ def _stages(dag: DAG) -> _Found:
             steps[opening.task_id][stage] = task
     for opened in steps.values():
         missing = [stage for stage in STAGES if stage not in opened]
-        contract = str(_argument(opened["open"], "contract"))
+        contract = str(argument(opened["open"], "contract"))
         if missing:
             yield _dataset(contract), _finding(
                 dag, opened["open"], "GOV-643", f"the run of {contract} has no {', '.join(missing)}",

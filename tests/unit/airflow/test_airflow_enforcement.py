@@ -99,6 +99,31 @@ def test_a_purpose_that_the_policy_does_not_know(found: Any, purpose: str) -> No
     assert ("write 'model_training'" in found.said) == ("trainin" in purpose)
 
 
+def test_what_a_mapped_task_declares_counts_and_a_stage_of_ones_own_is_none(found: Any) -> None:
+    from airflow.sdk import task
+
+    from governance.airflow import dataset_asset
+    from governance.airflow.operators import GovernedStageOperator, OpenRunOperator
+
+    class Nothing(GovernedStageOperator):  # type: ignore[misc]
+        def execute(self, context: Any) -> Any:
+            return None
+
+    with found:
+
+        @task.governed(purpose="model_training", outputs=["models/risk"])
+        def train(part: int) -> str:
+            return ""
+
+        train.expand(part=[1, 2])
+        opened = OpenRunOperator(
+            task_id="open", contract="customer_profiles.odcs.yaml", source="x.csv", purpose="model_training"
+        )
+        own = dataset_asset("customer_profiles")
+        opened >> Nothing(task_id="release", stage="release", reference=opened.output, outlets=[own])
+    assert sorted(found.codes) == [("GOV-641", "release"), ("GOV-643", "open"), ("GOV-644", "train")]
+
+
 def test_a_purpose_that_the_contract_does_not_allow(found: Any) -> None:
     with found:
         governed(purpose="treatment")

@@ -119,8 +119,19 @@ with DAG("old", schedule=None):
 ''',
         "utf-8",
     )
+    (tmp_path / "new.py").write_text(
+        """from airflow.sdk import DAG, task
+from governance.airflow import governed_dataset
+with DAG("new", schedule=None):
+    governed_dataset("newsletter_readers.odcs.yaml", purpose="model_training", source="input/readers.parquet")
+    @task.governed(purpose="model_training", inputs=["newsletter_readers"])
+    def reads(newsletter_readers, part): pass
+    reads.expand(part=[1])
+""",
+        "utf-8",
+    )
     (tmp_path / "broken.py").write_text("from airflow.sdk import DAG\nraise RuntimeError\n", "utf-8")
-    paths = [tmp_path / "old.py", tmp_path / "broken.py"]
+    paths = [tmp_path / "old.py", tmp_path / "new.py", tmp_path / "broken.py"]
     found = {(t.how, t.what): t for t in adoption(paths, Known(made.workspace.settings))}
     states = {key: touched.state for key, touched in found.items()}
     assert states == {
@@ -130,6 +141,9 @@ with DAG("old", schedule=None):
         ("names", "s3://lake/raw"): "outside",
         ("reads", "s3://lake/raw"): "outside",
         ("writes", "gov://governance/newsletter_readers"): "observed",
+        # What a governed run takes in is governed by it, and a mapped task's inputs are known before it is mapped.
+        ("names", "input/readers.parquet"): "governed",
+        ("reads", "gov://governance/newsletter_readers"): "observed",
     }
     assert "governed_dataset" in found["writes", "gov://governance/newsletter_readers"].needs
     assert "governance contract draft" in found["reads", "s3://lake/raw"].needs

@@ -57,6 +57,18 @@ def dag() -> Any:
     return made
 
 
+def test_a_policy_that_lies_in_a_home_brings_nothing_else_of_it(contract: Path, tmp_path: Path) -> None:
+    from governance.airflow.testing import GovernedHome
+
+    text = (EXAMPLES / "policy.yaml").read_text("utf-8")
+    (tmp_path / "policy.yaml").write_text(f"{text}# vault\n", "utf-8")
+    for folder in ("vault", "consent", "datasets"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "vault.db").write_bytes(b"somebody's")
+    with GovernedHome(tmp_path / "policy.yaml", [contract]) as made:
+        assert not list(made.path.glob("datasets/*"))
+
+
 def test_ten_rows_are_decided_and_released(home: Any) -> None:
     consented(home, *READERS[:4])
     outcome = home.run(dag())
