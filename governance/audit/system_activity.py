@@ -52,6 +52,7 @@ LEAVES: Mapping[str, str] = MappingProxyType(
             ("disclosure-membership-expired+json", "membership_expired"),
             ("inventory+json", "storage_listed"),
             ("tombstone-replay+json", "tombstone_replayed"),
+            ("readmission+json", "subject_readmitted"),
         )
     }
 )

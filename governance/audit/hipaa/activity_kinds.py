@@ -38,6 +38,11 @@ def _version(said: Mapping[str, Any]) -> str | None:
     return f"{dataset} for {purpose}" if dataset and purpose else dataset or purpose
 
 
+def _read(said: Mapping[str, Any]) -> str | None:
+    opened = ", ".join(str(column) for column in items(said, "detokenized"))
+    return f"{_version(said)}, tokens opened in {opened}" if opened else _version(said)
+
+
 def _keys(said: Mapping[str, Any]) -> str | None:
     about, operation = _version(said), words(said, "operation")
     return f"{about} ({operation})" if about and operation else about or operation
@@ -91,7 +96,7 @@ KINDS: Mapping[str, ActionKind] = MappingProxyType(
         "subject_or_body_looked_up": ActionKind(
             "Subjects, bodies of entries and reports looked up", _looked_up, "caller", "reason", person=True
         ),
-        "version_read": ActionKind("Released versions read", _version),
+        "version_read": ActionKind("Released versions read", _read),
         "keys_asked_for": ActionKind("Keys asked of the key broker", _keys, "workload", "reason"),
         "disclosure": ActionKind("Disclosures", _disclosure),
         "release": ActionKind("Releases", _version),
@@ -100,6 +105,9 @@ KINDS: Mapping[str, ActionKind] = MappingProxyType(
         "erasure_approved": ActionKind("Erasures approved", _nothing, "approver", person=True),
         "subject_suppressed": ActionKind("Subjects suppressed", _requests),
         "tombstone_replayed": ActionKind("Tombstones replayed after a restore", _requests),
+        "subject_readmitted": ActionKind(
+            "Erased subjects readmitted", lambda s: _text(s, "request"), "by", "reason", person=True
+        ),
         "request_step": ActionKind("Steps of subjects' requests", _step, "by", "reason", person=True),
         "classification_corrected": ActionKind(
             "Classifications corrected", _column, "by", "because", person=True
