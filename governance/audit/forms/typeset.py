@@ -171,7 +171,8 @@ def _drawn(block: Any, said: Words) -> dict[str, Any]:
     made = {name: getattr(block, name) for name in names if hasattr(block, name)}
     # Ours are the names of values; what stands for the value only where it is one of these words.
     if "headers" in made:
-        made["headers"] = [said(header) for header in made["headers"]]
+        # A column of a table in a report is not one of the data.
+        made["headers"] = [said.messages.get(f"{h} of the data", said(h)) for h in made["headers"]]
         made["rows"] = [[_ours(text, said) for text in row] for row in made["rows"]]
     if "pairs" in made:
         made["pairs"] = [(said(name), _ours(text, said)) for name, text in made["pairs"]]

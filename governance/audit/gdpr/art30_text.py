@@ -19,6 +19,7 @@ from governance.audit.blocks import (
     text,
     utc,
 )
+from governance.audit.plain import time_limit
 
 _CHECKS = {
     "row_counts_reconcile": "Row counts reconcile",
@@ -178,10 +179,7 @@ def _transfers(value: Any) -> list[Block]:
 
 
 def _retention(value: Any) -> list[Block]:
-    units = {"y": "years", "m": "months", "d": "days"}
-    unit = units.get(str(value.get("unit")), str(value.get("unit") or ""))
-    driver = f", {value['driver']}" if value.get("driver") else ""
-    return text(f"{value['value']} {unit}{driver}")
+    return text(time_limit(value))
 
 
 def _security(value: Any) -> list[Block]:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import load_workbook
 
-from governance.audit import REPORTS, MadeReport
+from governance.audit import REPORTS, MadeReport, plain
 from governance.audit.blocks import Terms, Text
 from governance.audit.forms import FORMS, form, typeset
 from governance.audit.forms.flat import inert
@@ -174,6 +174,16 @@ def test_no_word_of_ours_within_a_cell_stays_english() -> None:
     ]  # fmt: skip
     assert typeset._drawn(Text("None"), words("fr"))["text"] == "Aucun"
     assert typeset._drawn(Text("Recipient"), words("fr"))["text"] == "Recipient", "a text is of the log"
+
+
+def test_a_name_that_people_gave_is_left_as_it_is() -> None:
+    """A column ``state`` is no word of ours, and a column ``ssn`` not the word Ssn."""
+    [grid] = plain.present("methods", {"state": "keep", "ssn": "drop"})
+    drawn = typeset._drawn(grid, words("de"))
+    assert drawn["headers"] == ["Spalte", "Verfahren"]
+    assert drawn["rows"] == [["ssn", "drop"], ["state", "keep"]]
+    assert plain.shown({"driver": "regulatory", "unit": "y", "value": 6}) == "6 years, regulatory"
+    assert (plain.shown("P6M"), plain.shown("P1Y"), plain.shown("P6M1D")) == ("6 months", "1 year", "P6M1D")
 
 
 def test_the_command_writes_the_forms(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
