@@ -32,7 +32,9 @@ def of_domain(subject: SubjectColumn, domain: str, people: Ordinals) -> Ordinals
 
 
 def local(people: Ordinals) -> Ordinals:
-    """Numbers of one domain as ordinals; what is below 0 stays."""
+    """Numbers as ordinals of their domains; what is below 0 stays."""
+    if not people.size or people.max() < 1 << _BITS:
+        return people
     return np.where(people >= 0, people & ((1 << _BITS) - 1), people)
 
 
