@@ -166,9 +166,12 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """``up HOME DAGS PORT PASSWORD [DATABASE]`` or ``down HOME``."""
+    """``up HOME DAGS PORT PASSWORD [DATABASE]`` or ``down HOME``; the demo's key lies in its home, others are named."""
     action, home = sys.argv[1], Path(sys.argv[2]).resolve()
-    settings = Settings.at(home, kek=f"file:{home}/secrets/kek.json")
+    own = home / "secrets" / "kek.json"
+    settings = (
+        Settings.at(home, kek=f"file:{own}") if own.exists() else Settings.from_environment(home=str(home))
+    )
     if action == "up":
         up(settings, Path(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:7])
     else:

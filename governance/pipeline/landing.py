@@ -161,7 +161,7 @@ def require_stated(kind: str, files: tuple[SourceFile, ...], stated: str) -> Non
     if _digest(kind, files) != stated:
         raise SourceError(
             "GOV-705",
-            "the landed rows are gone or another than were landed: an erasure rewrote them, or they were altered",
+            "the landed rows are gone or others: a run took them in already, an erasure rewrote them, or they were altered",
             "run the task that makes them again",
         )
 
