@@ -45,12 +45,19 @@ class Grid:
 
 Block: TypeAlias = Text | Items | Terms | Grid
 
+_LAWS = frozenset({"CCPA", "GDPR", "HIPAA"})
 _CONTACT = ("name", "address", "country", "email", "phone")
 
 
 def spoken(name: Any) -> str:
     """A machine's name in a person's words: ``medical_record_number`` → ``medical record number``."""
     return str(name).replace("_", " ")
+
+
+def heading(name: Any) -> str:
+    """The same at the beginning of a line; laws have capitals: ``gdpr+hipaa`` → ``GDPR + HIPAA``."""
+    laws = str(name).upper().split("+")
+    return " + ".join(laws) if _LAWS.issuperset(laws) else spoken(name).capitalize()
 
 
 def number(value: Any) -> str:

@@ -189,8 +189,9 @@ def _protection(facts: Any) -> dict[str, int]:
 
 
 def _quality(facts: Any) -> dict[str, Any]:
-    judged = [part(rule) for rule in items(facts, "rules")]
-    return {"success": facts.get("success") is True, "rules": len(judged)}
+    judged = [part(rule) for rule in items(facts, "results")]
+    failed = sum(rule.get("success") is not True for rule in judged)
+    return {"success": facts.get("success") is True, "rules_judged": len(judged), "rules_failed": failed}
 
 
 def _approval(run: GovernedRun | None) -> Cell:

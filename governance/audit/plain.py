@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from governance.audit.blocks import Block, Items, Text, grid, number, several, spoken, terms, utc
+from governance.audit.blocks import Block, Items, Text, grid, heading, number, several, spoken, terms, utc
 
 _ORDER = (
     *(
@@ -104,7 +104,7 @@ def _mapping(key: str, value: Mapping[str, Any]) -> list[Block]:
     ends = {"from": "First", "to": "Last"} if span else {}
     flat = {n: value[n] for n in _ordered(value) if not _is_table(value[n])}
     blocks: list[Block] = [
-        terms((ends.get(n, spoken(n).capitalize()), _said(n, v)) for n, v in flat.items() if v is not None)
+        terms((ends.get(n, heading(n)), _said(n, v)) for n, v in flat.items() if v is not None)
     ]
     for name in (n for n in _ordered(value) if n not in flat):
         blocks += _list(f"{key}: {name}", value[name])
@@ -121,7 +121,7 @@ def _list(key: str, value: list[Any]) -> list[Block]:
         at for at, name in enumerate(names) if all(type(row.get(name)) in (int, type(None)) for row in value)
     ]
     rows = [[_said(name, row.get(name)) for name in names] for row in value]
-    return [grid(spoken(key).capitalize(), [spoken(name).capitalize() for name in names], rows, figures)]
+    return [grid(spoken(key).capitalize(), [heading(name) for name in names], rows, figures)]
 
 
 def _ordered(names: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_story import CLINICAL, passed
+from audit_story import CLINICAL, CUSTOMERS, passed
 from audit_world import World
 from test_audit_recount import true_facets
 
@@ -61,6 +61,19 @@ def test_the_state_of_compliance_counted_again(world: World, tmp_path: Path) -> 
         assert (cells["version"] or {}).get("version") == newest.get(row["id"])
     assert {row["id"] for row in record["rows"]} == set(opened)
     assert record["population"]["examined"]["runs"] == opened.total()
+
+
+def test_rules_are_counted_as_they_were_judged(tmp_path: Path) -> None:
+    world = World(tmp_path / "world")
+    leaf = {"policy": world.policy(), "contract": world.contract("customer_profiles")}
+    run = world.open("customer_profiles", "model_training", run_id="judged", **leaf)
+    passed(run, CUSTOMERS)
+    results = [{"rule": f"rule {n}", "expectation": "x", "success": n != 2} for n in range(5)]
+    run.stage(Stage.VALIDATE, {"success": True, "rows": 64, "results": results, "checks": []})
+    run.release("released")
+    world.log.checkpoint()
+    [row] = make_report(world, "compliance", tmp_path / "out").record["rows"]
+    assert row["cells"]["quality"]["value"] == {"success": True, "rules_judged": 5, "rules_failed": 1}
 
 
 def test_every_released_version_has_its_statement(world: World, tmp_path: Path) -> None:
