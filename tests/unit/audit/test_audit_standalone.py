@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -218,6 +219,36 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
+
+
+RFC_8785_NUMBERS = {
+    "0000000000000000": "0", "8000000000000000": "0", "0000000000000001": "5e-324", "8000000000000001": "-5e-324",
+    "7fefffffffffffff": "1.7976931348623157e+308", "4340000000000000": "9007199254740992",
+    "4430000000000000": "295147905179352830000", "44b52d02c7e14af5": "9.999999999999997e+22",
+    "44b52d02c7e14af6": "1e+23", "44b52d02c7e14af7": "1.0000000000000001e+23",
+    "444b1ae4d6e2ef4e": "999999999999999700000", "444b1ae4d6e2ef4f": "999999999999999900000",
+    "444b1ae4d6e2ef50": "1e+21", "3eb0c6f7a0b5ed8c": "9.999999999999997e-7", "3eb0c6f7a0b5ed8d": "0.000001",
+    "41b3de4355555553": "333333333.3333332", "41b3de4355555555": "333333333.3333333",
+    "becbf647612f3696": "-0.0000033333333333333333", "43143ff3c1cb0959": "1424953923781206.2",
+}  # fmt: skip
+"""Appendix B: IEEE 754 in hexadecimal, and what is written."""
+
+
+@pytest.mark.parametrize("write", [canonical, proving.canonical], ids=["software", "verifier"])
+def test_the_vectors_of_rfc_8785(write: Callable[[Any], bytes]) -> None:
+    for bits, text in RFC_8785_NUMBERS.items():
+        assert write([struct.unpack(">d", bytes.fromhex(bits))[0]]) == f"[{text}]".encode(), bits
+    sample = json.loads(
+        r"""{"numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
+        "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "literals": [null, true, false]}"""
+    )
+    assert write(sample).hex() == (
+        "7b226c69746572616c73223a5b6e756c6c2c747275652c66616c73655d2c226e756d62657273223a5b3333333333333333332e33333333"
+        "3333332c31652b33302c342e352c302e3030322c31652d32375d2c22737472696e67223a22e282ac245c75303030665c6e412742"
+        "5c225c5c5c5c5c222f227d"
+    )
+    ordered = ["\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33"]
+    assert list(json.loads(write(dict.fromkeys(reversed(ordered), 0)))) == ordered, "by UTF-16, section 3.2.3"
 
 
 @settings(max_examples=200, deadline=None)
