@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,21 +42,35 @@ class FactStore:
     """
 
     def __init__(self, *, threads: int, memory_limit: str, files: Mapping[str, Path] | None = None) -> None:
-        import duckdb
-
-        self._root = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": memory_limit})
-        # Estimated small, an ASOF join is done as a loop over both sides: quadratic on versions.
-        self._root.execute("SET GLOBAL asof_loop_join_threshold = 0")
-        self._root.execute("SET max_temp_directory_size = '0B'")
-        # Rows are compressed when so many have come: more often costs a sixth of all catching up.
-        self._root.execute("SET GLOBAL checkpoint_threshold = '128MB'")
-        self._root.execute("ATTACH ':memory:' AS facts (COMPRESS)")
         self._local = threading.local()
         self._opening = threading.Lock()
         self._files = dict(files or {})
-        lay_out(self._root, "facts", _make)
+        # The first of a process takes half a second to lay out; entries can be read meanwhile.
+        opener = ThreadPoolExecutor(1)
+        self._opened = opener.submit(self._open, threads, memory_limit)
+        opener.shutdown(wait=False)
+        if self._files:
+            self._opened.result()
+
+    @property
+    def _root(self) -> duckdb.DuckDBPyConnection:
+        return self._opened.result()
+
+    def _open(self, threads: int, memory_limit: str) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        root = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": memory_limit})
+        # Estimated small, an ASOF join is done as a loop over both sides: quadratic on versions.
+        root.execute("SET GLOBAL asof_loop_join_threshold = 0")
+        root.execute("SET max_temp_directory_size = '0B'")
+        # Rows are compressed when so many have come: more often costs a sixth of all catching up.
+        root.execute("SET GLOBAL checkpoint_threshold = '128MB'")
+        root.execute("ATTACH ':memory:' AS facts (COMPRESS)")
+        lay_out(root, "facts", _make)
+        root.execute("USE facts")
         for name, file in self._files.items():
-            _view(self.cursor(), name, file)
+            _view(root, name, file)
+        return root
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """This thread's connection."""

@@ -90,7 +90,10 @@ class FactReader:
             for entry in entries:
                 self._entry(rows, entry)
             self.next_id = rows.next_id
-            return rows.tables()
+            tables = rows.tables()
+            # A million values that the collector would walk as soon as it may.
+            del rows
+        return tables
 
     def _entry(self, rows: PageRows, entry: Entry) -> None:
         leaf, body = self._leaf(entry.leaf), entry.body

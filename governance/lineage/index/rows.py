@@ -95,9 +95,7 @@ class _Facets:
             sets = {"set_id": numbers, "facet": self._keys, "facet_id": self._ids}
             yield "facet_sets", sets | {"deleted": pa.array(flags[0]), "ours": pa.array(flags[1])}
         if self._new:
-            # UTF-8 as it was encoded: neither decoded nor checked again.
-            bodies = pa.array(self._texts, pa.binary()).view(pa.string())
-            yield "facet_bodies", {"facet_id": self._new, "body": bodies}
+            yield "facet_bodies", {"facet_id": self._new, "body": _strings(self._texts)}
         if self._edges:
             _, *names = SCHEMAS["facet_edges"].names
             edges = {name: self._edges[place::_EDGE] for place, name in enumerate(names)}
@@ -211,6 +209,15 @@ class PageRows:
         values |= {"event_time": times, "received_at": receipts, "future": pa.array(future)}
         values |= {"rank": rank, "early": early, "digest": _hexadecimal(digests)}
         return _from(values, SCHEMAS["events"])
+
+
+def _strings(texts: Sequence[bytes]) -> pa.Array:
+    """UTF-8 as it was encoded: neither decoded nor checked again, and copied once, not each time a buffer grows."""
+    ends = np.cumsum([0, *map(len, texts)])
+    if ends[-1] >= 2**31:
+        return pa.array(texts, pa.binary()).view(pa.string())
+    offsets = pa.py_buffer(ends.astype("<i4"))
+    return pa.StringArray.from_buffers(len(texts), offsets, pa.py_buffer(b"".join(texts)))
 
 
 def _settled(datasets: Sequence[Dataset]) -> list[Dataset]:
