@@ -108,12 +108,23 @@ def _change(
     if old["basis"] != new["basis"]:
         parts.append(f"was {old['basis']}, is {new['basis']}")
     if said != now:
-        parts.append(f"said “{said}”, says “{now}”")
+        parts += _differing(said, now)
     if not parts:
         added, dropped = set(new["cites"]) - set(old["cites"]), set(old["cites"]) - set(new["cites"])
         parts += [f"rests on {counted(len(added), 'more entry', 'more entries')}"] if added else []
         parts += [f"no longer rests on {counted(len(dropped), 'entry', 'entries')}"] if dropped else []
     return ("; ".join(parts) or "is recorded in another way") + "."
+
+
+def _differing(said: str, now: str) -> list[str]:
+    """Of two texts that share parts only those that they do not share."""
+    before, after = said.split("; "), now.split("; ")
+    gone, new = [p for p in before if p not in after], [p for p in after if p not in before]
+    if len(gone) == len(before) or len(new) == len(after) or not (gone or new):
+        return [f"said “{said}”, says “{now}”"]
+    return [
+        f"{how} “{'; '.join(which)}”" for how, which in (("no longer says", gone), ("now says", new)) if which
+    ]
 
 
 def _said(record: Mapping[str, Any], key: str, cell: Mapping[str, Any]) -> str:

@@ -39,6 +39,10 @@ def test_a_record_is_read_from_its_file_and_from_its_bundle(art30: MadeReport) -
             lambda r: r["rows"][0]["cells"]["address"].update(basis="unknown", value=None, note="redacted"),
             "address, if known: was declared, is unknown; said “45 Lakeshore Road, Madison, WI 53703, USA”, says “(redacted)”.",
         ),
+        (
+            lambda r: r["rows"][0]["cells"]["extent"]["value"].update(subjects=13),
+            "rows and individuals: no longer says “12 individuals”; now says “13 individuals”.",
+        ),
         (lambda r: r["rows"][0]["cells"]["address"]["cites"].append(3), "rests on 1 more entry."),
         (lambda r: r["exceptions"].pop(0), "Exception gone, "),
         (lambda r: r["unknowns"].append({"code": "x", "text": "y"}), "New unknown, x: y"),
