@@ -66,6 +66,17 @@ def test_facets_that_one_reader_remembers_do_not_mix() -> None:
             assert plain(quick) == plain(parts_of(read_event(body)))
 
 
+def test_facets_of_two_names_that_say_the_same() -> None:
+    said = {"datasetVersion": "1", "fields": columns(("x", "a", "z"))["fields"]}
+    facets = dict.fromkeys(("version", "schema", "columnLineage", "tags"), said)
+    reader = QuickReader()
+    for outputs in ([dataset("a", **facets)], [dataset("b", **dict(reversed(facets.items())))]):
+        body = json.dumps(event(outputs=outputs)).encode()
+        quick = reader.read(body)
+        assert quick is not None
+        assert plain(quick) == plain(parts_of(read_event(body)))
+
+
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("governance.lineage.index.event_parts._CACHED", 2_000)
     reader = QuickReader()
