@@ -135,7 +135,8 @@ class Trail:
     """What the entries say. ``size`` is the checkpoint's; the entries may be a bundle's few.
 
     ``repeated`` pairs evidence with an earlier one that it repeats: (first, again). ``reads`` are the jobs that
-    read a dataset, ``writes`` the datasets that a job wrote, each with the first entry that says so.
+    read a dataset, ``writes`` the datasets that a job wrote, each with the first entry that says so; ``own`` are the
+    jobs that evidence is of.
     """
 
     size: int
@@ -154,6 +155,7 @@ class Trail:
     tombstones: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
     reads: dict[Node, dict[Node, int]] = field(default_factory=dict)
     writes: dict[Node, dict[Node, int]] = field(default_factory=dict)
+    own: set[Node] = field(default_factory=set)
     repeated: list[tuple[int, int]] = field(default_factory=list)
     declared: list[DeclaredEvidence] = field(default_factory=list)
     batches: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
@@ -275,6 +277,8 @@ def _evidence(trail: Trail, entry: ReadEntry, event: ReadEvent, envelope: Envelo
     time = words(event.body, "eventTime")
     proof = Proof(index, verdict.stage, verdict.context, verdict.facts, time, envelope.received_at)
     trail.evidence[verdict.stage.value] += 1
+    if event.job is not None:
+        trail.own.add(event.job)
     if _is_skewed(proof):
         trail.skewed.append(index)
     if verdict.stage is Stage.KEY_GRANT:

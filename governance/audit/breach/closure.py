@@ -59,8 +59,8 @@ def closure(trail: Trail, start: Iterable[Node]) -> list[Reached]:
                         found[node] = Reached("dataset", node, before.depth + 1, name, cites, before.node)
                         reached.append(found[node])
         front = reached
-    own = {f"{run.dataset}.{stage}" for run in trail.runs for stage in Stage}
-    ends = [r for job, r in jobs.items() if not trail.writes.get(job) and job[1] not in own]
+    # A stage that only reads, such as validate, is the pass itself, whatever the DAG calls its task.
+    ends = [r for job, r in jobs.items() if not trail.writes.get(job) and job not in trail.own]
     return sorted([*found.values(), *ends], key=lambda r: (r.depth, r.kind, r.node))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_story import CLINICAL
+from audit_story import CLINICAL, released
 from audit_world import World
 from click.testing import CliRunner
 
@@ -17,6 +17,8 @@ from governance.audit import make_report, verify_bundle
 from governance.audit.breach.closure import GOVERNED, closure, versions
 from governance.audit.trail import Trail, read_trail
 from governance.errors import AuditError
+from governance.log import OPENLINEAGE_EVENT
+from governance.model.evidence import DatasetLineage, Stage
 from governance.pipeline.open import DATASETS
 
 REACHED = """
@@ -214,3 +216,28 @@ def test_the_command_takes_what_the_kind_takes(tmp_path: Path) -> None:
     assert (
         CliRunner().invoke(cli, [*words, "--key", "k", "--discovered", "2026-03-05T10:00:00Z"]).exit_code == 1
     )
+
+
+def test_a_stage_is_no_job_outside_whatever_the_dag_calls_it(tmp_path: Path) -> None:
+    world = World(tmp_path / "world")
+    leaf = {"policy": world.policy(), "contract": world.contract("clinical_encounters")}
+    run = world.open("clinical_encounters", "model_training", run_id="named", **leaf)
+    released(run, CLINICAL)
+    read = (DatasetLineage(DATASETS, "clinical_encounters"),)
+    index = run.prove(Stage.VALIDATE, {"success": True, "rows": 64, "results": [], "checks": []}, inputs=read)
+    body = json.loads(world.log.entry(index).body or b"")
+    # As Airflow names it; the signature does not cover a job's name.
+    body["job"] = {"namespace": "airflow", "name": "training_dag.clinical_encounters.validate"}
+    world.put(json.dumps(body).encode(), OPENLINEAGE_EVENT, "evidence:pipeline")
+    body["job"] = {"namespace": "airflow", "name": "somebody_elses"}
+    del body["run"]["facets"]["governance_validate"]
+    world.put(json.dumps(body).encode(), OPENLINEAGE_EVENT, "ingest:airflow")
+    world.log.checkpoint()
+    record = make_report(
+        world, "breach", tmp_path / "out", bundle=True, asked={"dataset": "clinical_encounters"}
+    ).record
+    assert record["population"]["examined"]["jobs_at_the_end"] == 1
+    assert [r["title"] for r in record["rows"] if "somebody_elses" in r["title"]]
+    assert verify_bundle(
+        tmp_path / "out" / next(p.name for p in (tmp_path / "out").glob("*.zip")), world.vkey
+    ).ok
