@@ -14,7 +14,7 @@ from governance.audit.languages import Words
 from governance.errors import AuditError
 from governance.model.canonical import canonical
 
-_KINDS = {"gdpr-art30": "dpv:RegisterOfProcessingActivities", "consent-evidence": "dpv:RecordsOfActivities"}
+KINDS = {"gdpr-art30": "dpv:RegisterOfProcessingActivities", "consent-evidence": "dpv:RecordsOfActivities"}
 _CONTEXT = {
     "dpv": "https://w3id.org/dpv#",
     "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#",
@@ -40,15 +40,15 @@ def render(record: dict[str, Any], said: Words, bundle: bytes | None) -> bytes:
     """
     del said, bundle
     kind, of = record["report"]["kind"], record["as_of"]
-    if kind not in _KINDS:
-        raise AuditError("GOV-804", f"{kind} has no form in DPV", f"{' and '.join(_KINDS)} have one")
+    if kind not in KINDS:
+        raise AuditError("GOV-804", f"{kind} has no form in DPV", f"{' and '.join(KINDS)} have one")
     process = _consented if kind == "consent-evidence" else _process
     base = f"urn:governance:log:{of['root']}:"
     return canonical(
         {
             "@context": _CONTEXT,
             "@id": f"{base}register",
-            "@type": _KINDS[kind],
+            "@type": KINDS[kind],
             "dct:title": record["report"]["title"],
             "dct:conformsTo": record["report"]["law"],
             "gov:origin": of["origin"],

@@ -83,7 +83,7 @@ def router(_served: ServedStore) -> APIRouter:
             title=f"Make: {found['title']}",
             kind=found,
             labels=LABELS,
-            forms=[form for form in FORMS if form[0] != "dpv" or kind == dpv.KIND],
+            forms=[form for form in FORMS if form[0] != "dpv" or kind in dpv.KINDS],
             languages=LANGUAGES,
         )
 
