@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+_TYPES = {
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "bool": "BOOLEAN",
+    "timestamp[us]": "TIMESTAMP",
+    "decimal128(38, 0)": "DECIMAL(38, 0)",
+    "list<item: string>": "VARCHAR[]",
+}
+"""By Arrow's: from a table of Arrow's without rows DuckDB would learn them too, but PyArrow imports pandas for that."""
 _UNUSED = """
     DELETE FROM held.facet_sets WHERE set_id NOT IN (
         SELECT run_set_id FROM events WHERE run_set_id IS NOT NULL
@@ -158,9 +167,8 @@ def _view(writer: duckdb.DuckDBPyConnection, name: str, file: Path | None) -> No
 def _make(writer: duckdb.DuckDBPyConnection) -> None:
     writer.execute("CREATE SCHEMA held")
     for name, schema in SCHEMAS.items():
-        writer.register("shape", schema.empty_table())
-        writer.execute(f"CREATE TABLE held.{name} AS FROM shape")
-        writer.unregister("shape")
+        columns = ", ".join(f'"{field.name}" {_TYPES[str(field.type)]}' for field in schema)
+        writer.execute(f"CREATE TABLE held.{name} ({columns})")
         _view(writer, name, None)
     for statement in (*projection.DERIVED, *projection.VIEWS, *projection.MACROS):
         writer.execute(statement)
