@@ -61,6 +61,19 @@ def test_what_waits_and_what_was_decided(pages: TestClient, validated: tuple[Hom
     assert list(rows) == ["FIRST", "SECOND", "UNCONFIRMED"]
     assert {name for name in rows if "overdue" in rows[name]} == {"SECOND", "FIRST"}
     assert 'class="mark bad">confirm by' in rows["UNCONFIRMED"]
+    # Before the first was entered; and for who sees some namespaces only.
+    first = int(rows["FIRST"].split("#")[1].split("<")[0])
+    before = pages.get(
+        "/pages/", params={"as_of": min(first, int(rows["SECOND"].split("#")[1].split("<")[0]))}
+    ).text
+    assert "None." in before.split("Requests of data subjects")[1].split("</table>")[0]
+    limited = create_token(
+        validated[0].workspace().log, name="l", scopes=("read",), namespaces=("etl",), expires_at=None,
+        principal="admin:t",
+    )  # fmt: skip
+    pages.get("/pages/")  # the service hears of the token as it catches up
+    shown = pages.get("/pages/", headers={"authorization": f"Bearer {limited}"})
+    assert (shown.status_code, "Requests of data subjects" in shown.text) == (200, False)
     assert "takes and answers" in home
     assert "Exceptions" not in home
 
