@@ -16,6 +16,10 @@ class _Closes(Protocol):
 C = TypeVar("C", bound=_Closes)
 
 
+class InUse(Exception):
+    """Another thread has the connection, and it was not to be waited for."""
+
+
 class OwnConnection(Generic[C]):
     """Opened when first asked for, and again after a fork or when it is found broken.
 
@@ -33,8 +37,12 @@ class OwnConnection(Generic[C]):
         self._inherited: list[C] = []
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Other threads wait until it is let go; the same thread may enter again. Nothing is opened."""
+    def alone(self, *, wait: bool = True) -> Iterator[None]:
+        """Other threads wait until it is let go; the same thread may enter again. Nothing is opened.
+
+        Raises:
+            InUse: without ``wait``, when another thread is alone with it.
+        """
         if self._process != os.getpid():
             # What was inherited by fork must be neither used nor closed: both would reach the parent's.
             # Its lock may have been held by a thread that does not exist here.
@@ -43,8 +51,12 @@ class OwnConnection(Generic[C]):
                 self._connection = None
             self._lock = threading.RLock()
             self._process = os.getpid()
-        with self._lock:
+        if not self._lock.acquire(blocking=wait):
+            raise InUse
+        try:
             yield
+        finally:
+            self._lock.release()
 
     def opened(self) -> C:
         """The connection, for whoever is `alone` with it."""
@@ -53,9 +65,9 @@ class OwnConnection(Generic[C]):
         return self._connection
 
     @contextmanager
-    def held(self) -> Iterator[C]:
-        """Alone with the opened connection."""
-        with self.alone():
+    def held(self, *, wait: bool = True) -> Iterator[C]:
+        """Alone with the opened connection; raises as :meth:`alone`."""
+        with self.alone(wait=wait):
             yield self.opened()
 
     def close(self) -> None:

@@ -22,6 +22,13 @@ from governance.log.sealing import NewEntry, Sealed
 _PATIENCE = 0.25
 """How long the writer waits for those just answered, as a part of what the last turn took."""
 
+_QUICK_S = 0.005
+"""A turn is taken on the submitter's own thread while the last one was quicker than this."""
+
+_FEW = 128
+_SMALL = 1 << 20
+"""It has at most so many entries, with so many bytes of bodies."""
+
 _Waiting = tuple[list[Sealed], int, int, "Future[list[int]]"]
 
 
@@ -54,6 +61,8 @@ class GroupCommit:
         self._bytes = 0
         self._wanted = 1
         self._closing = False
+        self._busy = False
+        self._took = 0.0
         self._writer: threading.Thread | None = None
         self._process = os.getpid()
 
@@ -67,8 +76,12 @@ class GroupCommit:
         """Their bodies' size, in bytes."""
         return self._bytes
 
-    def submit(self, entries: Sequence[NewEntry]) -> Future[list[int]]:
+    def submit(self, entries: Sequence[NewEntry], *, at_once: bool = False) -> Future[list[int]]:
         """Hand over entries that belong together: all of them are appended, or none.
+
+        Args:
+            at_once: append them on this thread, before this returns, when they are few, nobody is ahead of
+                them and turns are quick: then handing over costs more than the turn.
 
         Returns:
             A future of their indexes, done when they are durable. It fails as :meth:`Log.append` does:
@@ -81,7 +94,7 @@ class GroupCommit:
         if self._process != os.getpid():
             raise _overload("is written by the parent process: make a GroupCommit after forking")
         future: Future[list[int]] = Future()
-        size = sum(len(entry.body) for entry in entries)
+        size = sum([len(entry.body) for entry in entries])
         self._admit(size)
         # Hashed here, on the submitter's thread: the writer's turn is what everyone waits for.
         sealed = self._log.seal(entries)
@@ -91,16 +104,18 @@ class GroupCommit:
         if not sealed:
             future.set_result([])
             return future
+        waiting = (sealed, len(entries), size, future)
         with self._changed:
             self._admit(size)
-            if self._writer is None:
-                self._writer = threading.Thread(target=self._run, name="governance-log-writer", daemon=True)
-                self._writer.start()
-            self._queue.append((sealed, len(entries), size, future))
             self._entries += len(entries)
             self._bytes += size
-            if self._enough():
-                self._changed.notify()
+            if at_once and self._free(len(entries), size):
+                self._busy = True
+            else:
+                self._queue.append(waiting)
+                self._wake()
+                return future
+        self._append_at_once(waiting)
         return future
 
     def close(self, timeout: float | None = None) -> bool:
@@ -118,8 +133,8 @@ class GroupCommit:
             self._closing = True
             self._changed.notify_all()
             writer = self._writer
-        if writer is None:
-            return True
+            if writer is None:
+                return self._changed.wait_for(lambda: not self._busy, timeout)
         writer.join(timeout)
         if not writer.is_alive():
             return True
@@ -131,6 +146,26 @@ class GroupCommit:
             if future.set_running_or_notify_cancel():
                 future.set_exception(_overload("was closed before this was appended"))
         return False
+
+    def _append_at_once(self, waiting: _Waiting) -> None:
+        sealed, _, _, future = waiting
+        answer: list[int] | BaseException | None
+        start = time.monotonic()
+        try:
+            answer = self._log.append_at_once(sealed)
+        except BaseException as error:
+            answer = error
+        with self._changed:
+            self._busy = False
+            self._took = time.monotonic() - start
+            if answer is None:
+                self._queue.appendleft(waiting)
+            else:
+                self._settle([waiting])
+            if self._queue:
+                self._wake()
+        if answer is not None:
+            _tell(future, answer)
 
     def _run(self) -> None:
         patience = 0.0
@@ -145,15 +180,28 @@ class GroupCommit:
                 answers = [LogError(error.code, error.message, error.remedy) for _ in begun]
             except BaseException as error:
                 answers = [error] * len(begun)
-            patience = _PATIENCE * (time.monotonic() - start)
+            took = time.monotonic() - start
+            patience = _PATIENCE * took
             with self._changed:
+                self._busy = False
+                self._took = took
                 self._wanted = min(self._entries, self._max_entries)
                 self._settle(group)
             for (_, _, _, future), answer in zip(begun, answers, strict=True):
-                if isinstance(answer, BaseException):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
+                _tell(future, answer)
+
+    def _free(self, entries: int, size: int) -> bool:
+        """Whether a turn would begin now and take no longer than who waits for nobody can be kept from its work."""
+        return (
+            not (self._busy or self._queue) and self._took < _QUICK_S and entries <= _FEW and size <= _SMALL
+        )
+
+    def _wake(self) -> None:
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._run, name="governance-log-writer", daemon=True)
+            self._writer.start()
+        if self._enough():
+            self._changed.notify()
 
     def _enough(self) -> bool:
         return self._entries >= self._wanted or self._bytes >= self._max_bytes or self._closing
@@ -163,7 +211,7 @@ class GroupCommit:
         with self._changed:
             self._changed.wait_for(self._enough, patience)
             self._wanted = 1
-            while not self._queue and not self._closing:
+            while self._busy or not (self._queue or self._closing):
                 self._changed.wait()
             group: list[_Waiting] = []
             entries = size = 0
@@ -173,6 +221,7 @@ class GroupCommit:
                 if group and (entries > self._max_entries or size > self._max_bytes):
                     break
                 group.append(self._queue.popleft())
+            self._busy = bool(group)
             return group
 
     def _admit(self, size: int) -> None:
@@ -184,6 +233,13 @@ class GroupCommit:
     def _settle(self, group: Sequence[_Waiting]) -> None:
         self._entries -= sum(entries for _, entries, _, _ in group)
         self._bytes -= sum(size for _, _, size, _ in group)
+
+
+def _tell(future: Future[list[int]], answer: list[int] | BaseException) -> None:
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
 def _overload(what: str) -> LogError:

@@ -110,6 +110,10 @@ class PostgresStorage(ArchiveReads):
         return self._dedup_key
 
     @property
+    def local(self) -> bool:
+        return False
+
+    @property
     def residue(self) -> str:
         return "PostgreSQL's free pages and write-ahead log, its archives, replicas and backups"
 
@@ -124,8 +128,16 @@ class PostgresStorage(ArchiveReads):
             yield PostgresTurn(connection, markers, refusals)
 
     def append_if(
-        self, size: int, last_nodes: bytes, rows: Sequence[NewRow], refusals: Sequence[bytes]
+        self,
+        size: int,
+        last_nodes: bytes,
+        rows: Sequence[NewRow],
+        refusals: Sequence[bytes],
+        *,
+        wait: bool = True,
     ) -> bool:
+        if not wait:
+            return False
         _, nodes, leaves, salts, bodies, markers = map(list, zip(*rows, strict=True))
         parameters = (_TURN_LOCK, size, last_nodes, list(refusals), nodes, leaves, salts, bodies, markers)
         with self._connected(self._writing) as connection:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from governance.errors import LogError
 from governance.log.envelope import SALT_SIZE, check_names, leaf_names, salted_digest
 
 _SENDERS = 1_024
@@ -94,6 +95,19 @@ class Sealer:
         inner.update(body)
         outer.update(inner.digest())
         return outer.digest()
+
+
+def redacted(sealed: Sequence[Sealed], refused: Mapping[bytes, int]) -> LogError | None:
+    """The refusal of what holds a body that was redacted."""
+    for position, item in enumerate(sealed):
+        if item.refusal in refused:
+            return LogError(
+                "GOV-505",
+                f"entry {position + 1} of {len(sealed)} has the body of entry"
+                f" {refused[item.refusal]}, which was redacted",
+                "Send it again without the personal data for which it was redacted.",
+            )
+    return None
 
 
 @lru_cache(8)

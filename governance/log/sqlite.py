@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from governance.connection import OwnConnection
+from governance.connection import InUse, OwnConnection
 from governance.durable import sync
 from governance.errors import LogError
 from governance.log.archives.archive_rows import ArchiveReads, ArchiveWrites
 from governance.log.sqlite_markers import ROWS, STATEMENTS, MarkersRead, RecentMarkers, parts
+from governance.log.sqlite_schema import PATIENT, WAIT_MS, begin, committed, migrate, tables, write_meta
 from governance.log.storage import (
     PAGE,
     SPAN,
@@ -27,9 +27,6 @@ from governance.log.storage import (
     NewRow,
     Redaction,
     StoredEntry,
-    migrations,
-    new_origin,
-    newer_schema,
     next_page,
     no_store,
     other_origin,
@@ -38,7 +35,6 @@ from governance.log.storage import (
 from governance.log.tree import Node, home
 
 FILE = "log.sqlite"
-_WAIT_MS = 60_000
 _CACHE_KIB = 16_384
 _TABLES = {name: name for name in TABLES}
 _ROWS = (
@@ -72,18 +68,21 @@ class SqliteStorage(ArchiveReads):
         self._reading = OwnConnection(self._connect)
         self._recent = RecentMarkers()
         self._markers_read = MarkersRead()
+        # What the last turn left, when nothing was redacted: while SQLite's data_version stands, no other
+        # connection wrote, and head and recent markers need not be read again.
+        self._seen: tuple[sqlite3.Connection, int, int, bytes] | None = None
         if create:
             self._make_file()
         elif not self._file.is_file():
             raise no_store(location)
         with self._connected(self._writing) as connection:
             if create:
-                _migrate(connection, location)
-                _write_meta(connection, origin)
-            elif not _tables(connection):
+                migrate(connection, location)
+                write_meta(connection, origin)
+            elif not tables(connection):
                 raise no_store(location)
             else:
-                _migrate(connection, location)
+                migrate(connection, location)
             meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
             if "origin" not in meta or "dedup_key" not in meta:
                 raise no_store(location)
@@ -108,6 +107,10 @@ class SqliteStorage(ArchiveReads):
         return self._dedup_key
 
     @property
+    def local(self) -> bool:
+        return True
+
+    @property
     def residue(self) -> str:
         with self._connected() as connection:
             pending = connection.execute("SELECT 1 FROM meta WHERE name = 'scrub'").fetchone()
@@ -120,22 +123,42 @@ class SqliteStorage(ArchiveReads):
     @contextmanager
     def turn(self, markers: Sequence[bytes] = (), refusals: Sequence[bytes] = ()) -> Iterator[SqliteTurn]:
         with self._connected(self._writing) as connection:
+            self._seen = None
             connection.execute("BEGIN IMMEDIATE")
-            try:
+            with committed(connection):
                 yield SqliteTurn(connection, self._recent, markers, refusals)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
 
     def append_if(
-        self, size: int, last_nodes: bytes, rows: Sequence[NewRow], refusals: Sequence[bytes]
+        self,
+        size: int,
+        last_nodes: bytes,
+        rows: Sequence[NewRow],
+        refusals: Sequence[bytes],
+        *,
+        wait: bool = True,
     ) -> bool:
-        with self.turn([row.marker for row in rows], refusals) as turn:
-            if (turn.size, turn.last_nodes) != (size, last_nodes) or turn.known or turn.refused:
-                return False
-            turn.write(rows)
+        markers = [row.marker for row in rows]
+        try:
+            with self._connected(self._writing, wait=wait) as connection:
+                seen, self._seen = self._seen, None
+                if not begin(connection, wait=wait):
+                    return False
+                with committed(connection):
+                    [version] = connection.execute("PRAGMA data_version").fetchone()
+                    if seen == (found := (connection, version, size, last_nodes)):
+                        if self._recent.among(connection, markers):
+                            return False
+                    else:
+                        turn = SqliteTurn(connection, self._recent, markers, refusals)
+                        if (turn.size, turn.last_nodes) != (size, last_nodes) or turn.known or turn.refused:
+                            return False
+                        seen = None if turn.redacted else found
+                    moved = _write(connection, self._recent, rows)
+                if seen and not moved:
+                    self._recent.learn(rows)
+                    self._seen = (connection, version, rows[-1].place + 1, rows[-1].nodes)
+        except InUse:
+            return False
         return True
 
     def read(self, start: int, stop: int) -> Iterator[StoredEntry]:
@@ -226,10 +249,10 @@ class SqliteStorage(ArchiveReads):
 
     @contextmanager
     def _connected(
-        self, connection: OwnConnection[sqlite3.Connection] | None = None
+        self, connection: OwnConnection[sqlite3.Connection] | None = None, *, wait: bool = True
     ) -> Iterator[sqlite3.Connection]:
         try:
-            with (connection or self._reading).held() as held:
+            with (connection or self._reading).held(wait=wait) as held:
                 yield held
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", type(error).__name__)
@@ -243,10 +266,10 @@ class SqliteStorage(ArchiveReads):
             uri=True,
             isolation_level=None,
             check_same_thread=False,
-            timeout=_WAIT_MS / 1000,
+            timeout=WAIT_MS / 1000,
             cached_statements=STATEMENTS,
         )
-        connection.execute(f"PRAGMA busy_timeout = {_WAIT_MS}")
+        connection.execute(PATIENT)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
@@ -268,13 +291,14 @@ class SqliteTurn(ArchiveWrites):
         self._connection = connection
         self._recent = recent
         self.last_nodes: bytes
+        self.redacted: bool
         head = connection.execute(_HEAD).fetchone()
-        last, self.last_nodes, first, redacted = head or (-1, b"", None, False)
+        last, self.last_nodes, first, self.redacted = head or (-1, b"", None, False)
         self.size: int = last + 1
         self.known: Mapping[bytes, int] = recent.known(connection, markers, first, self.size)
         self.refused: Mapping[bytes, int] = {
             refusal: index
-            for part in (parts(refusals) if redacted else ())
+            for part in (parts(refusals) if self.redacted else ())
             for refusal, index in connection.execute(_REFUSALS[len(part)], part)
         }
 
@@ -295,9 +319,7 @@ class SqliteTurn(ArchiveWrites):
         return None if row is None else _entry(row)
 
     def write(self, rows: Sequence[NewRow]) -> None:
-        for part in parts(rows):
-            self._connection.execute(_INSERTS[len(part)], [value for row in part for value in row[:5]])
-        self._recent.add(self._connection, rows)
+        _write(self._connection, self._recent, rows)
 
     def forget(self, redaction: Redaction, marker: bytes) -> None:
         # Zeros of the same length are written over the old bytes in place.
@@ -314,6 +336,12 @@ class SqliteTurn(ArchiveWrites):
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('scrub', X'01')")
 
 
+def _write(connection: sqlite3.Connection, recent: RecentMarkers, rows: Sequence[NewRow]) -> bool:
+    for part in parts(rows):
+        connection.execute(_INSERTS[len(part)], [value for row in part for value in row[:5]])
+    return recent.add(connection, rows)
+
+
 def _entry(row: tuple[int, bytes, bytes, bytes, bytes, int | None]) -> StoredEntry:
     index, nodes, leaf, salt, body, redacted_by = row
     if not salt:
@@ -327,49 +355,6 @@ def _nodes(connection: sqlite3.Connection, nodes: Sequence[Node]) -> list[bytes]
     places = list({home(node) for node in nodes})
     query = f"SELECT idx, nodes FROM entry WHERE idx IN ({','.join('?' * len(places))})"
     return pick_nodes(dict(connection.execute(query, places)), nodes)
-
-
-def _tables(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone() is not None
-
-
-def _migrate(connection: sqlite3.Connection, location: str) -> None:
-    steps = migrations("sqlite")
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if found > steps[-1][0]:
-        raise newer_schema(location, found, steps[-1][0])
-    if found == steps[-1][0]:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        for number, script in steps:
-            if number > found:
-                for statement in _statements(script):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split a script; ``executescript`` would commit the transaction it stands in."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-def _write_meta(connection: sqlite3.Connection, origin: str | None) -> None:
-    connection.execute(
-        "INSERT INTO meta VALUES ('origin', ?), ('dedup_key', ?) ON CONFLICT DO NOTHING",
-        ((origin or new_origin()).encode(), secrets.token_bytes(32)),
-    )
 
 
 def _remedy(name: str) -> str:

@@ -46,11 +46,24 @@ class RecentMarkers:
     ) -> dict[bytes, int]:
         """Which digests are kept, inside a turn that found ``size`` entries and ``recent`` from ``first`` on."""
         self._catch_up(connection, size if first is None else first, size)
+        return self.among(connection, digests)
+
+    def among(self, connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
+        """As :meth:`known`, where nobody else wrote since that or since :meth:`learn`."""
         found = {digest: self._places[digest] for digest in digests if digest in self._places}
         return found | in_marker(connection, digests)
 
-    def add(self, connection: sqlite3.Connection, rows: Sequence[NewRow]) -> None:
-        """Keep the markers of new rows; the dictionary learns of them in the next turn, if this one holds."""
+    def learn(self, rows: Sequence[NewRow]) -> None:
+        """Rows of a turn that held, so that they need not be read again."""
+        self._places.update([(row.marker, row.place) for row in rows])
+        self._read = rows[-1].place + 1
+
+    def add(self, connection: sqlite3.Connection, rows: Sequence[NewRow]) -> bool:
+        """Keep the markers of new rows; the dictionary learns of them later, if this turn holds.
+
+        Returns:
+            Whether all of ``recent`` moved.
+        """
         for part in parts(rows):
             connection.execute(
                 _INSERTS[len(part)], [value for row in part for value in (row.marker, row.place)]
@@ -59,6 +72,8 @@ class RecentMarkers:
             # A marker that was tampered with is for `log verify` to find; appends go on.
             connection.execute("INSERT OR IGNORE INTO marker SELECT digest, idx FROM recent ORDER BY digest")
             connection.execute("DELETE FROM recent")
+            return True
+        return False
 
     def _catch_up(self, connection: sqlite3.Connection, first: int, size: int) -> None:
         if size < self._read or first < self._first:

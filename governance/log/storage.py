@@ -118,6 +118,10 @@ class Storage(Protocol):
         """32 random bytes of this store, under which duplicates and refusals are recognised."""
 
     @property
+    def local(self) -> bool:
+        """Whether an append that waits for nobody waits for no network either, only for a disk."""
+
+    @property
     def residue(self) -> str:
         """Where bytes of a removed body may still be found, in words; empty when nowhere known."""
 
@@ -130,9 +134,18 @@ class Storage(Protocol):
         """Wait for the turn to append. An exception inside it undoes everything it wrote."""
 
     def append_if(
-        self, size: int, last_nodes: bytes, rows: Sequence[NewRow], refusals: Sequence[bytes]
+        self,
+        size: int,
+        last_nodes: bytes,
+        rows: Sequence[NewRow],
+        refusals: Sequence[bytes],
+        *,
+        wait: bool = True,
     ) -> bool:
         """Take a turn that adds rows if nothing speaks against it, with as few round trips as can be.
+
+        Args:
+            wait: for whoever has the turn now, in this process or another; otherwise that speaks against it.
 
         Returns:
             False, with nothing written, when the head is not ``size`` and ``last_nodes``, a row's marker is

@@ -28,6 +28,9 @@ _SHARE = 9.0
 """Indexing and judging pause so many times as long as they worked: they must not take the time that making
 events durable needs. Whoever asks through :meth:`ServedStore.fresh` gets all of it anyway."""
 
+_AT_LEISURE = 4.0
+"""Reading ahead pauses so many times longer still while many events come: it would be done again anyway."""
+
 _AHEAD = 20_000
 """Entries that the index may have to read before the server listens; more are read behind its back."""
 
@@ -95,6 +98,7 @@ class ServedStore:
         self._drawn: Future[None] | None = None
         self._folding = threading.Lock()
         self._stopping = threading.Event()
+        self._busy = False
         self._checkpoint_every = checkpoint_every
         self._builder = threading.Thread(target=self._build, name="governance-build", daemon=True)
         if self.building:
@@ -215,6 +219,7 @@ class ServedStore:
             try:
                 size = self.log.size()
                 busy, self.known_size = size - self.known_size > _SLICE // 10, size
+                self._busy = busy
                 self.tokens.follow(self.log, size)
                 self.fault = None
             except GovernanceError as fault:
@@ -256,7 +261,7 @@ class ServedStore:
                     if not self._stopping.is_set():
                         self._tried(work)
             self._stopping.wait(max(_FOLLOW_S, share * (time.monotonic() - began)))
-            share = _SHARE
+            share = _SHARE * (_AT_LEISURE if self._busy else 1.0)
 
     def _tried(self, work: Callable[[], object]) -> None:
         try:

@@ -203,7 +203,9 @@ class Ingest:
         self, body: bytes, caller: Caller
     ) -> tuple[list[tuple[int, NewEntry]], list[dict[str, Any]], Future[list[int]] | None]:
         entries, failed = _sorted_out(body, caller)
-        submitted = self._served.group.submit([entry for _, entry in entries]) if entries else None
+        submitted = (
+            self._served.group.submit([entry for _, entry in entries], at_once=True) if entries else None
+        )
         return entries, failed, submitted
 
     async def _appended(

@@ -15,6 +15,10 @@ from governance.log import GroupCommit, NewEntry
 Told = Callable[[BaseException | None], None]
 """Called once, on the event loop, when entries are durable or why they are not."""
 
+_PATIENCE_S = 0.001
+"""Those just answered tend to come back at once: so long they are waited for, rather than make the first of
+them durable alone."""
+
 _Waiting = tuple[Sequence[NewEntry], Told]
 
 
@@ -30,6 +34,8 @@ class JoinedAppends:
         self._group = group
         self._durable = durable
         self._waiting: list[_Waiting] = []
+        self._wanted = 1
+        self._timer: asyncio.TimerHandle | None = None
 
     async def append(self, entries: Sequence[NewEntry]) -> None:
         """Make entries durable, all or none.
@@ -52,24 +58,38 @@ class JoinedAppends:
 
     def submit(self, entries: Sequence[NewEntry], told: Told) -> None:
         """As :meth:`append`, for who waits in no task. To be called on the event loop."""
-        if not self._waiting:
-            # Whatever else the loop has to run now comes before it, and may add to it.
-            asyncio.get_running_loop().call_soon(self._submit)
         self._waiting.append((entries, told))
+        if len(self._waiting) in (1, self._wanted):
+            # Whatever else the loop has to run now comes before it, and may add to it.
+            asyncio.get_running_loop().call_soon(self._gathered)
+
+    def _gathered(self) -> None:
+        if len(self._waiting) >= self._wanted:
+            self._submit()
+        elif self._waiting and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PATIENCE_S, self._submit)
 
     def _submit(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         waiting, self._waiting = self._waiting, []
-        self._hand_over(waiting)
+        self._wanted = len(waiting) if self._hand_over(waiting) else 1
 
-    def _hand_over(self, waiting: list[_Waiting]) -> None:
+    def _hand_over(self, waiting: list[_Waiting]) -> bool:
+        """Submit them together; returns whether they were answered at once."""
         loop = asyncio.get_running_loop()
         try:
-            future = self._group.submit([entry for entries, _ in waiting for entry in entries])
+            future = self._group.submit([entry for entries, _ in waiting for entry in entries], at_once=True)
         except Exception as fault:
             # Whoever waits is told, whatever it was: this runs in nobody's own task.
             self._failed(waiting, fault)
-            return
+            return False
+        if future.done():
+            self._ended(waiting, future)
+            return True
         future.add_done_callback(lambda ended: loop.call_soon_threadsafe(self._ended, waiting, ended))
+        return False
 
     def _ended(self, waiting: list[_Waiting], ended: Future[list[int]]) -> None:
         fault = ended.exception()

@@ -91,6 +91,18 @@ def test_an_append_is_refused_when_anything_speaks_against_it(log: Log, open_log
     assert [stored.body for stored in storage.read(size, size + 9)] == [b"body"] * 3
 
 
+def test_a_run_of_appends_sees_what_others_did_between(log: Log, open_log: Callable[..., Log]) -> None:
+    other = open_log()
+    assert [log.append([event(n)]) for n in range(3)] == [[0], [1], [2]]
+    assert other.append([event(3)]) == [3]
+    assert log.append([event(3)]) == [3]
+    assert [log.append([event(n)]) for n in range(4, 6)] == [[4], [5]]
+    other.redact(4, "ground", "rights:dpo")
+    with pytest.raises(LogError, match="GOV-505"):
+        log.append([event(4)])
+    assert log.append([event(7)]) == [7]
+
+
 def test_entries_are_found_by_a_mark_in_their_leaf(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("sqlite", "postgres"):
         monkeypatch.setattr(f"governance.log.{module}.SPAN", 3)

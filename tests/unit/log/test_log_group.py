@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -215,3 +215,41 @@ def test_those_just_answered_are_waited_for(log: HeldLog) -> None:
         assert group.submit([entry(1_000 + number)]).result(30) == [4 * rounds + number]
     assert log.groups[-4:] == [1, 1, 1, 1]
     assert group.close()
+
+
+def test_few_entries_are_appended_on_the_submitters_thread(log: HeldLog) -> None:
+    log.go.release(100)
+    group = GroupCommit(log)
+    assert group.submit([entry(0)], at_once=True).result(30) == [0], "the head was not known yet"
+    turns = len(log.groups)
+    assert group.submit([entry(1), entry(2)], at_once=True).done()
+    assert len(log.groups) == turns
+    # What is there already, what is much and what follows a slow turn is the writer's.
+    assert group.submit([entry(1)], at_once=True).result(30) == [1]
+    assert group.submit([entry(n) for n in range(3, 140)], at_once=True).result(30)[-1] == 139
+    group._took = 1.0
+    assert group.submit([entry(140)], at_once=True).result(30) == [140]
+    assert len(log.groups) == turns + 3
+    assert (group.waiting, group.waiting_bytes) == (0, 0)
+    assert group.close(30)
+
+
+def test_nobody_is_waited_for_at_once(log: HeldLog) -> None:
+    group = GroupCommit(log)
+    log.go.release(1)
+    assert group.submit([entry(0)]).result(30) == [0]
+    with log.storage.turn():
+        # Another process has the turn, or another thread of this one the connection.
+        other = open_storage(log.storage.location)
+        assert not other.append_if(1, b"", [], [], wait=False)
+        other.close()
+        waiting = threading.Thread(target=lambda: futures.append(group.submit([entry(1)], at_once=True)))
+        futures: list[Future[list[int]]] = []
+        waiting.start()
+        waiting.join(30)
+        assert not waiting.is_alive()
+        behind = group.submit([entry(2)], at_once=True)
+        assert not futures[0].done()
+    log.go.release(100)
+    assert [futures[0].result(30), behind.result(30)] == [[1], [2]]
+    assert group.close(30)

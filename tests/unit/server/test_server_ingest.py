@@ -211,7 +211,7 @@ def test_a_client_that_goes_away_leaves_nothing(served: ServedStore, token: Call
 def test_an_overloaded_log_answers_503_with_retry_after(
     client: TestClient, served: ServedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_entries: list[NewEntry]) -> None:
+    def full(_entries: list[NewEntry], **_: bool) -> None:
         raise LogError("GOV-510", "full", "later")
 
     monkeypatch.setattr(served.group, "submit", full)

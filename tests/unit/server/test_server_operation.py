@@ -83,7 +83,7 @@ def test_a_store_that_does_not_answer_shows_in_health_and_recovers(
 def test_an_index_that_fails_does_not_stop_ingest(
     client: TestClient, served: ServedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(*_: Any) -> int:
+    def fails(*_: Any, **__: Any) -> int:
         raise ValueError("quotes 5ecret data")
 
     monkeypatch.setattr(served.index, "catch_up", fails)
@@ -96,7 +96,7 @@ def test_an_index_that_fails_does_not_stop_ingest(
 def test_an_unexpected_fault_shows_its_place_and_no_text(
     client: TestClient, served: ServedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(*_: Any) -> int:
+    def fails(*_: Any, **__: Any) -> int:
         raise ValueError("quotes 5ecret data")
 
     caplog.set_level(logging.DEBUG)

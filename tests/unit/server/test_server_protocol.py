@@ -138,11 +138,11 @@ def test_nothing_is_answered_before_it_is_durable_and_faults_are_told(
 ) -> None:
     held: list[Future[list[int]]] = []
 
-    def hold(_entries: Any) -> Future[list[int]]:
+    def hold(_entries: Any, **_: Any) -> Future[list[int]]:
         held.append(Future())
         return held[-1]
 
-    def overloaded(_entries: Any) -> Any:
+    def overloaded(_entries: Any, **_: Any) -> Any:
         raise LogError("GOV-510", "the lineage store is overloaded", "wait")
 
     def wait_for_held(number: int) -> Future[list[int]]:
