@@ -21,7 +21,7 @@ import itertools
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,7 +177,8 @@ class GovernedHome:
 def _only_beside(policy: Path) -> Any:
     """Of the policy's folder take files that it names, such as keys and detectors, and nothing else of a home."""
     try:
-        named = {text.removeprefix("./") for text in _texts(yaml.safe_load(policy.read_text("utf-8")))}
+        tokens = [t for t in yaml.scan(policy.read_text("utf-8")) if isinstance(t, yaml.ScalarToken)]
+        named = {token.value.removeprefix("./") for token in tokens}
     except yaml.YAMLError:
         named = set()  # what is wrong with it is said where it is loaded
 
@@ -192,15 +193,6 @@ def _only_beside(policy: Path) -> Any:
         ]
 
     return left_out
-
-
-def _texts(said: Any) -> Iterator[str]:
-    """Every text in a document."""
-    if isinstance(said, str):
-        yield said
-    elif isinstance(said, Mapping | list):
-        for one in said.values() if isinstance(said, Mapping) else said:
-            yield from _texts(one)
 
 
 def _all_of(xcom_arg: Any, ti: Any) -> Any:
