@@ -284,12 +284,10 @@ def _as_written(values: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(kind) and kind.unit != "ns" and kind.tz in (None, "UTC"):
         limits = pc.min_max(values).as_py()
         if limits["min"].year >= 1000:
-            form = "%Y-%m-%d %H:%M:%S" + ("+00:00" if kind.tz else "")
-            return pc.replace_substring(
-                pc.strftime(values.cast(pa.timestamp(kind.unit)).cast(pa.timestamp("us")), form),
-                ".000000",
-                "",
-            )
+            # Casting is many times faster than strftime, and writes the same.
+            written = values.cast(pa.timestamp("us")).cast(pa.string())
+            written = pc.replace_substring(written, ".000000", "")
+            return pc.binary_join_element_wise(written, pa.scalar("+00:00"), "") if kind.tz else written
     return pa.array([_written(value) for value in values.to_pylist()], pa.string())
 
 
