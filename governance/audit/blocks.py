@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -45,6 +46,7 @@ class Grid:
 
 Block: TypeAlias = Text | Items | Terms | Grid
 
+_CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 _LAWS = frozenset({"CCPA", "GDPR", "HIPAA"})
 _CONTACT = ("name", "address", "country", "email", "phone")
 
@@ -57,7 +59,9 @@ def spoken(name: Any) -> str:
 def heading(name: Any) -> str:
     """The same at the beginning of a line; laws have capitals: ``gdpr+hipaa`` → ``GDPR + HIPAA``."""
     laws = str(name).upper().split("+")
-    return " + ".join(laws) if _LAWS.issuperset(laws) else spoken(name).capitalize()
+    if _LAWS.issuperset(laws):
+        return " + ".join(laws)
+    return _CAMEL.sub(" ", spoken(name)).capitalize()
 
 
 def number(value: Any) -> str:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from openpyxl import load_workbook
 
 from governance.audit import REPORTS, MadeReport, plain
-from governance.audit.blocks import Terms, Text
+from governance.audit.blocks import Terms, Text, heading
 from governance.audit.forms import FORMS, form, typeset
 from governance.audit.forms.flat import inert
 from governance.audit.languages import LANGUAGES, words
@@ -183,6 +183,10 @@ def test_a_name_that_people_gave_is_left_as_it_is() -> None:
     assert drawn["headers"] == ["Spalte", "Verfahren"]
     assert drawn["rows"] == [["ssn", "drop"], ["state", "keep"]]
     assert plain.shown({"driver": "regulatory", "unit": "y", "value": 6}) == "6 years, regulatory"
+    assert (heading("supervisoryAuthority"), heading("gdpr+hipaa")) == (
+        "Supervisory authority",
+        "GDPR + HIPAA",
+    )
     assert (plain.shown("P6M"), plain.shown("P1Y"), plain.shown("P6M1D")) == ("6 months", "1 year", "P6M1D")
 
 
