@@ -117,7 +117,11 @@ def fragments() -> Mapping[str, str]:
     known = {"months": vocabulary.MONTHS, "en_street": vocabulary.EN_STREET}
     for name, text in _load("text_detectors.yaml")["fragments"].items():
         known[name] = expanded(text, known)
-    return known | {"trade_unions": f"(?:{alternation(entries('trade_unions'))})"}
+    return known | {
+        "trade_unions": f"(?:{alternation(entries('trade_unions'))})",
+        "medications": f"(?:{alternation(entries('medications'))})",
+        "medication_suffixes": "|".join(vocabulary.MEDICATION_SUFFIXES),
+    }
 
 
 @cache

@@ -264,10 +264,11 @@ def _names(
     following, second = room[place + length], room[place + length + 1]
     before, earlier = room[place - 1], room[place - 2]
     long = length >= _WORD_BYTES
+    dotted = (before == ord(" ")) & (earlier == ord(".")) & _INITIALS[room[place - 3]]
     joined = ((following == ord(" ")) | (following == ord("-"))) & _OPENS[second]
     person = ((kinds & (_GIVEN | _AMBIGUOUS)) != 0) & (joined | long)
     person |= ((kinds & _FAMILY) != 0) & (
-        (following == ord(",")) | (before == ord(".")) | ((before == ord(" ")) & (earlier == ord("."))) | long
+        (following == ord(",")) | ((before == ord(".")) & _INITIALS[earlier]) | dotted | long
     )
     # A family name that somebody says or asks after: a blank and a lower-case letter of such a verb.
     person |= ((kinds & _FAMILY) != 0) & (following == ord(" ")) & _SPEAKERS[second]
@@ -284,6 +285,9 @@ _PREFIX = np.array([(1 << (8 * n)) - 1 for n in range(9)], np.uint64)
 _OPENS = ~np.isin(np.arange(256), [*b"abcefghijkmnopqrstuwxz0123456789 "])
 """Bytes with which the second word of a name may start: any but a lower-case letter that starts no particle."""
 _SPEAKERS = np.isin(np.arange(256), [*b"stareqwcdbkm"])
+_INITIALS = np.zeros(256, np.bool_)
+_INITIALS[ord("A") : ord("Z") + 1] = _INITIALS[0x80:] = True
+"""Bytes that an initial before a stop ends with."""
 _GIVEN, _AMBIGUOUS, _FAMILY, _PLACE = 1, 2, 4, 8
 
 
