@@ -136,6 +136,24 @@ SPANS = (
     ("passport no. X1234567", "X1234567", "passport"),
     ("VIN 1M8GDM9AXKP042788", "1M8GDM9AXKP042788", "vehicle_id"),
     ("mac 00:1B:44:11:3A:B7", "00:1B:44:11:3A:B7", "mac_address"),
+    ("CPF 529.982.247-25", "529.982.247-25", "national_id"),
+    ("Aadhaar 2341 2341 2346", "2341 2341 2346", "national_id"),
+    ("NI number AB123456C", "AB123456C", "national_id"),
+    ("MBI 1EG4-TE5-MK73", "1EG4-TE5-MK73", "health_plan_id"),
+    ("Policy number: HP-2239102", "HP-2239102", "health_plan_id"),
+    ("MRN# 483-921-7", "483-921-7", "medical_record_number"),
+    ("Med Rec No. 8839201", "8839201", "medical_record_number"),
+    ("Unit No: 4482910", "4482910", "medical_record_number"),
+    ("Hospital number: RX228391", "RX228391", "medical_record_number"),
+    ("Patientennummer 4711233", "4711233", "medical_record_number"),
+    ("NHC: 2748903", "2748903", "medical_record_number"),
+    ("National Provider Identifier 1245319599", "1245319599", "npi"),
+    ("Attending: Dr. Sarah Connor, MD (NPI 1245319599)", "Sarah Connor", "person_name"),
+    ("lives at Calle Mayor 5, 28013 Madrid", "Calle Mayor 5, 28013 Madrid", "street_address"),
+    ("Directed by Sari J. Paavolainen", "Sari J. Paavolainen", "person_name"),
+    ("my number is 4155550134", "4155550134", "phone"),
+    ("office (02) 9374 4000 in Sydney", "(02) 9374 4000", "phone"),
+    ("Meds: metformin 1000 mg", "metformin", "medication"),
 )
 HARMLESS = (
     "order number 4111",
@@ -195,6 +213,12 @@ HARMLESS = (
     "Will you",
     "April showers",
     "Hello world",
+    "uuid 00491728-e29b-41d4-a716-446655440000",
+    "on time at 5:30",
+    "at java.util.concurrent.ThreadPoolExecutor line 12",
+    "ratio 3.14159265358979",
+    "Windows Server 2019 Standard",
+    "commit 9fceb02d0ae598e95dc970b74767f19372d61af8",
 )
 
 
