@@ -132,9 +132,12 @@ class GroupCommit:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+            # A turn on another thread may yet give its entries to a writer.
+            if not self._changed.wait_for(lambda: self._writer is not None or not self._busy, timeout):
+                return False
             writer = self._writer
-            if writer is None:
-                return self._changed.wait_for(lambda: not self._busy, timeout)
+        if writer is None:
+            return True
         writer.join(timeout)
         if not writer.is_alive():
             return True
@@ -164,6 +167,8 @@ class GroupCommit:
                 self._settle([waiting])
             if self._queue:
                 self._wake()
+            if self._closing:
+                self._changed.notify_all()
         if answer is not None:
             _tell(future, answer)
 

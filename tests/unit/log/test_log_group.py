@@ -14,6 +14,7 @@ import pytest
 from governance.errors import LogError
 from governance.log import REDACTION, GroupCommit, Log, NewEntry, open_storage
 from governance.log.log import Submission
+from governance.log.sealing import Sealed
 
 
 class HeldLog(Log):
@@ -253,3 +254,33 @@ def test_nobody_is_waited_for_at_once(log: HeldLog) -> None:
     log.go.release(100)
     assert [futures[0].result(30), behind.result(30)] == [[1], [2]]
     assert group.close(30)
+
+
+@pytest.mark.parametrize("written_before", [False, True], ids=["no writer yet", "a writer waits"])
+@pytest.mark.parametrize("gives_up", [False, True], ids=["appended", "given up"])
+def test_closing_waits_for_a_turn_on_another_thread(
+    log: HeldLog, monkeypatch: pytest.MonkeyPatch, written_before: bool, gives_up: bool
+) -> None:
+    log.go.release(100)
+    log.append([entry(0)])
+    group = GroupCommit(log)
+    if written_before:
+        group.submit([entry(1)]).result(30)
+    begun, go = threading.Event(), threading.Event()
+    at_once = log.append_at_once
+
+    def held(sealed: list[Sealed]) -> list[int] | LogError | None:
+        begun.set()
+        assert go.wait(30)
+        return None if gives_up else at_once(sealed)
+
+    monkeypatch.setattr(log, "append_at_once", held)
+    with ThreadPoolExecutor(2) as pool:
+        submitted = pool.submit(lambda: group.submit([entry(2)], at_once=True))
+        assert begun.wait(30)
+        closed = pool.submit(group.close, 20)
+        while not group._closing:
+            pass
+        go.set()
+        assert submitted.result(30).result(30) == [1 + written_before]
+        assert closed.result(10) is True
