@@ -50,7 +50,6 @@ OBJECTION = Kind("objection", Action.OBJECT, None, permits=False)
 
 KINDS = (CONSENT, AUTHORIZATION, OPT_OUT, RESTRICTION, OBJECTION)
 
-OPENING = tuple(kind.opens.value for kind in KINDS)
 CLOSING = (*(kind.closes.value for kind in KINDS if kind.closes), Action.EXPIRE.value)
 """``expire`` says that the event came on which a consent or an authorization ends (45 CFR 164.508(c)(1)(v))."""
 
