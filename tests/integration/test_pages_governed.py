@@ -57,7 +57,7 @@ def test_what_waits_and_what_was_decided(pages: TestClient, validated: tuple[Hom
     clocks = home.split("Clocks:")[1].split("</table>")[0]
     assert ("R-OPEN" in clocks, "overdue" in clocks, "R-DONE" in clocks) == (True, True, False)
     register = home.split("Requests of data subjects")[1].split("</table>")[0]
-    rows = {row.split("<td>")[1].split("<")[0]: row for row in register.split("<tr>")[2:]}
+    rows = {row.split('<td class="t">')[1].split("<")[0]: row for row in register.split("<tr>")[2:]}
     assert list(rows) == ["FIRST", "SECOND", "UNCONFIRMED"]
     assert {name for name in rows if "overdue" in rows[name]} == {"SECOND", "FIRST"}
     assert 'class="mark bad">confirm by' in rows["UNCONFIRMED"]
