@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -147,18 +148,16 @@ def test_pdf_takes_no_text_for_markup(attacked: dict[str, Any]) -> None:
     assert made("pdf", attacked).startswith(b"%PDF-")
 
 
+@dataclass(frozen=True)
 class Asked(Words):
     """Remembers the short labels that have no translation; sentences stay English."""
 
-    missed: set[str]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "missed", set())
+    missed: set[str] = field(default_factory=set)
 
     def __call__(self, text: str) -> str:
         if text not in self.messages and len(text) <= 45 and not text.endswith("."):
             self.missed.add(text)
-        return super().__call__(text)
+        return Words.__call__(self, text)
 
 
 @pytest.mark.parametrize("language", sorted(set(LANGUAGES) - {"en"}))
